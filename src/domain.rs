@@ -1,0 +1,14 @@
+//! The words of the house: names, ports, states and people.
+//!
+//! Owns the vocabulary that every other module shares, each type made only by parsing or by a constructor that
+//! cannot make a wrong one. Refuses to know: async, I/O, clocks, serialisation formats, HTTP.
+
+mod access;
+mod codespace;
+mod name;
+mod port;
+
+pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
+pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility};
+pub use name::{CodespaceName, NameError};
+pub use port::{Port, PortError};

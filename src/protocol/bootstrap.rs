@@ -1,0 +1,68 @@
+//! What the agent is told at its start: a file that only it reads, made by the gateway and completed by the runtime.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The agent's orders, as JSON in a file of mode 0600.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Bootstrap {
+    pub codespace: String,
+    pub generation: u64,
+    /// Proves the agent to the gateway; good for this codespace and generation alone.
+    pub credential: Secret,
+    /// Where the gateway is from inside: `unix:PATH`, `http://…` or `https://…`. The runtime fills it in.
+    pub gateway: String,
+    /// A directory for the agent's own files: its socket, the editor's socket, logs. The runtime fills it in.
+    pub state_dir: PathBuf,
+    /// Where the repository is checked out. The runtime fills it in.
+    pub workspace: PathBuf,
+    /// The HOME of everything that runs inside. The runtime fills it in.
+    pub home: PathBuf,
+    /// The Unix socket to listen on for dialled streams, if any. The runtime fills it in.
+    pub listen: Option<PathBuf>,
+    /// An editor's program to start, found by the runtime.
+    pub editor: Option<EditorProgram>,
+    /// A value that every process inside carries in [`MARK_VARIABLE`]; where set, only ports of marked processes count.
+    pub mark: Option<String>,
+    /// The environment of everything that runs inside, on top of what the runtime adds.
+    pub environment: BTreeMap<String, String>,
+    /// What to check out if nothing was yet.
+    pub repository: Option<Repository>,
+    pub git_name: String,
+    pub git_email: String,
+}
+
+/// The variable that marks a codespace's processes in the `process` runtime.
+pub const MARK_VARIABLE: &str = "PORTICO_MARK";
+
+/// What to check out.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Repository {
+    pub url: String,
+    /// A branch, tag or commit; none for the default branch.
+    pub reference: Option<String>,
+    pub pull_request: Option<u64>,
+    /// Whether `file:` URLs and local paths are allowed, as they are for admins.
+    pub allow_local: bool,
+}
+
+/// An editor that can be started.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct EditorProgram {
+    /// `code-server` or `openvscode-server`.
+    pub kind: String,
+    /// The program and its first arguments, for instance Node and the entry script.
+    pub command: Vec<String>,
+}
+
+/// A text that never shows in `Debug`.
+#[derive(Clone, Default, Deserialize, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

@@ -1,0 +1,192 @@
+//! What gateway and agent say to each other; the whole protocol in one file.
+//!
+//! - **Control**: a WebSocket from the agent to `/api/v1/agent/connect`, `Authorization: Bearer CREDENTIAL`; each text
+//!   message is one [`FromAgent`] or [`ToAgent`] in JSON, at most [`MAX_CONTROL_BYTES`].
+//! - **Data stream, opened by the agent**: an HTTP/1.1 upgrade to [`UPGRADE`] at `/api/v1/agent/stream?id=ID` with the
+//!   same credential; ID comes from [`ToAgent::Open`] and is good once. After the 101 the bytes are the stream's.
+//! - **Data stream, dialled by the gateway**: a connection to the agent's Unix socket; the gateway first sends the 32
+//!   bytes of the key that the agent named in [`FromAgent::Hello`].
+//! - **On either**, the gateway then sends one open request of [`OPEN_BYTES`] bytes (version, endpoint kind, port in
+//!   big endian) and the agent answers one status byte; on [`OPENED`] raw bytes follow both ways. A stream on which
+//!   nothing was asked yet is idle and may be kept ready (opened ahead).
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Port;
+
+/// The version of this protocol; the gateway refuses another major one in words.
+pub const VERSION: u32 = 1;
+/// The `Upgrade` token of a data stream.
+pub const UPGRADE: &str = "portico-stream";
+/// Largest control message in bytes (AGT-8).
+pub const MAX_CONTROL_BYTES: usize = 64 * 1024;
+/// Length of an open request.
+pub const OPEN_BYTES: usize = 4;
+/// Length of the key before a dialled stream's open request.
+pub const DIRECT_KEY_BYTES: usize = 32;
+/// WebSocket close code: a newer generation took over; do not come back.
+pub const CLOSE_SUPERSEDED: u16 = 4001;
+/// WebSocket close code: the codespace is stopped or gone; end.
+pub const CLOSE_ENDED: u16 = 4002;
+
+/// Status byte: the stream is connected.
+pub const OPENED: u8 = 0;
+
+/// What a stream can lead to inside a codespace. Never a host: the agent dials loopback alone (SSRF-1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Endpoint {
+    /// A TCP port.
+    Port(Port),
+    /// The editor's own socket.
+    Editor,
+    /// The agent's HTTP API: terminals, exec, work.
+    Agent,
+}
+
+/// Why the agent did not connect a stream; its status byte is the discriminant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[repr(u8)]
+pub enum Refusal {
+    /// Nothing of this codespace listens on the port (also said of the agent's own and denied ports: PORT-1).
+    #[error("nothing listens on that port")]
+    NothingListens = 1,
+    /// No editor is installed.
+    #[error("no editor is installed")]
+    EditorAbsent = 2,
+    /// The editor is starting.
+    #[error("the editor is starting")]
+    EditorStarting = 3,
+    /// The editor ended by itself too often.
+    #[error("the editor failed")]
+    EditorFailed = 4,
+    /// Out of descriptors or another fault inside the codespace.
+    #[error("the codespace could not open a connection")]
+    Fault = 5,
+    /// The agent does not know this version or endpoint.
+    #[error("the agent does not understand this gateway")]
+    Unsupported = 6,
+}
+
+impl Refusal {
+    /// Reads a status byte; an unknown one is a fault.
+    pub fn from_status(status: u8) -> Self {
+        match status {
+            1 => Self::NothingListens,
+            2 => Self::EditorAbsent,
+            3 => Self::EditorStarting,
+            4 => Self::EditorFailed,
+            6 => Self::Unsupported,
+            _ => Self::Fault,
+        }
+    }
+}
+
+impl Endpoint {
+    /// The open request for this endpoint.
+    pub fn encode(self) -> [u8; OPEN_BYTES] {
+        let (kind, port) = match self {
+            Self::Port(port) => (1, port.number()),
+            Self::Editor => (2, 0),
+            Self::Agent => (3, 0),
+        };
+        let [high, low] = port.to_be_bytes();
+        [1, kind, high, low]
+    }
+
+    /// Reads an open request; none for a version or kind that is not known.
+    pub fn decode(bytes: [u8; OPEN_BYTES]) -> Option<Self> {
+        let number = u16::from_be_bytes([bytes[2], bytes[3]]);
+        match (bytes[0], bytes[1], number) {
+            (1, 1, number) => Port::new(number).map(Self::Port),
+            (1, 2, 0) => Some(Self::Editor),
+            (1, 3, 0) => Some(Self::Agent),
+            _ => None,
+        }
+    }
+}
+
+/// What the agent says on the control connection.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromAgent {
+    /// First message, once. The gateway knows the codespace from the credential and believes nothing else.
+    Hello {
+        version: u32,
+        /// Hex of the key that dialled streams must begin with; none if the agent listens nowhere.
+        direct_key: Option<String>,
+    },
+    /// All listening ports of this codespace, whenever they change.
+    Ports { ports: Vec<ListeningPort> },
+    /// A step changed.
+    Step { name: String, state: String, detail: String },
+    /// The repository is checked out; nothing will be cloned again.
+    Prepared,
+    /// The editor changed.
+    Editor { state: EditorState },
+    /// Something happened since the last report, at most one report every 15 s; silence is no activity.
+    Activity { kinds: Vec<ActivityKind> },
+    /// Answers [`ToAgent::Ping`].
+    Pong,
+}
+
+/// What the gateway says on the control connection.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToAgent {
+    /// Answers `Hello`.
+    Welcome,
+    /// Open one data stream for each id.
+    Open { ids: Vec<String> },
+    /// Every 20 s; an agent that hears nothing for 60 s reconnects.
+    Ping,
+}
+
+/// A listening TCP port and who listens.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ListeningPort {
+    pub port: u16,
+    /// The addresses it is bound to, for instance `127.0.0.1` or `::`.
+    pub addresses: Vec<String>,
+    pub pid: Option<u32>,
+    /// The process's name, at most 64 bytes.
+    pub process: Option<String>,
+    /// The command line, at most 512 bytes.
+    pub command: Option<String>,
+    /// A URL that the program printed to a terminal for this port: scheme and path, for instance `https` and `/app`.
+    pub scheme: Option<String>,
+    pub path: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EditorState {
+    Absent,
+    Starting,
+    Ready,
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivityKind {
+    TerminalOutput,
+    TerminalInput,
+    FileChange,
+    Exec,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_requests_round_trip() {
+        let port = Port::new(3000).expect("3000 is a port");
+        for endpoint in [Endpoint::Port(port), Endpoint::Editor, Endpoint::Agent] {
+            assert_eq!(Endpoint::decode(endpoint.encode()), Some(endpoint));
+        }
+        for bytes in [[0, 1, 0, 80], [2, 1, 0, 80], [1, 1, 0, 0], [1, 2, 0, 1], [1, 9, 0, 0]] {
+            assert_eq!(Endpoint::decode(bytes), None);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Where codespaces live: directories, containers, pods.
+//!
+//! Owns the [`Runtime`] trait: storage and the agent's process for one codespace. Refuses to know: HTTP, policy,
+//! the store. A runtime starts an agent and never talks to it; all else goes through the tunnel.
+
+pub mod fake;
+pub mod process;
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
+
+/// A runtime behind its seam.
+pub type SharedRuntime = Arc<dyn Runtime>;
+
+/// Makes places for codespaces. Every call can be repeated: done twice is as done once.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// The name in configuration and API: `process`, `docker`, …
+    fn kind(&self) -> &'static str;
+    /// Makes the storage of a codespace.
+    async fn create(&self, name: &CodespaceName) -> Result<(), RuntimeError>;
+    /// Fills in the paths and addresses that hold inside the codespace, then starts the agent with it. An agent of an
+    /// older generation that still runs is ended.
+    async fn start(&self, name: &CodespaceName, bootstrap: Bootstrap) -> Result<(), RuntimeError>;
+    /// Ends the agent and everything that it started; the storage stays. Returns when all of it is gone.
+    async fn stop(&self, name: &CodespaceName) -> Result<(), RuntimeError>;
+    /// Stops and removes the storage.
+    async fn delete(&self, name: &CodespaceName) -> Result<(), RuntimeError>;
+    /// Looks whether the agent's process or container runs.
+    async fn state(&self, name: &CodespaceName) -> Result<InstanceState, RuntimeError>;
+    /// The Unix socket on which the gateway may dial the agent, where the two share a machine. The gateway never
+    /// takes this address from the agent: it could name any socket of the machine.
+    fn direct_address(&self, name: &CodespaceName) -> Option<PathBuf>;
+    /// The last part of the agent's own log, at most 64 KiB, for people.
+    async fn agent_log(&self, name: &CodespaceName) -> Result<String, RuntimeError>;
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum InstanceState {
+    /// No storage.
+    Absent,
+    /// Storage, and nothing running.
+    Stopped,
+    /// The agent runs.
+    Running,
+}
+
+/// Why a runtime could not do it; `Display` is for the user.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    #[error("there is no space left on the disk for this codespace. Free some space, then start it again")]
+    DiskFull,
+    #[error("{0}")]
+    Failed(String),
+}

@@ -1,0 +1,1 @@
+//! Directories and process groups on this machine.

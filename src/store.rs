@@ -1,0 +1,167 @@
+//! What must outlive the process: users, login sessions, tokens, codespaces, ports, audit.
+//!
+//! Owns the [`Store`] trait and its records. Everything is read once at start and kept in memory by the services;
+//! a store is never on the path of a request. Refuses to know: HTTP, policy, runtimes.
+
+pub mod memory;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::domain::{CodespaceName, Generation, Phase, Port, Role, Scope, SessionId, TokenId, UserId, UserName, Visibility};
+
+/// A store behind its seam.
+pub type SharedStore = Arc<dyn Store>;
+
+/// Durable state. Each call is atomic and durable when it returns.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// All users.
+    async fn users(&self) -> Result<Vec<UserRecord>, StoreError>;
+    /// Adds a user; [`StoreError::Conflict`] if the name is taken.
+    async fn add_user(&self, user: &UserRecord) -> Result<(), StoreError>;
+    /// Adds a user only while there is none at all; [`StoreError::Conflict`] otherwise. Two racing set-up forms make one admin.
+    async fn add_first_user(&self, user: &UserRecord) -> Result<(), StoreError>;
+    /// Overwrites a user by id; [`StoreError::Missing`] if there is none.
+    async fn update_user(&self, user: &UserRecord) -> Result<(), StoreError>;
+
+    /// Login sessions that have not been removed; expired ones may be among them.
+    async fn sessions(&self) -> Result<Vec<SessionRecord>, StoreError>;
+    /// Adds or overwrites a login session.
+    async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError>;
+    async fn remove_session(&self, id: &SessionId) -> Result<(), StoreError>;
+
+    /// All tokens, revoked ones left out.
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+    async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
+    async fn remove_token(&self, id: &TokenId) -> Result<(), StoreError>;
+
+    /// All codespaces that have not been removed.
+    async fn codespaces(&self) -> Result<Vec<CodespaceRecord>, StoreError>;
+    /// Adds a codespace; [`StoreError::Conflict`] if the name was ever used (SHARE-2, decision 10).
+    async fn add_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError>;
+    /// Overwrites a codespace by name; [`StoreError::Missing`] if there is none.
+    async fn update_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError>;
+    /// Removes a codespace with its ports; its name stays used.
+    async fn remove_codespace(&self, name: &CodespaceName) -> Result<(), StoreError>;
+
+    /// What was set on ports, of all codespaces.
+    async fn ports(&self) -> Result<Vec<PortRecord>, StoreError>;
+    /// Adds or overwrites what is set on a port.
+    async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError>;
+
+    /// A secret of the gateway's own by its key, for instance the key of host cookies.
+    async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Keeps a secret unless the key has one already; returns the one that is kept.
+    async fn keep_secret(&self, key: &str, value: &[u8]) -> Result<Vec<u8>, StoreError>;
+
+    /// Appends to the audit log, which has no other way to change.
+    async fn append_audit(&self, event: &AuditRecord) -> Result<(), StoreError>;
+    /// The newest audit events first, at most `limit`.
+    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserRecord {
+    pub id: UserId,
+    pub name: UserName,
+    pub role: Role,
+    /// An argon2id string in PHC form; none until the user sets a password.
+    pub password: Option<String>,
+    pub email: Option<String>,
+    pub suspended: bool,
+    pub created_at: OffsetDateTime,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRecord {
+    pub id: SessionId,
+    pub user: UserId,
+    /// SHA-256 of the secret in the gateway host's cookie.
+    pub secret_hash: [u8; 32],
+    pub created_at: OffsetDateTime,
+    pub last_seen_at: OffsetDateTime,
+    /// The browser, as its `User-Agent` said, cut to 200 bytes.
+    pub agent: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRecord {
+    pub id: TokenId,
+    pub user: UserId,
+    pub name: String,
+    pub scope: Scope,
+    /// SHA-256 of the token.
+    pub hash: [u8; 32],
+    pub created_at: OffsetDateTime,
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CodespaceRecord {
+    pub name: CodespaceName,
+    pub owner: UserId,
+    pub display_name: String,
+    /// A git URL or, for admins, a local path.
+    pub repository: String,
+    /// What was asked for: a branch, tag or commit; none for the default branch.
+    pub reference: Option<String>,
+    pub pull_request: Option<u64>,
+    pub devcontainer_path: Option<String>,
+    pub runtime: String,
+    pub phase: Phase,
+    /// Why it is `failed` or `stopped`, in plain words.
+    pub reason: Option<String>,
+    pub generation: Generation,
+    /// SHA-256 of the agent's credential of this generation.
+    pub agent_hash: Option<[u8; 32]>,
+    /// Whether the repository was checked out once; from then on nothing clones again.
+    pub prepared: bool,
+    pub idle_timeout_minutes: u16,
+    pub created_at: OffsetDateTime,
+    pub last_used_at: OffsetDateTime,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortRecord {
+    pub codespace: CodespaceName,
+    pub port: Port,
+    pub label: Option<String>,
+    pub visibility: Visibility,
+    /// When the visibility falls back to private.
+    pub expires_at: Option<OffsetDateTime>,
+    /// `http` or `https`.
+    pub protocol: String,
+    /// `localhost` or `preserve`.
+    pub host_header: String,
+    /// People named besides the owner.
+    pub users: Vec<UserId>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditRecord {
+    pub at: OffsetDateTime,
+    /// A dotted word such as `session.created` or `port.visibility`.
+    pub action: String,
+    /// The account's name, `operator`, `agent:NAME` or empty.
+    pub actor: String,
+    pub target: String,
+    pub detail: String,
+    pub address: Option<String>,
+    pub request_id: Option<String>,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("it is there already")]
+    Conflict,
+    #[error("it is not there")]
+    Missing,
+    #[error("the store failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
