@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod editor_install;
+
 use std::process::ExitCode;
 
 /// Runs the command line of this process.
