@@ -1,0 +1,138 @@
+//! Pages for requests that go nowhere, and for the gateway's own troubles.
+
+use askama::Template;
+use http::StatusCode;
+
+use super::{
+    Page,
+    notice::{Notice, Sign},
+    problem,
+};
+
+/// Refuses a request that cannot be read one way only; `what` is ours, in plain words.
+pub fn bad_request(prefix: &str, what: &str) -> Page {
+    Notice::new(
+        prefix,
+        "bad-request",
+        StatusCode::BAD_REQUEST,
+        "This request makes no sense here",
+        what,
+    )
+    .advice("If you followed a link, ask whoever sent it for a fresh one.")
+    .page()
+}
+
+/// Refuses a host that is not ours, in a page without files of its own: that host has none.
+pub fn misdirected(host: &str) -> Page {
+    let status = StatusCode::MISDIRECTED_REQUEST;
+    let title = "This host is not served here";
+    let detail = "The gateway does not know the host in the address. Check its spelling, or ask the operator which hosts it serves.";
+    Page {
+        status,
+        html: Misdirected { title, detail, host }.render().unwrap_or_default(),
+        problem: problem("misdirected", status, title, detail),
+    }
+}
+
+/// Refuses a head that is too large; the caller also clears the host's cookies (HDR-10).
+pub fn head_too_large(prefix: &str) -> Page {
+    Notice::new(
+        prefix,
+        "head-too-large",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "Your browser sent too many headers",
+        "Usually an app has set too many cookies on this host. They have just been cleared.",
+    )
+    .advice("Reload the page. You may have to sign in to the app again.")
+    .page()
+}
+
+/// Refuses an address that is too long.
+pub fn uri_too_long(prefix: &str) -> Page {
+    Notice::new(
+        prefix,
+        "uri-too-long",
+        StatusCode::URI_TOO_LONG,
+        "This address is too long",
+        "The gateway takes addresses of up to 8 KiB.",
+    )
+    .advice("An app that puts much data into its addresses can send it in the body of a POST instead.")
+    .page()
+}
+
+/// Refuses a method.
+pub fn method_not_allowed(prefix: &str) -> Page {
+    Notice::new(
+        prefix,
+        "method-not-allowed",
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This does not work that way",
+        "The address exists, but not for this kind of request.",
+    )
+    .advice("If you reloaded a page that had sent a form, go back and open it again.")
+    .page()
+}
+
+/// Says that a limit is reached.
+pub fn busy(prefix: &str) -> Page {
+    Notice::new(
+        prefix,
+        "busy",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The gateway is busy",
+        "It has as much to do as it is allowed to.",
+    )
+    .sign(Sign::Waiting)
+    .advice("Try again in a moment. If this happens often, the operator can raise the limit.")
+    .page()
+}
+
+/// Owns up to a fault of ours.
+pub fn internal(prefix: &str, request_id: &str) -> Page {
+    Notice::new(
+        prefix,
+        "internal",
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "Something went wrong on our side",
+        "The gateway could not answer. Your codespace and your work are not touched.",
+    )
+    .advice("Try again. If it stays, tell the operator the request number below: the log has more under it.")
+    .request_id(request_id)
+    .page()
+}
+
+/// Asks for a sign-in.
+pub fn unauthorized(prefix: &str, sign_in_url: &str) -> Page {
+    Notice::new(
+        prefix,
+        "unauthorized",
+        StatusCode::UNAUTHORIZED,
+        "Sign in to go on",
+        "This is not open to everyone.",
+    )
+    .sign(Sign::Closed)
+    .action("Sign in", sign_in_url)
+    .page()
+}
+
+/// Refuses a request that a foreign page caused.
+pub fn forbidden_origin(prefix: &str) -> Page {
+    Notice::new(
+        prefix,
+        "forbidden-origin",
+        StatusCode::FORBIDDEN,
+        "Another site asked for this",
+        "A page of another site tried to act in your name, so the gateway did nothing.",
+    )
+    .sign(Sign::Closed)
+    .advice("If you meant to do it, open Portico yourself and do it there.")
+    .page()
+}
+
+#[derive(Template)]
+#[template(path = "misdirected.html")]
+struct Misdirected<'a> {
+    title: &'a str,
+    detail: &'a str,
+    host: &'a str,
+}

@@ -1,0 +1,105 @@
+//! Every page at once: complete, escaped, and honest in both forms.
+
+use super::*;
+use crate::domain::{CodespaceName, Phase, Port, Step, StepName, StepState};
+
+const HOSTILE: &str = "\"'><script>alert(1)</script>&amp;{{x}}";
+
+fn name() -> CodespaceName {
+    "amber-otter".parse().expect("a name")
+}
+
+fn port() -> Port {
+    Port::new(3000).expect("a port")
+}
+
+/// Every page, with `text` wherever a caller can pass text.
+fn all(text: &str) -> Vec<(&'static str, Page)> {
+    let origin: Origin = "http://amber-otter-3000.codespaces.localhost:8080".parse().expect("an origin");
+    let sibling = vec![(origin.clone(), text.to_owned())];
+    let steps = [Step {
+        name: StepName::Clone,
+        state: StepState::Running,
+        detail: text.to_owned(),
+    }];
+    let listening = [
+        (5173, Some(text.to_owned()), format!("https://x/{text}")),
+        (1, None, text.to_owned()),
+    ];
+    vec![
+        ("no_such_codespace", no_such_codespace("/static/", Some(text), Some(text))),
+        ("stopped", stopped("/static/", &name(), Phase::Failed, Some(text), text)),
+        ("starting", starting("/static/", &name(), &steps, text)),
+        ("nothing_listens", nothing_listens("/static/", port(), &listening, Some(text))),
+        ("upstream_failed", upstream_failed("/static/", port(), text)),
+        ("not_connected", not_connected("/static/", &name(), text)),
+        ("editor_starting", editor_starting("/static/", &name())),
+        ("editor_failed", editor_failed("/static/", &name(), text)),
+        ("workbench", workbench("/static/", &name(), text)),
+        ("bad_request", bad_request("/static/", text)),
+        ("misdirected", misdirected(text)),
+        ("head_too_large", head_too_large("/static/")),
+        ("uri_too_long", uri_too_long("/static/")),
+        ("method_not_allowed", method_not_allowed("/static/")),
+        ("busy", busy("/static/")),
+        ("internal", internal("/static/", text)),
+        ("unauthorized", unauthorized("/static/", text)),
+        ("forbidden_origin", forbidden_origin("/static/")),
+        ("carry", carry(text, text, text)),
+        ("arrive", arrive(text)),
+        ("spread", spread((&origin, text), text, &sibling)),
+        ("framed_sign_in", framed_sign_in("/static/", text)),
+    ]
+}
+
+#[test]
+fn escapes_whatever_it_is_given() {
+    for (what, page) in all(HOSTILE) {
+        assert!(!page.html.contains("<script>"), "{what} lets a tag through");
+        assert!(!page.html.contains("\"'>"), "{what} lets an attribute end");
+    }
+    for (what, page) in all("javascript:alert(1)") {
+        assert!(!page.html.contains("href=\"javascript:"), "{what} links to a script");
+    }
+}
+
+#[test]
+fn is_complete() {
+    for (what, page) in all("plain words") {
+        assert!(
+            page.html.starts_with("<!doctype html>") && page.html.contains("name=\"viewport\""),
+            "{what}"
+        );
+        assert!(page.html.contains("content=\"noindex\"") && page.html.contains("<title>"), "{what}");
+        assert!(
+            !page.html.contains("style=") && !page.html.contains(" onclick"),
+            "{what} has something inline"
+        );
+        if page.status != StatusCode::OK {
+            assert_eq!(page.problem["status"], page.status.as_u16(), "{what}");
+            assert!(
+                page.problem["type"].as_str().is_some_and(|slug| slug.starts_with("urn:portico:")),
+                "{what}"
+            );
+            assert!(page.problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}");
+        }
+    }
+}
+
+#[test]
+fn missing_and_forbidden_are_one_page() {
+    let page = no_such_codespace("/static/", Some("ada"), Some("https://portico.example/sign-in"));
+    assert!(page.html.contains("It does not exist, or is not shared with ada."));
+    assert!(page.html.contains("Ask whoever sent you the link, or switch account."));
+    assert!(!page.problem.to_string().contains("amber"));
+}
+
+#[test]
+fn policies_name_only_what_the_page_needs() {
+    let origin: Origin = "https://amber-otter.codespaces.example".parse().expect("an origin");
+    assert!(csp_for_form(&origin).contains("form-action 'self' https://amber-otter.codespaces.example;"));
+    let spread = csp_for_spread([&origin]);
+    assert!(spread.contains("connect-src 'self' https://amber-otter.codespaces.example;"));
+    assert!(csp_for_frame([&origin]).ends_with("frame-ancestors 'self' https://amber-otter.codespaces.example"));
+    assert!(!spread.contains("unsafe"));
+}
