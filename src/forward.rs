@@ -1,1 +1,11 @@
-//! To come.
+//! What crosses the gateway and what does not: pure rules over heads of requests and responses.
+//!
+//! Owns admission (which heads are refused), the rebuilt request head, the filtered response head, and the removal of
+//! our own cookies and tokens. Refuses to know sockets, time, identity and the store; bodies are never looked at.
+
+pub mod admission;
+pub mod cookies;
+pub mod names;
+pub mod request;
+pub mod response;
+pub mod world;

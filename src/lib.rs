@@ -19,6 +19,7 @@ pub mod lifecycle;
 pub mod ops;
 pub mod policy;
 pub mod protocol;
+pub mod relay;
 pub mod route;
 pub mod runtime;
 pub mod store;

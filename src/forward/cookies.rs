@@ -1,0 +1,106 @@
+//! Our cookies out of what apps see and set (HDR-5, HDR-7).
+
+use http::HeaderValue;
+
+use super::names::GATEWAY_COOKIE_PREFIX;
+
+/// Takes our cookies out of a `Cookie` value; none when nothing is left, the value itself when none was ours.
+pub fn without_ours(value: &HeaderValue) -> Option<HeaderValue> {
+    let bytes = value.as_bytes();
+    if !bytes.split(|byte| *byte == b';').any(is_ours) {
+        return Some(value.clone());
+    }
+    let kept: Vec<&[u8]> = bytes
+        .split(|byte| *byte == b';')
+        .filter(|pair| !is_ours(pair))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty())
+        .collect();
+    if kept.is_empty() {
+        None
+    } else {
+        HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok()
+    }
+}
+
+/// Narrows a `Set-Cookie` of an app: one that uses our names is dropped; `Domain` is taken off, so that it holds for its
+/// own host alone.
+pub fn narrowed(value: &HeaderValue) -> Option<HeaderValue> {
+    let bytes = value.as_bytes();
+    let mut parts = bytes.split(|byte| *byte == b';');
+    if parts.next().is_some_and(is_ours) {
+        return None;
+    }
+    if !parts.clone().any(is_domain) {
+        return Some(value.clone());
+    }
+    let kept: Vec<&[u8]> = bytes
+        .split(|byte| *byte == b';')
+        .enumerate()
+        .filter(|(index, part)| *index == 0 || !is_domain(part))
+        .map(|(_, part)| part.trim_ascii())
+        .collect();
+    HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok()
+}
+
+/// Whether a pair's name is one of ours, however it is spelled: case, spaces, quotes, or nameless with the name in the
+/// value (browsers send `=__Host-x=1` as `__Host-x=1`).
+fn is_ours(pair: &[u8]) -> bool {
+    let start = pair
+        .iter()
+        .position(|byte| !byte.is_ascii_whitespace() && *byte != b'"' && *byte != b'=')
+        .unwrap_or(pair.len());
+    let name = &pair[start..];
+    name.len() >= GATEWAY_COOKIE_PREFIX.len() && name[..GATEWAY_COOKIE_PREFIX.len()].eq_ignore_ascii_case(GATEWAY_COOKIE_PREFIX.as_bytes())
+}
+
+fn is_domain(attribute: &[u8]) -> bool {
+    let name = attribute.split(|byte| *byte == b'=').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(b"domain")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hdr_5_our_cookies_never_reach_an_app() {
+        #[track_caller]
+        fn check(value: &str, expected: Option<&str>) {
+            let value = HeaderValue::from_str(value).expect("a value");
+            assert_eq!(
+                without_ours(&value).as_ref().map(|value| value.to_str().expect("text")),
+                expected,
+                "{value:?}"
+            );
+        }
+        check("a=1; b=2", Some("a=1; b=2"));
+        check("a=1; __Host-portico_access=x; b=2", Some("a=1; b=2"));
+        check("__Host-portico_access=x", None);
+        check("__host-PORTICO_nonce_abcdefgh=x;a=1", Some("a=1"));
+        check("  __Host-portico_access = x ; a=1", Some("a=1"));
+        check("\"__Host-portico_access\"=x; a=1", Some("a=1"));
+        check("=__Host-portico_access=x; a=1", Some("a=1"));
+        check("__Host-portico_access; a=1", Some("a=1"));
+        check(";;__Host-portico_access=x;;a=\"q;\"", Some("a=\"q; \""));
+    }
+
+    #[test]
+    fn hdr_7_apps_set_cookies_for_their_own_host_alone() {
+        #[track_caller]
+        fn check(value: &str, expected: Option<&str>) {
+            let value = HeaderValue::from_str(value).expect("a value");
+            assert_eq!(
+                narrowed(&value).as_ref().map(|value| value.to_str().expect("text")),
+                expected,
+                "{value:?}"
+            );
+        }
+        check("a=1; Path=/; HttpOnly", Some("a=1; Path=/; HttpOnly"));
+        check("a=1; Domain=codespaces.localhost; Path=/", Some("a=1; Path=/"));
+        check("a=1;domain = .x", Some("a=1"));
+        check("__Host-portico_access=x; Path=/", None);
+        check("=__host-portico_access=x", None);
+        check("domain=1; Path=/", Some("domain=1; Path=/"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Which header names are whose.
+
+use http::HeaderName;
+
+/// Begins the name of every cookie of ours; nothing of that name crosses, in either direction (HDR-5, HDR-7).
+pub const GATEWAY_COOKIE_PREFIX: &str = "__host-portico_";
+/// The header in which programs send a token, removed before the app (`product.md` §5).
+pub const TOKEN_HEADER: &str = "x-portico-token";
+
+/// Whether a field belongs to one connection and never crosses (RFC 9110 §7.6.1, HDR-1).
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Whether a client's field is dropped because the gateway alone speaks under that name (HDR-4).
+pub fn is_gateways_own(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || name.starts_with("x-portico-")
+        || matches!(
+            name,
+            "forwarded"
+                | "x-real-ip"
+                | "x-original-url"
+                | "x-original-uri"
+                | "x-original-host"
+                | "x-rewrite-url"
+                | "x-host"
+                | "true-client-ip"
+                | "cf-connecting-ip"
+                | "proxy"
+                | "x-request-id"
+        )
+}
+
+/// Whether a field must not be nominated in `Connection`: taking it away would change who the request is from or where
+/// it goes (HDR-2).
+pub fn must_not_be_nominated(name: &str) -> bool {
+    matches!(
+        name,
+        "host" | "cookie" | "authorization" | "content-length" | "content-type" | "origin" | "referer"
+    ) || is_gateways_own(name)
+        || name.starts_with("sec-")
+}
+
+/// Whether a name with underscores would be one of ours if an app took `_` for `-`, as CGI and WSGI do (HDR-3).
+pub fn is_ours_in_disguise(name: &str) -> bool {
+    if !name.contains('_') {
+        return false;
+    }
+    let plain = name.replace('_', "-");
+    is_gateways_own(&plain)
+        || plain.parse().is_ok_and(|name| is_hop_by_hop(&name))
+        || matches!(
+            plain.as_str(),
+            "host" | "cookie" | "authorization" | "content-length" | "transfer-encoding"
+        )
+}

@@ -1,0 +1,214 @@
+//! The head that an app receives: rebuilt, never passed on (decision 6).
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{
+    cookies, names,
+    world::{Translation, World},
+};
+use crate::route::Origin;
+
+/// What the gateway knows about a request and tells the app.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub world: World,
+    /// The `Host` that the app gets.
+    pub upstream_host: &'a str,
+    /// The origin under which the client asked.
+    pub origin: &'a Origin,
+    /// The client's address, as far as the gateway trusts it.
+    pub client: IpAddr,
+    pub request_id: &'a str,
+    /// The protocol to upgrade to, if the client asked for one.
+    pub upgrade: Option<&'a HeaderValue>,
+    /// Whether `Authorization` holds a credential of ours, which the app must not see.
+    pub authorization_is_ours: bool,
+}
+
+/// Rebuilds a request's fields for the app; framing is left to the connection.
+pub fn rebuild(client: &HeaderMap, facts: Facts<'_>, translation: Translation<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(client.len() + 6);
+    let nominated = nominated(client);
+    if let Ok(host) = HeaderValue::from_str(facts.upstream_host) {
+        headers.insert(header::HOST, host);
+    }
+    for (name, value) in client {
+        if crosses(name, &nominated, facts)
+            && let Some(value) = translated(name, value, facts.world, translation)
+        {
+            headers.append(name, value);
+        }
+    }
+    if let Some(te) = client.get(header::TE)
+        && te
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = facts.upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol.clone());
+    }
+    add_own(&mut headers, facts);
+    headers
+}
+
+fn crosses(name: &HeaderName, nominated: &[HeaderName], facts: Facts<'_>) -> bool {
+    let framing_or_host = *name == header::HOST || *name == header::CONTENT_LENGTH;
+    let ours = names::is_gateways_own(name.as_str()) || (facts.authorization_is_ours && *name == header::AUTHORIZATION);
+    !framing_or_host && !ours && !names::is_hop_by_hop(name) && !nominated.contains(name)
+}
+
+/// The names that `Connection` nominates as belonging to this connection alone (HDR-2).
+fn nominated(client: &HeaderMap) -> Vec<HeaderName> {
+    client
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
+}
+
+fn translated(name: &HeaderName, value: &HeaderValue, world: World, translation: Translation<'_>) -> Option<HeaderValue> {
+    if *name == header::COOKIE {
+        return cookies::without_ours(value);
+    }
+    if world == World::Localhost && (*name == header::ORIGIN || *name == header::REFERER) {
+        let inward = value.to_str().ok().and_then(|url| translation.inward(url));
+        return Some(
+            inward
+                .and_then(|url| HeaderValue::from_str(&url).ok())
+                .unwrap_or_else(|| value.clone()),
+        );
+    }
+    Some(value.clone())
+}
+
+fn add_own(headers: &mut HeaderMap, facts: Facts<'_>) {
+    let address = facts.client.to_string();
+    let quoted = if facts.client.is_ipv6() {
+        format!("\"[{address}]\"")
+    } else {
+        address.clone()
+    };
+    let forwarded = match facts.world {
+        World::Localhost => format!("for={quoted}"),
+        World::Preserve => format!("for={quoted};proto={}", facts.origin.scheme.as_str()),
+    };
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put("x-forwarded-for", &address);
+    put("forwarded", &forwarded);
+    put("x-request-id", facts.request_id);
+    if facts.world == World::Preserve {
+        put("x-forwarded-host", &facts.origin.authority());
+        put("x-forwarded-proto", facts.origin.scheme.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{Scheme, Sites};
+
+    fn rebuilt(world: World, client: &[(&str, &str)]) -> Vec<String> {
+        let sites = Sites::new("http://portico.localhost:8080".parse().expect("an origin"), "codespaces.localhost");
+        let name = "amber-x".parse().expect("a name");
+        let origin = sites.port(&name, crate::domain::Port::new(3000).expect("a port"));
+        let upgrade = HeaderValue::from_static("websocket");
+        let client: HeaderMap = client
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse::<HeaderName>().expect("a name"),
+                    value.parse::<HeaderValue>().expect("a value"),
+                )
+            })
+            .collect();
+        let facts = Facts {
+            world,
+            upstream_host: "localhost:3000",
+            origin: &origin,
+            client: "192.0.2.7".parse().expect("an address"),
+            request_id: "r1",
+            upgrade: client.contains_key("upgrade").then_some(&upgrade),
+            authorization_is_ours: false,
+        };
+        let translation = Translation {
+            sites: &sites,
+            name: &name,
+            app_scheme: Scheme::Http,
+        };
+        let mut lines: Vec<String> = rebuild(&client, facts, translation)
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn what_a_client_sends_under_our_names_is_replaced() {
+        let lines = rebuilt(
+            World::Localhost,
+            &[
+                ("host", "amber-x-3000.codespaces.localhost:8080"),
+                ("x-forwarded-for", "6.6.6.6"),
+                ("x-forwarded-host", "evil"),
+                ("forwarded", "for=6.6.6.6"),
+                ("x-portico-token", "secret"),
+                ("x-real-ip", "6.6.6.6"),
+                ("cookie", "a=1; __Host-portico_access=secret"),
+                ("authorization", "Bearer app"),
+                ("connection", "keep-alive, x-hop"),
+                ("x-hop", "1"),
+                ("te", "gzip, trailers"),
+                ("origin", "http://amber-x-3000.codespaces.localhost:8080"),
+                ("referer", "http://amber-x-3000.codespaces.localhost:8080/a"),
+            ],
+        );
+        let expected = [
+            "authorization: Bearer app",
+            "cookie: a=1",
+            "forwarded: for=192.0.2.7",
+            "host: localhost:3000",
+            "origin: http://localhost:3000",
+            "referer: http://localhost:3000/a",
+            "te: trailers",
+            "x-forwarded-for: 192.0.2.7",
+            "x-request-id: r1",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn the_preserving_world_tells_host_and_scheme() {
+        let lines = rebuilt(
+            World::Preserve,
+            &[
+                ("origin", "http://amber-x-3000.codespaces.localhost:8080"),
+                ("upgrade", "websocket"),
+                ("connection", "upgrade"),
+            ],
+        );
+        let expected = [
+            "connection: upgrade",
+            "forwarded: for=192.0.2.7;proto=http",
+            "host: localhost:3000",
+            "origin: http://amber-x-3000.codespaces.localhost:8080",
+            "upgrade: websocket",
+            "x-forwarded-for: 192.0.2.7",
+            "x-forwarded-host: amber-x-3000.codespaces.localhost:8080",
+            "x-forwarded-proto: http",
+            "x-request-id: r1",
+        ];
+        assert_eq!(lines, expected);
+    }
+}

@@ -1,0 +1,113 @@
+//! The head that a client receives from an app: connection fields and what would reach beyond the app's host taken out.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{
+    cookies, names,
+    world::{Translation, World},
+};
+
+/// Filters a response's fields in place (HDR-1, HDR-7); framing is left to the connection.
+pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_>) {
+    let leaving: Vec<HeaderName> = headers.keys().filter(|name| !crosses(name)).cloned().collect();
+    let nominated: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| *name != header::CONTENT_TYPE && *name != header::SET_COOKIE && *name != header::CONTENT_LENGTH)
+        .collect();
+    for name in leaving.iter().chain(&nominated) {
+        headers.remove(name);
+    }
+    narrow_cookies(headers);
+    if world == World::Localhost {
+        for name in [header::LOCATION, header::CONTENT_LOCATION, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
+            translate(headers, &name, translation);
+        }
+    }
+}
+
+fn crosses(name: &HeaderName) -> bool {
+    let reaches_beyond = matches!(
+        name.as_str(),
+        "clear-site-data"
+            | "alt-svc"
+            | "public-key-pins"
+            | "public-key-pins-report-only"
+            | "nel"
+            | "report-to"
+            | "strict-transport-security"
+    );
+    !reaches_beyond && !names::is_hop_by_hop(name) && !name.as_str().starts_with("proxy-") && !name.as_str().starts_with("x-portico-")
+}
+
+fn narrow_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::SET_COOKIE) {
+        return;
+    }
+    let narrowed: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().filter_map(cookies::narrowed).collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in narrowed {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+}
+
+fn translate(headers: &mut HeaderMap, name: &HeaderName, translation: Translation<'_>) {
+    let outward = headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|url| translation.outward(url));
+    if let Some(value) = outward.and_then(|url| HeaderValue::from_str(&url).ok()) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{Scheme, Sites};
+
+    #[test]
+    fn what_would_reach_beyond_the_app_stays_behind() {
+        let sites = Sites::new("http://portico.localhost:8080".parse().expect("an origin"), "codespaces.localhost");
+        let name = "amber-x".parse().expect("a name");
+        let translation = Translation {
+            sites: &sites,
+            name: &name,
+            app_scheme: Scheme::Http,
+        };
+        let fields = [
+            ("content-type", "text/html"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("clear-site-data", "\"cookies\""),
+            ("alt-svc", "h3=\":443\""),
+            ("strict-transport-security", "max-age=1"),
+            ("service-worker-allowed", "/"),
+            ("set-cookie", "a=1; Domain=codespaces.localhost"),
+            ("set-cookie", "__Host-portico_access=evil; Path=/"),
+            ("location", "http://localhost:3000/login"),
+            ("access-control-allow-origin", "http://localhost:8000"),
+        ];
+        let mut headers: HeaderMap = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        filter(&mut headers, World::Localhost, translation);
+        let mut lines: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
+            .collect();
+        lines.sort();
+        let expected = [
+            "access-control-allow-origin: http://amber-x-8000.codespaces.localhost:8080",
+            "content-type: text/html",
+            "location: http://amber-x-3000.codespaces.localhost:8080/login",
+            "service-worker-allowed: /",
+            "set-cookie: a=1",
+        ];
+        assert_eq!(lines, expected);
+    }
+}
