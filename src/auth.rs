@@ -1,1 +1,177 @@
-//! To come.
+//! Who someone is: users, login sessions, tokens, one-time links, and the tickets that carry a sign-in to a codespace host.
+//!
+//! Owns every credential that Portico gives out and what each proves ([`Presented`] has three answers, and an invalid
+//! credential never becomes anonymous). All of it is in memory and written through to the store; no request reads the
+//! store. Refuses to know: what someone may do (`policy`), responses and redirects (`edge`, `api`).
+
+mod attempts;
+mod cookies;
+mod hop;
+mod host_cookie;
+mod links;
+mod passwords;
+mod secrets;
+mod sessions;
+mod signing;
+mod tickets;
+mod tokens;
+mod users;
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use time::OffsetDateTime;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    domain::{Identity, SessionId, TokenId, UserId, UserName},
+    route::Sites,
+    store::{AuditRecord, SharedStore, StoreError},
+};
+
+pub use cookies::{
+    ACCESS_COOKIE, GATEWAY_COOKIE_PREFIX, MAX_NONCES, NONCE_COOKIE_PREFIX, NonceCookie, SESSION_COOKIE, clear_access_cookie,
+    clear_nonce_cookie, clear_session_cookie, is_gateway_cookie, nonce_cookie, nonce_cookies,
+};
+pub use hop::{Hop, HopError};
+pub use links::{Link, LinkError, LinkKind, LinkUsed};
+pub use passwords::PasswordError;
+pub use secrets::hash_secret;
+pub use sessions::{Fresh, LoginSession, SignInError};
+pub use tickets::{Binding, Proof, Redeemed, Ticket, TicketError};
+pub use tokens::{NewToken, Token};
+pub use users::{NewUser, User, UserError};
+
+/// What a request showed of one kind of credential.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Presented {
+    /// No credential of that kind.
+    Nothing,
+    /// A good one.
+    Valid(Identity),
+    /// One that is wrong, expired, revoked or offered twice; never to be taken for [`Presented::Nothing`] (FAIL-1).
+    Invalid,
+}
+
+/// What the module is configured with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub sites: Sites,
+    /// A login session that was silent for so long is over; 12 h by default (SESS-2).
+    pub session_idle: Duration,
+    /// A login session so old is over; 7 d by default (SESS-2).
+    pub session_absolute: Duration,
+}
+
+/// Where an attempt to sign in comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// The peer's address, never taken from a header that anyone can send (RATE-1).
+    pub address: Option<IpAddr>,
+    /// Its `User-Agent`, cut to 200 bytes when kept.
+    pub agent: String,
+}
+
+/// The one that knows who someone is; cloning is cheap.
+#[derive(Clone)]
+pub struct Auth {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: SharedStore,
+    options: Options,
+    users: DashMap<UserId, Arc<User>>,
+    names: DashMap<UserName, UserId>,
+    sessions: DashMap<SessionId, Arc<LoginSession>>,
+    session_hashes: DashMap<[u8; 32], SessionId>,
+    tokens: DashMap<TokenId, Arc<Token>>,
+    token_hashes: DashMap<[u8; 32], TokenId>,
+    links: Mutex<HashMap<[u8; 32], links::Kept>>,
+    tickets: Mutex<tickets::Table>,
+    attempts: Mutex<attempts::Attempts>,
+    hasher: passwords::Hasher,
+    key: signing::Key,
+    /// One change to users, tokens or sessions at a time, so that memory and store never disagree about the order.
+    changing: tokio::sync::Mutex<()>,
+    /// Writes that nobody waits for: when a session was last seen, audit of replays.
+    writes: TaskTracker,
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Auth")
+    }
+}
+
+impl Auth {
+    /// Reads users, login sessions and tokens; those that are over are left out and removed.
+    pub async fn load(store: SharedStore, options: Options, now: OffsetDateTime) -> Result<Self, StoreError> {
+        let key = signing::Key::load(store.as_ref()).await?;
+        let inner = Inner {
+            options,
+            users: DashMap::new(),
+            names: DashMap::new(),
+            sessions: DashMap::new(),
+            session_hashes: DashMap::new(),
+            tokens: DashMap::new(),
+            token_hashes: DashMap::new(),
+            links: Mutex::default(),
+            tickets: Mutex::default(),
+            attempts: Mutex::default(),
+            hasher: passwords::Hasher::new(),
+            key,
+            changing: tokio::sync::Mutex::new(()),
+            writes: TaskTracker::new(),
+            store,
+        };
+        let auth = Self { inner: Arc::new(inner) };
+        auth.load_users().await?;
+        auth.load_sessions(now).await?;
+        auth.load_tokens(now).await?;
+        Ok(auth)
+    }
+
+    /// Ends what is over by `now`: login sessions, tokens, links, tickets. To be called about once a minute.
+    pub async fn sweep(&self, now: OffsetDateTime) {
+        self.sweep_sessions(now).await;
+        self.sweep_tokens(now).await;
+        self.sweep_links(now);
+        self.sweep_tickets(now);
+    }
+
+    /// Waits for writes that nobody waited for; the last call before the store is closed.
+    pub async fn settle(&self) {
+        self.inner.writes.close();
+        self.inner.writes.wait().await;
+    }
+
+    /// Appends to the audit log; a failure is logged and stops nothing that already happened.
+    async fn audit(&self, action: &str, actor: &str, target: &str, detail: &str, client: Option<&Client>, now: OffsetDateTime) {
+        let event = AuditRecord {
+            at: now,
+            action: action.into(),
+            actor: actor.into(),
+            target: target.into(),
+            detail: detail.into(),
+            address: client.and_then(|client| client.address).map(|address| address.to_string()),
+            request_id: None,
+        };
+        if let Err(error) = self.inner.store.append_audit(&event).await {
+            tracing::error!(action, %error, "an audit event was not written");
+        }
+    }
+
+    /// Runs a write that no request waits for; dropped where there is no runtime.
+    fn write_later(&self, write: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(handle) = tokio::runtime::Handle::try_current() {
+            self.inner.writes.spawn_on(write, &handle);
+        }
+    }
+
+    /// The hosts that credentials are for.
+    fn sites(&self) -> &Sites {
+        &self.inner.options.sites
+    }
+}

@@ -1,1 +1,121 @@
-//! To come.
+//! The configuration: as written in a file, variables and flags, to as meant.
+//!
+//! Owns every key, its default and its bounds, and is the only reader of configuration files and of the environment.
+//! Refuses unknown keys with the nearest known one (FAIL-1), and to know what the others do with the values.
+
+mod gather;
+mod keys;
+mod problems;
+mod site;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::route::{Origin, Sites};
+
+pub use gather::{ConfigError, Overrides};
+pub use problems::{Problem, Severity};
+
+/// Everything that can be set, as meant. Each field is a key of the file; `[limits]`, `[log]` and `[sessions]` are tables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+    /// The gateway host's own URL, as browsers see it.
+    pub url: Origin,
+    /// DOMAIN: codespaces are at `NAME.DOMAIN` and `NAME-PORT.DOMAIN`.
+    pub domain: String,
+    /// The directory of the store, the sockets and, in the `process` runtime, the codespaces.
+    pub data: PathBuf,
+    /// Whether `domain` may be of the same site as `url`'s host (DOM-1).
+    pub allow_same_site: bool,
+    /// The runtime of new codespaces.
+    pub runtime: RuntimeKind,
+    /// Where agents reach the gateway, if not by its Unix socket.
+    pub agent_url: Option<Origin>,
+    /// An editor's program, instead of the one that is found.
+    pub editor: Option<PathBuf>,
+    pub limits: Limits,
+    pub log: Log,
+    pub sessions: SessionLimits,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RuntimeKind {
+    Process,
+}
+
+/// Bounds of what one client, codespace or exchange may take (decision 12, LIM-1, TO-1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Connections at once, all together.
+    pub connections: usize,
+    /// Connections at once from one address (an IPv6 /64 is one).
+    pub connections_per_address: usize,
+    /// From a connection's or request's first byte to the end of its head.
+    pub header_timeout: Duration,
+    /// How long a kept-alive connection may be idle.
+    pub idle_timeout: Duration,
+    /// How long a request's body may stand still.
+    pub body_timeout: Duration,
+    /// How long a client may take no byte of an answer.
+    pub write_timeout: Duration,
+    /// How long opening a stream to an app may take.
+    pub connect_timeout: Duration,
+    /// How long exchanges may go on after SIGTERM.
+    pub drain_timeout: Duration,
+    /// After how many idle minutes a codespace stops, unless it says otherwise: 5 to 240.
+    pub idle_minutes: u16,
+    /// Codespaces that one user may have.
+    pub codespaces_per_user: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing` filter, for instance `info` or `portico=debug,info`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// How long login sessions last (SESS-2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionLimits {
+    pub idle: Duration,
+    pub absolute: Duration,
+}
+
+impl Config {
+    /// Fewest and most idle minutes that a codespace can have.
+    pub const IDLE_MINUTES: std::ops::RangeInclusive<u16> = 5..=240;
+
+    /// Puts the layers together: defaults, then the file, then `PORTICO_…` variables, then flags; the later wins.
+    ///
+    /// The file is the one that `overrides` or `PORTICO_CONFIG` names; without either none is read.
+    pub fn gather(overrides: Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        gather::gather(overrides, environment)
+    }
+
+    /// The hosts that `url` and `domain` make.
+    pub fn sites(&self) -> Sites {
+        Sites::new(self.url.clone(), &self.domain)
+    }
+
+    /// What is wrong with it on this machine, the worst first. Looks at sockets, the disk and the search path.
+    pub fn problems(&self) -> Vec<Problem> {
+        problems::find(self)
+    }
+}
+
+impl RuntimeKind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+        }
+    }
+}

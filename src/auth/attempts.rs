@@ -1,0 +1,130 @@
+//! How often someone may try a password: token buckets per account, per address and for all (RATE-1).
+//!
+//! Pure: time is an argument.
+
+use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
+
+use time::OffsetDateTime;
+
+/// Most keys kept at once; beyond it, buckets that are full again are forgotten, then the oldest.
+const MAX_KEYS: usize = 20_000;
+
+/// So many at once, then one each so many seconds.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    burst: f64,
+    seconds_each: f64,
+}
+
+const ACCOUNT: Rate = Rate {
+    burst: 10.0,
+    seconds_each: 20.0,
+};
+const ADDRESS: Rate = Rate {
+    burst: 30.0,
+    seconds_each: 5.0,
+};
+const ALL: Rate = Rate {
+    burst: 200.0,
+    seconds_each: 0.2,
+};
+
+/// The buckets.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    accounts: HashMap<String, Bucket>,
+    addresses: HashMap<Option<IpAddr>, Bucket>,
+    all: Option<Bucket>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left: f64,
+    at: OffsetDateTime,
+}
+
+impl Attempts {
+    /// Takes one attempt, or says how long to wait. `account` is the canonical name, so that no spelling of it gets a
+    /// bucket of its own.
+    pub(super) fn take(&mut self, account: &str, address: Option<IpAddr>, now: OffsetDateTime) -> Result<(), Duration> {
+        let address = address.map(subnet);
+        make_room(&mut self.accounts, ACCOUNT, now);
+        make_room(&mut self.addresses, ADDRESS, now);
+        let buckets = [
+            (self.all.get_or_insert_with(|| Bucket::full(ALL, now)), ALL),
+            (
+                self.accounts.entry(account.into()).or_insert_with(|| Bucket::full(ACCOUNT, now)),
+                ACCOUNT,
+            ),
+            (self.addresses.entry(address).or_insert_with(|| Bucket::full(ADDRESS, now)), ADDRESS),
+        ];
+        let mut wait = 0.0_f64;
+        let mut taken = Vec::with_capacity(buckets.len());
+        for (bucket, rate) in buckets {
+            bucket.refill(rate, now);
+            wait = wait.max((1.0 - bucket.left) * rate.seconds_each);
+            taken.push(bucket);
+        }
+        if wait > 0.0 {
+            return Err(Duration::from_secs_f64(wait.ceil()));
+        }
+        for bucket in taken {
+            bucket.left -= 1.0;
+        }
+        Ok(())
+    }
+
+    /// Gives back an attempt that succeeded: only failures count.
+    pub(super) fn give_back(&mut self, account: &str, address: Option<IpAddr>) {
+        let buckets = [
+            (self.all.as_mut(), ALL),
+            (self.accounts.get_mut(account), ACCOUNT),
+            (self.addresses.get_mut(&address.map(subnet)), ADDRESS),
+        ];
+        for (bucket, rate) in buckets {
+            if let Some(bucket) = bucket {
+                bucket.left = (bucket.left + 1.0).min(rate.burst);
+            }
+        }
+    }
+}
+
+impl Bucket {
+    fn full(rate: Rate, now: OffsetDateTime) -> Self {
+        Self { left: rate.burst, at: now }
+    }
+
+    fn refill(&mut self, rate: Rate, now: OffsetDateTime) {
+        let passed = (now - self.at).as_seconds_f64().max(0.0);
+        self.left = (self.left + passed / rate.seconds_each).min(rate.burst);
+        self.at = now;
+    }
+}
+
+/// One customer is one key: an IPv6 /64, an IPv4 address.
+fn subnet(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        address => address,
+    }
+}
+
+fn make_room<K: Clone + Eq + Hash>(buckets: &mut HashMap<K, Bucket>, rate: Rate, now: OffsetDateTime) {
+    if buckets.len() < MAX_KEYS {
+        return;
+    }
+    buckets.retain(|_, bucket| {
+        bucket.refill(rate, now);
+        bucket.left < rate.burst
+    });
+    if buckets.len() > MAX_KEYS / 2 {
+        // Those with most left matter least.
+        let mut kept: Vec<_> = buckets.drain().collect();
+        kept.sort_by(|(_, a), (_, b)| a.left.total_cmp(&b.left));
+        kept.truncate(MAX_KEYS / 2);
+        buckets.extend(kept);
+    }
+}

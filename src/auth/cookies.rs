@@ -1,0 +1,133 @@
+//! The gateway's cookies: their names, how they are set, and reading them out of a request.
+//!
+//! All are `__Host-` and HttpOnly, and none has a `Domain` (COOK-1, DOM-2).
+
+use http::{HeaderMap, header::COOKIE};
+
+use super::secrets::{fresh_secret, hash_secret};
+
+/// What the names of all our cookies begin with, in any case; nothing under it ever reaches an app or comes from one.
+pub const GATEWAY_COOKIE_PREFIX: &str = "__Host-portico_";
+/// The login session's cookie, on the gateway host alone.
+pub const SESSION_COOKIE: &str = "__Host-portico_session";
+/// The cookie of one editor or port host.
+pub const ACCESS_COOKIE: &str = "__Host-portico_access";
+/// A nonce of one sign-in flow; eight random characters follow, so that tabs opened together keep theirs.
+pub const NONCE_COOKIE_PREFIX: &str = "__Host-portico_nonce_";
+/// How many nonce cookies of one request are read.
+pub const MAX_NONCES: usize = 16;
+
+const NONCE_SECONDS: u32 = 600;
+/// Our values are far shorter; a longer one is no cookie of ours.
+const MAX_VALUE_BYTES: usize = 512;
+
+/// A fresh nonce, bound to the browser by its cookie.
+#[derive(Clone)]
+pub struct NonceCookie {
+    pub name: String,
+    pub value: String,
+    /// SHA-256 of the value: what a [`super::Hop`] carries.
+    pub hash: [u8; 32],
+    /// The `Set-Cookie` header's value.
+    pub set_cookie: String,
+}
+
+/// What a request holds under one cookie name.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Found {
+    Nothing,
+    One(String),
+    /// More than one, or one that cannot be ours (COOK-2).
+    Bad,
+}
+
+/// Tells whether a cookie's name is the gateway's, in any case.
+pub fn is_gateway_cookie(name: &str) -> bool {
+    let prefix = GATEWAY_COOKIE_PREFIX.as_bytes();
+    name.as_bytes()
+        .get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Makes a nonce and its cookie, good for 10 minutes.
+pub fn nonce_cookie() -> NonceCookie {
+    let suffix: String = fresh_secret()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .chain(std::iter::repeat('0'))
+        .take(8)
+        .collect();
+    let name = format!("{NONCE_COOKIE_PREFIX}{suffix}");
+    let value = fresh_secret();
+    NonceCookie {
+        hash: hash_secret(&value),
+        set_cookie: set_cookie(&name, &value, u64::from(NONCE_SECONDS)),
+        name,
+        value,
+    }
+}
+
+/// Reads the nonce cookies of a request, as name and value, at most [`MAX_NONCES`].
+pub fn nonce_cookies(headers: &HeaderMap) -> Vec<(String, String)> {
+    let is_nonce = |name: &str| {
+        name.strip_prefix(NONCE_COOKIE_PREFIX)
+            .is_some_and(|suffix| suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    };
+    pairs(headers)
+        .filter(|(name, value)| is_nonce(name) && value.len() <= MAX_VALUE_BYTES)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .take(MAX_NONCES)
+        .collect()
+}
+
+/// The `Set-Cookie` that removes a nonce cookie; `name` must come from [`nonce_cookies`].
+pub fn clear_nonce_cookie(name: &str) -> String {
+    set_cookie(name, "", 0)
+}
+
+/// The `Set-Cookie` that removes the login session's cookie.
+pub fn clear_session_cookie() -> String {
+    set_cookie(SESSION_COOKIE, "", 0)
+}
+
+/// The `Set-Cookie` that removes a codespace host's cookie.
+pub fn clear_access_cookie() -> String {
+    set_cookie(ACCESS_COOKIE, "", 0)
+}
+
+/// Writes a `Set-Cookie` value as all of ours are.
+pub(super) fn set_cookie(name: &str, value: &str, seconds: u64) -> String {
+    format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}")
+}
+
+/// Finds the one cookie of a name. A second of that name, in any case and in any `Cookie` header, spoils both (COOK-2).
+pub(super) fn find(headers: &HeaderMap, wanted: &str) -> Found {
+    let mut found = Found::Nothing;
+    for (name, value) in pairs(headers) {
+        if !name.eq_ignore_ascii_case(wanted) {
+            continue;
+        }
+        let good = name == wanted && !value.is_empty() && value.len() <= MAX_VALUE_BYTES;
+        found = match found {
+            Found::Nothing if good => Found::One(value.to_owned()),
+            _ => Found::Bad,
+        };
+    }
+    found
+}
+
+/// Splits all `Cookie` headers into names and values, spaces around them and one pair of quotes removed. A pair
+/// that is no UTF-8 is left out: it cannot be ours.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (name.trim(), unquote(value.trim())))
+}
+
+fn unquote(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+}

@@ -1,0 +1,124 @@
+//! The state that travels through the sign-in detour, signed (AUTH-2), and the text of a host in it.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use super::{Auth, signing::Purpose};
+use crate::route::Route;
+
+const VERSION: u8 = 1;
+/// How long a detour may take; a person signs in meanwhile.
+const GOOD_FOR_SECONDS: i64 = 600;
+/// Longest sealed text that is read.
+const MAX_SEALED_BYTES: usize = 8 * 1024;
+/// Longest return path (REDIR-1).
+const MAX_PATH_BYTES: usize = 2 * 1024;
+
+/// Where a detour began and where it returns to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hop {
+    /// The editor or port host that sent the browser away.
+    pub host: Route,
+    /// A path with its query on that host; `/` is put in place of anything else (REDIR-1).
+    pub return_to: String,
+    /// SHA-256 of the nonce in the browser's cookie.
+    pub nonce_hash: [u8; 32],
+}
+
+/// Why a sealed hop is no good.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum HopError {
+    #[error("this sign-in was not begun here, or was changed on its way")]
+    Invalid,
+    #[error("this sign-in took too long; open the page again")]
+    Expired,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Sealed {
+    v: u8,
+    /// The signing key's id.
+    k: String,
+    h: String,
+    r: String,
+    n: String,
+    /// Expiry in Unix seconds.
+    e: i64,
+}
+
+impl Auth {
+    /// Signs a hop into URL-safe text, good for 10 minutes.
+    pub fn seal_hop(&self, hop: &Hop, now: OffsetDateTime) -> String {
+        let sealed = Sealed {
+            v: VERSION,
+            k: self.inner.key.id().into(),
+            h: host_text(&hop.host),
+            r: return_path(&hop.return_to).into(),
+            n: URL_SAFE_NO_PAD.encode(hop.nonce_hash),
+            e: now.unix_timestamp() + GOOD_FOR_SECONDS,
+        };
+        let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&sealed).unwrap_or_default());
+        let signature = URL_SAFE_NO_PAD.encode(self.inner.key.sign(Purpose::Hop, &[&payload]));
+        format!("{payload}.{signature}")
+    }
+
+    /// Opens a sealed hop, if we sealed it and it has not expired.
+    pub fn open_hop(&self, text: &str, now: OffsetDateTime) -> Result<Hop, HopError> {
+        if text.len() > MAX_SEALED_BYTES {
+            return Err(HopError::Invalid);
+        }
+        let sealed = self.unseal(text).ok_or(HopError::Invalid)?;
+        if !(0..=GOOD_FOR_SECONDS).contains(&(sealed.e - now.unix_timestamp())) {
+            return Err(HopError::Expired);
+        }
+        read_hop(&sealed).ok_or(HopError::Invalid)
+    }
+
+    fn unseal(&self, text: &str) -> Option<Sealed> {
+        let (payload, signature) = text.split_once('.')?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        if !self.inner.key.verify(Purpose::Hop, &[payload], &signature) {
+            return None;
+        }
+        let sealed: Sealed = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        (sealed.v == VERSION && sealed.k == self.inner.key.id()).then_some(sealed)
+    }
+}
+
+/// The text of a host inside something signed; hosts of no codespace have none of their own and are never signed for.
+pub(super) fn host_text(host: &Route) -> String {
+    match host {
+        Route::Editor(name) => format!("editor:{name}"),
+        Route::Port(name, port) => format!("port:{name}:{port}"),
+        Route::Gateway | Route::NoSuchCodespace | Route::Foreign => String::new(),
+    }
+}
+
+fn read_hop(sealed: &Sealed) -> Option<Hop> {
+    let mut parts = sealed.h.split(':');
+    let host = match (parts.next()?, parts.next()?, parts.next()) {
+        ("editor", name, None) => Route::Editor(name.parse().ok()?),
+        ("port", name, Some(port)) => Route::Port(name.parse().ok()?, port.parse().ok()?),
+        _ => return None,
+    };
+    let nonce_hash = URL_SAFE_NO_PAD.decode(&sealed.n).ok()?.try_into().ok()?;
+    Some(Hop {
+        host,
+        return_to: return_path(&sealed.r).into(),
+        nonce_hash,
+    })
+}
+
+/// The path if it can only lead back to the same host, else `/`.
+fn return_path(path: &str) -> &str {
+    let bytes = path.as_bytes();
+    let plain = bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\' && *byte != b'#');
+    let local = bytes.first() == Some(&b'/') && bytes.get(1) != Some(&b'/');
+    if plain && local && bytes.len() <= MAX_PATH_BYTES {
+        path
+    } else {
+        "/"
+    }
+}

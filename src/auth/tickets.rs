@@ -1,0 +1,195 @@
+//! Tickets: single-use proofs that carry a login session to one codespace host (AUTH-2).
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use super::{
+    Auth,
+    secrets::{fresh_secret, hash_secret},
+};
+use crate::{domain::SessionId, route::Route};
+
+/// How long a ticket is good, by both clocks.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+/// Most tickets of one login session; beyond it its oldest gives way. A page mints one for each listening port.
+const MAX_EACH: usize = 512;
+/// Longest ticket that is looked at.
+const MAX_BYTES: usize = 64;
+
+/// What a ticket is to be good for. The caller mints only for someone who may open the host now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ticket {
+    pub host: Route,
+    pub session: SessionId,
+    pub binding: Binding,
+}
+
+/// What must come with a ticket, so that it is useless in another browser.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Binding {
+    /// The nonce cookie whose value has this SHA-256.
+    Nonce([u8; 32]),
+    /// An `Origin` header that is this host's: a sibling's ticket, posted by the editor host's page.
+    Origin(Route),
+}
+
+/// What came with a ticket.
+#[derive(Clone, Debug, Default)]
+pub struct Proof {
+    /// The values of the nonce cookies.
+    pub nonces: Vec<String>,
+    /// The host that the `Origin` header names, if it is exactly one of ours.
+    pub origin: Option<Route>,
+}
+
+/// A ticket that was good.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Redeemed {
+    pub session: SessionId,
+}
+
+/// Why a ticket was no good. All of them are answered alike.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum TicketError {
+    #[error("no such ticket, or it expired")]
+    Unknown,
+    /// Caches and tabs replay innocently: it is logged, and ends nothing.
+    #[error("the ticket was used before")]
+    Replayed,
+    #[error("the ticket is for another host")]
+    WrongHost,
+    #[error("the ticket is for another browser or page")]
+    WrongProof,
+    #[error("the login session is over")]
+    SessionOver,
+}
+
+/// Both clocks at once: the wall clock may jump, the other one stands still while the machine sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) wall: OffsetDateTime,
+    pub(super) monotonic: Instant,
+}
+
+/// The tickets that are out, by hash; used ones stay until they expire, to tell a replay.
+#[derive(Default)]
+pub(super) struct Table {
+    out: HashMap<[u8; 32], Out>,
+    of_session: HashMap<SessionId, VecDeque<[u8; 32]>>,
+}
+
+struct Out {
+    ticket: Ticket,
+    made: Moment,
+    used: bool,
+}
+
+impl Auth {
+    /// Makes a ticket, 256 bits in base64url, good for 60 seconds.
+    pub fn mint_ticket(&self, ticket: Ticket, now: OffsetDateTime) -> String {
+        let secret = fresh_secret();
+        self.inner.tickets.lock().keep(hash_secret(&secret), ticket, Moment::at(now));
+        secret
+    }
+
+    /// Uses a ticket up. Of any number at once, one succeeds; a wrong host or proof gives nothing and uses nothing up.
+    pub fn redeem_ticket(&self, secret: &str, host: &Route, proof: &Proof, now: OffsetDateTime) -> Result<Redeemed, TicketError> {
+        if secret.len() > MAX_BYTES {
+            return Err(TicketError::Unknown);
+        }
+        let redeemed = self.inner.tickets.lock().redeem(&hash_secret(secret), host, proof, Moment::at(now));
+        match redeemed {
+            Ok(session) if self.alive(&session, now).is_some() => Ok(Redeemed { session }),
+            Ok(_) => Err(TicketError::SessionOver),
+            Err(error) => {
+                if error == TicketError::Replayed {
+                    self.audit_replay(host, now);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn sweep_tickets(&self, now: OffsetDateTime) {
+        self.inner.tickets.lock().sweep(Moment::at(now));
+    }
+
+    fn audit_replay(&self, host: &Route, now: OffsetDateTime) {
+        let auth = self.clone();
+        let target = self.sites().origin(host).map(|origin| origin.authority()).unwrap_or_default();
+        self.write_later(async move { auth.audit("ticket.replayed", "", &target, "", None, now).await });
+    }
+}
+
+impl Moment {
+    fn at(wall: OffsetDateTime) -> Self {
+        Self {
+            wall,
+            monotonic: Instant::now(),
+        }
+    }
+
+    /// Whether something made then is still good now. A wall clock set back does not make it good for longer, because
+    /// the other clock goes on.
+    fn is_good(self, now: Self) -> bool {
+        now.wall - self.wall < GOOD_FOR && now.monotonic.saturating_duration_since(self.monotonic) < GOOD_FOR
+    }
+}
+
+impl Table {
+    pub(super) fn keep(&mut self, hash: [u8; 32], ticket: Ticket, now: Moment) {
+        let hashes = self.of_session.entry(ticket.session.clone()).or_default();
+        while hashes.len() >= MAX_EACH {
+            hashes.pop_front().and_then(|oldest| self.out.remove(&oldest));
+        }
+        hashes.push_back(hash);
+        let used = false;
+        self.out.insert(hash, Out { ticket, made: now, used });
+    }
+
+    pub(super) fn redeem(&mut self, hash: &[u8; 32], host: &Route, proof: &Proof, now: Moment) -> Result<SessionId, TicketError> {
+        let out = self
+            .out
+            .get_mut(hash)
+            .filter(|out| out.made.is_good(now))
+            .ok_or(TicketError::Unknown)?;
+        if out.used {
+            return Err(TicketError::Replayed);
+        }
+        if out.ticket.host != *host {
+            return Err(TicketError::WrongHost);
+        }
+        if !out.ticket.binding.is_met(proof) {
+            return Err(TicketError::WrongProof);
+        }
+        out.used = true;
+        Ok(out.ticket.session.clone())
+    }
+
+    pub(super) fn sweep(&mut self, now: Moment) {
+        self.out.retain(|_, out| out.made.is_good(now));
+        let out = &self.out;
+        self.of_session.retain(|_, hashes| {
+            hashes.retain(|hash| out.contains_key(hash));
+            !hashes.is_empty()
+        });
+    }
+}
+
+impl Binding {
+    fn is_met(&self, proof: &Proof) -> bool {
+        match self {
+            Self::Nonce(wanted) => proof
+                .nonces
+                .iter()
+                .any(|nonce| bool::from(hash_secret(nonce).as_slice().ct_eq(wanted.as_slice()))),
+            Self::Origin(wanted) => proof.origin.as_ref() == Some(wanted),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Accounts: making them, finding them, their passwords.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use super::{
+    Auth, Client, SignInError,
+    passwords::{self, PasswordError},
+    secrets::fresh_id,
+};
+use crate::{
+    domain::{Credential, Identity, Role, Scope, SessionId, UserId, UserName},
+    store::{StoreError, UserRecord},
+};
+
+/// An account.
+#[derive(Clone, PartialEq)]
+pub struct User {
+    pub id: UserId,
+    pub name: UserName,
+    pub role: Role,
+    pub email: Option<String>,
+    pub suspended: bool,
+    pub created_at: OffsetDateTime,
+    pub(super) password: Option<String>,
+}
+
+/// An account to be made.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    pub name: UserName,
+    pub role: Role,
+    /// Without one the account signs in by link or token alone.
+    pub password: Option<SecretString>,
+    pub email: Option<String>,
+}
+
+/// Why an account was not made or changed; `Display` is for people.
+#[derive(Debug, Error)]
+pub enum UserError {
+    #[error("there is an account of that name already")]
+    NameTaken,
+    #[error("there is no such account")]
+    Missing,
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("too much is going on right now; try again in a moment")]
+    Busy,
+    #[error("the account could not be kept")]
+    Store(#[source] StoreError),
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl User {
+    /// Tells whether the account can sign in with a password.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// The identity that a credential of this account proves.
+    pub(super) fn identity(&self, credential: Credential, scope: Scope) -> Identity {
+        Identity {
+            user: self.id.clone(),
+            name: self.name.clone(),
+            role: self.role,
+            credential,
+            scope,
+        }
+    }
+
+    fn record(&self) -> UserRecord {
+        UserRecord {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            role: self.role,
+            password: self.password.clone(),
+            email: self.email.clone(),
+            suspended: self.suspended,
+            created_at: self.created_at,
+        }
+    }
+}
+
+impl From<UserRecord> for User {
+    fn from(record: UserRecord) -> Self {
+        Self {
+            id: record.id,
+            name: record.name,
+            role: record.role,
+            email: record.email,
+            suspended: record.suspended,
+            created_at: record.created_at,
+            password: record.password,
+        }
+    }
+}
+
+impl From<StoreError> for UserError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict => Self::NameTaken,
+            StoreError::Missing => Self::Missing,
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl From<passwords::Busy> for UserError {
+    fn from(_: passwords::Busy) -> Self {
+        Self::Busy
+    }
+}
+
+impl Auth {
+    /// Makes an account.
+    pub async fn create_user(&self, new: NewUser, now: OffsetDateTime) -> Result<Arc<User>, UserError> {
+        self.add_user(new, false, now).await
+    }
+
+    /// Finds an account by its id.
+    pub fn user(&self, id: &UserId) -> Option<Arc<User>> {
+        self.inner.users.get(id).map(|user| user.clone())
+    }
+
+    /// Finds an account by its name.
+    pub fn user_by_name(&self, name: &UserName) -> Option<Arc<User>> {
+        let id = self.inner.names.get(name).map(|id| id.clone())?;
+        self.user(&id)
+    }
+
+    /// All accounts, by name.
+    pub fn users(&self) -> Vec<Arc<User>> {
+        let mut users: Vec<_> = self.inner.users.iter().map(|user| user.clone()).collect();
+        users.sort_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+
+    /// Tells whether there is an account at all; without one the set-up link makes the first.
+    pub fn any_user(&self) -> bool {
+        !self.inner.users.is_empty()
+    }
+
+    /// Sets a password, and ends the user's login sessions other than `keep` (SESS-1).
+    pub async fn set_password(
+        &self,
+        id: &UserId,
+        password: SecretString,
+        keep: Option<&SessionId>,
+        now: OffsetDateTime,
+    ) -> Result<(), UserError> {
+        let user = self.user(id).ok_or(UserError::Missing)?;
+        passwords::check_new(&password, &user.name)?;
+        let hash = self.inner.hasher.hash(password).await?;
+        self.change_user(id, |user| user.password = Some(hash)).await?;
+        self.end_sessions(id, keep).await?;
+        self.audit("user.password", user.name.as_str(), user.name.as_str(), "", None, now)
+            .await;
+        Ok(())
+    }
+
+    /// Checks the present password of an account; counted like an attempt to sign in.
+    pub async fn check_password(
+        &self,
+        id: &UserId,
+        password: SecretString,
+        client: &Client,
+        now: OffsetDateTime,
+    ) -> Result<(), SignInError> {
+        let user = self.user(id).ok_or(SignInError::Wrong)?;
+        self.try_password(user.name.as_str(), password, client, now).await.map(|_| ())
+    }
+
+    /// Suspends an account or lifts that; suspending ends its login sessions and the connections of its tokens (SESS-3).
+    pub async fn suspend(&self, id: &UserId, suspended: bool, now: OffsetDateTime) -> Result<(), UserError> {
+        let user = self.change_user(id, |user| user.suspended = suspended).await?;
+        if suspended {
+            self.end_sessions(id, None).await?;
+            self.interrupt_tokens(id);
+        }
+        let action = if suspended { "user.suspended" } else { "user.restored" };
+        self.audit(action, "", user.name.as_str(), "", None, now).await;
+        Ok(())
+    }
+
+    /// Makes an account; with `first`, only while there is none.
+    pub(super) async fn add_user(&self, new: NewUser, first: bool, now: OffsetDateTime) -> Result<Arc<User>, UserError> {
+        let password = match new.password {
+            Some(password) => {
+                passwords::check_new(&password, &new.name)?;
+                Some(self.inner.hasher.hash(password).await?)
+            }
+            None => None,
+        };
+        let user = Arc::new(User {
+            id: UserId(fresh_id()),
+            name: new.name,
+            role: new.role,
+            email: new.email,
+            suspended: false,
+            created_at: now,
+            password,
+        });
+        let changing = self.inner.changing.lock().await;
+        if first {
+            self.inner.store.add_first_user(&user.record()).await?;
+        } else {
+            self.inner.store.add_user(&user.record()).await?;
+        }
+        self.keep_user(user.clone());
+        drop(changing);
+        self.audit("user.created", "", user.name.as_str(), user.role.as_str(), None, now)
+            .await;
+        Ok(user)
+    }
+
+    pub(super) async fn load_users(&self) -> Result<(), StoreError> {
+        for record in self.inner.store.users().await? {
+            self.keep_user(Arc::new(record.into()));
+        }
+        Ok(())
+    }
+
+    fn keep_user(&self, user: Arc<User>) {
+        self.inner.names.insert(user.name.clone(), user.id.clone());
+        self.inner.users.insert(user.id.clone(), user);
+    }
+
+    async fn change_user(&self, id: &UserId, change: impl FnOnce(&mut User) + Send) -> Result<Arc<User>, UserError> {
+        let _changing = self.inner.changing.lock().await;
+        let mut user = (*self.user(id).ok_or(UserError::Missing)?).clone();
+        change(&mut user);
+        self.inner.store.update_user(&user.record()).await?;
+        let user = Arc::new(user);
+        self.keep_user(user.clone());
+        Ok(user)
+    }
+}
