@@ -7,10 +7,12 @@ mod access;
 mod codespace;
 mod name;
 mod port;
+mod repository;
 mod return_to;
 
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility};
 pub use name::{CodespaceName, NameError};
 pub use port::{Port, PortError};
+pub use repository::{Reference, ReferenceError, RepositoryError, RepositoryKind, RepositorySource};
 pub use return_to::ReturnTo;

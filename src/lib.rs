@@ -8,8 +8,10 @@
 pub mod agent;
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod cli;
+pub mod clock;
 pub mod codespace;
 pub mod config;
 pub mod domain;

@@ -1,1 +1,123 @@
-//! To come.
+//! The agents' connections to us: control links, data streams, and the one way to dial through them.
+//!
+//! Owns the registry of links by codespace and every limit on an agent (AGT-1 to AGT-8): an agent is hostile code with a
+//! key to one codespace. Refuses to know: what an agent's reports mean, who may open a stream, HTTP inside of streams.
+
+mod stream;
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, StatusCode};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+pub use self::stream::AgentStream;
+use crate::{
+    domain::{CodespaceName, Generation},
+    protocol::tunnel::{Endpoint, FromAgent, Refusal},
+};
+
+/// Opens byte streams into codespaces.
+#[async_trait]
+pub trait Dialer: Send + Sync + 'static {
+    /// Connects to an endpoint of a codespace. The caller has authorized it: this asks nobody.
+    async fn dial(&self, codespace: &CodespaceName, endpoint: Endpoint) -> Result<AgentStream, DialError>;
+}
+
+/// A dialer behind its seam.
+pub type SharedDialer = Arc<dyn Dialer>;
+
+/// Why there is no stream.
+#[derive(Debug, Error)]
+pub enum DialError {
+    /// No agent of this codespace is connected.
+    #[error("the codespace is not connected")]
+    NotConnected,
+    /// The agent said no.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The agent did not answer in time.
+    #[error("the codespace did not answer in time")]
+    TimedOut,
+    /// The connection to the agent broke.
+    #[error("the connection to the codespace broke")]
+    Broken(#[source] io::Error),
+}
+
+/// Whose a credential is; the only source of an agent's identity (AGT-1).
+pub trait AgentCredentials: Send + Sync + 'static {
+    fn verify(&self, credential: &str) -> Verdict;
+    /// Where a codespace's task takes its agent's reports; none if there is no such codespace.
+    fn events(&self, codespace: &CodespaceName) -> Option<mpsc::Sender<AgentEvent>>;
+    /// The socket on which the codespace's agent may be dialled, as its runtime knows it.
+    fn direct_address(&self, codespace: &CodespaceName) -> Option<PathBuf>;
+}
+
+/// What a credential is worth.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    Current(CodespaceName, Generation),
+    /// It was good for an older start of the codespace.
+    Superseded,
+    /// Its codespace is stopped or gone.
+    Ended,
+    Unknown,
+}
+
+/// What happened on an agent's control link.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AgentEvent {
+    /// Its `Hello` was accepted; streams can be dialled.
+    Connected { generation: Generation, link: u64 },
+    /// It said something, bounded in every length. Never a `Hello` or `Pong`.
+    Said { generation: Generation, message: FromAgent },
+    /// The link is gone, for this reason. A newer link may be there already: compare `link`.
+    Disconnected { generation: Generation, link: u64, reason: String },
+}
+
+/// The links of all agents. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Tunnels {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {}
+
+impl Tunnels {
+    /// Makes an empty registry; [`Tunnels::trust`] must be called before it serves.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says who knows the agents' credentials. Once, at start.
+    pub fn trust(&self, credentials: Arc<dyn AgentCredentials>) {
+        drop(credentials);
+        let _ = &self.inner;
+    }
+
+    /// Answers `/api/v1/agent/connect` and `/api/v1/agent/stream`; 404 for any other path. The connection below must
+    /// allow upgrades.
+    pub async fn serve<B: Send>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        drop(request);
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
+    }
+
+    /// Closes the link of a codespace for good: its agent is told to end.
+    pub fn end(&self, codespace: &CodespaceName) {
+        let _ = codespace;
+    }
+}
+
+#[async_trait]
+impl Dialer for Tunnels {
+    async fn dial(&self, codespace: &CodespaceName, endpoint: Endpoint) -> Result<AgentStream, DialError> {
+        let _ = (codespace, endpoint);
+        Err(DialError::NotConnected)
+    }
+}

@@ -1,0 +1,93 @@
+//! The audit log: who did what to what.
+//!
+//! Owns the way there: callers say an event and go on; one task writes. Refuses to know: what the events mean.
+
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    clock::SharedClock,
+    store::{AuditRecord, SharedStore},
+};
+
+/// Events that may wait for the store; more than a busy gateway makes in seconds.
+const QUEUE: usize = 4096;
+
+/// Writes audit events without making the caller wait. Cheap to clone.
+#[derive(Clone)]
+pub struct Audit {
+    events: mpsc::Sender<AuditRecord>,
+    clock: SharedClock,
+    tasks: TaskTracker,
+}
+
+/// Who did it, from where.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Actor {
+    /// The account's name, `operator`, `agent:NAME`, or empty for the gateway itself.
+    pub name: String,
+    pub address: Option<String>,
+    pub request_id: Option<String>,
+}
+
+impl Actor {
+    /// The gateway itself: timers, restarts.
+    pub fn gateway() -> Self {
+        Self::default()
+    }
+
+    /// The operator on the gateway's own machine.
+    pub fn operator() -> Self {
+        Self {
+            name: "operator".into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Audit {
+    /// Starts the writer; must be called within a tokio runtime.
+    pub fn new(store: SharedStore, clock: SharedClock) -> Self {
+        let (events, queue) = mpsc::channel(QUEUE);
+        let tasks = TaskTracker::new();
+        tasks.spawn(write(store, queue));
+        tasks.close();
+        Self { events, clock, tasks }
+    }
+
+    /// Appends an event. `action` is a dotted word such as `port.visibility`; `target` and `detail` hold no secrets.
+    pub fn record(&self, action: &str, actor: &Actor, target: impl Into<String>, detail: impl Into<String>) {
+        self.record_at(self.clock.now(), action, actor, target.into(), detail.into());
+    }
+
+    fn record_at(&self, at: OffsetDateTime, action: &str, actor: &Actor, target: String, detail: String) {
+        let event = AuditRecord {
+            at,
+            action: action.into(),
+            actor: actor.name.clone(),
+            target,
+            detail,
+            address: actor.address.clone(),
+            request_id: actor.request_id.clone(),
+        };
+        if self.events.try_send(event).is_err() {
+            tracing::error!(action, "audit event lost: the store is too slow or gone");
+        }
+    }
+
+    /// Waits until everything said so far is written. Takes the last handle: clones elsewhere keep the writer alive.
+    pub async fn close(self) {
+        let Self { events, tasks, .. } = self;
+        drop(events);
+        tasks.wait().await;
+    }
+}
+
+async fn write(store: SharedStore, mut queue: mpsc::Receiver<AuditRecord>) {
+    while let Some(event) = queue.recv().await {
+        if let Err(error) = store.append_audit(&event).await {
+            tracing::error!(%error, action = event.action, "audit event not written");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Why a codespace could not be made or changed, in words for its user.
+
+use thiserror::Error;
+
+use crate::{
+    domain::{ReferenceError, RepositoryError},
+    runtime::RuntimeError,
+    store::StoreError,
+};
+
+/// Why it was not done; `Display` is for the user and says what to do.
+#[derive(Debug, Error)]
+pub enum CodespaceError {
+    /// Also said of a codespace that is someone else's.
+    #[error("there is no such codespace")]
+    Missing,
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error("only admins may open repositories from this machine's disk. Use the repository's https or ssh URL, or ask an admin")]
+    LocalNotAllowed,
+    #[error("there is no directory {path} on this machine. Check the path, or use the repository's URL")]
+    LocalMissing { path: String },
+    #[error("{path} is no git repository. Name a directory that git clones from, or run `git init` in it first")]
+    NotARepository { path: String },
+    #[error(transparent)]
+    BadChange(#[from] BadChange),
+    /// Only this codespace has that work.
+    #[error(
+        "it has work that is nowhere else: {uncommitted_files} files not committed, {unpushed_commits} commits not pushed. \
+         Push it, or delete with force"
+    )]
+    UnpushedWork { uncommitted_files: u64, unpushed_commits: u64 },
+    /// It does not run, so nobody can look.
+    #[error("nobody can look whether all its work is pushed while it is not running. Start it to see, or delete with force")]
+    WorkUnknown,
+    #[error("it is being deleted")]
+    Deleting,
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error("the gateway could not write to its store. Try again, or ask the operator to look at the gateway's log")]
+    Store(#[from] StoreError),
+    #[error("the gateway is shutting down. Try again in a moment")]
+    ShuttingDown,
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum BadChange {
+    #[error("the idle timeout is 5 to 240 minutes")]
+    IdleTimeout,
+    #[error("a display name has 1 to 80 characters, none of them a control character")]
+    DisplayName,
+    #[error("a label has 1 to 80 characters, none of them a control character")]
+    Label,
+    #[error("the protocol is http or https")]
+    Protocol,
+    #[error("the host header is localhost or preserve")]
+    HostHeader,
+    #[error("the deadline must lie in the future")]
+    Deadline,
+    #[error("a port can be shared with at most 100 people by name")]
+    TooManyPeople,
+    #[error("a codespace keeps settings for at most 512 ports")]
+    TooManyPorts,
+    #[error("the path of a devcontainer.json is relative to the repository")]
+    DevcontainerPath,
+    #[error("a pull request has a number above 0")]
+    PullRequest,
+}

@@ -1,0 +1,82 @@
+//! How a codespace is at one moment.
+
+use std::collections::BTreeMap;
+
+use arc_swap::ArcSwap;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::{
+    domain::{CodespaceName, Generation, Phase, Port, Step, UserId, Visibility},
+    protocol::tunnel::{EditorState, ListeningPort},
+    store::{CodespaceRecord, PortRecord},
+};
+
+/// A codespace at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    pub record: CodespaceRecord,
+    /// Ports that listen or have settings.
+    pub ports: BTreeMap<Port, PortView>,
+    /// The steps of the latest start, in order.
+    pub steps: Vec<Step>,
+    /// None while nobody knows.
+    pub editor: Option<EditorState>,
+    /// Whether its agent is connected: only then streams can be dialled.
+    pub connected: bool,
+    /// What keeps it awake, in plain words.
+    pub awake_because: Vec<String>,
+    /// Why it stopped, in plain words.
+    pub stopped_because: Option<String>,
+    /// When it will stop if nothing happens; none unless it runs.
+    pub idle_at: Option<OffsetDateTime>,
+}
+
+/// A port: what is set on it and who listens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortView {
+    pub settings: PortRecord,
+    pub listening: Option<ListeningPort>,
+}
+
+pub(super) struct Shared {
+    pub name: CodespaceName,
+    pub owner: UserId,
+    pub snapshot: ArcSwap<Snapshot>,
+    pub changes: watch::Sender<u64>,
+}
+
+impl Snapshot {
+    pub fn phase(&self) -> Phase {
+        self.record.phase
+    }
+
+    pub fn generation(&self) -> Generation {
+        self.record.generation
+    }
+
+    /// Who may open a port now; private once its deadline passed, and where nothing is set.
+    pub fn visibility(&self, port: Port, now: OffsetDateTime) -> Visibility {
+        self.ports.get(&port).map_or(Visibility::Private, |view| view.visibility(now))
+    }
+
+    /// Whether a port is shared with someone by name. Names have no deadline.
+    pub fn is_named(&self, port: Port, user: &UserId) -> bool {
+        self.ports.get(&port).is_some_and(|view| view.settings.users.contains(user))
+    }
+
+    /// Whether streams can be dialled: it runs and its agent is there.
+    pub fn is_reachable(&self) -> bool {
+        self.connected && self.record.phase == Phase::Running
+    }
+}
+
+impl PortView {
+    /// Who may open it now.
+    pub fn visibility(&self, now: OffsetDateTime) -> Visibility {
+        match self.settings.expires_at {
+            Some(deadline) if deadline <= now => Visibility::Private,
+            _ => self.settings.visibility,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What may stand for a git repository and for a place in one.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+
+/// Longest URL or path in bytes.
+const MAX_BYTES: usize = 2048;
+/// Longest reference in bytes; git's own limit is a file name's 255.
+const MAX_REFERENCE_BYTES: usize = 250;
+
+/// Where a repository is cloned from: a URL of `https`, `http` or `ssh`, git's short form `user@host:path`, a `file` URL
+/// or an absolute path. Never a transport helper (`ext::`), an option, or anything with a password in it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct RepositorySource {
+    text: String,
+    kind: RepositoryKind,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum RepositoryKind {
+    Http,
+    Ssh,
+    /// `file://` and an absolute path.
+    File,
+    /// An absolute path.
+    Path,
+}
+
+/// A branch, a tag, a full reference or a commit; never an option or a revision expression.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Reference(String);
+
+impl RepositorySource {
+    /// The URL or path, as git takes it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub fn kind(&self) -> RepositoryKind {
+        self.kind
+    }
+
+    /// Whether it names something on the gateway's or agent's own disk, which only admins may.
+    pub fn is_local(&self) -> bool {
+        self.local_path().is_some()
+    }
+
+    /// The path on disk, if it names one.
+    pub fn local_path(&self) -> Option<&str> {
+        match self.kind {
+            RepositoryKind::Path => Some(&self.text),
+            RepositoryKind::File => self.text.strip_prefix("file://"),
+            RepositoryKind::Http | RepositoryKind::Ssh => None,
+        }
+    }
+
+    /// The last word of the path without `.git`, for people: `portico` of `https://host/team/portico.git`.
+    pub fn short_name(&self) -> &str {
+        let path = self.text.trim_end_matches('/');
+        let last = path.rsplit(['/', ':']).next().unwrap_or(path);
+        last.strip_suffix(".git").filter(|name| !name.is_empty()).unwrap_or(last)
+    }
+}
+
+impl FromStr for RepositorySource {
+    type Err = RepositoryError;
+
+    fn from_str(text: &str) -> Result<Self, RepositoryError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(RepositoryError::Empty);
+        }
+        if text.len() > MAX_BYTES {
+            return Err(RepositoryError::TooLong);
+        }
+        if text.starts_with('-') || text.chars().any(char::is_control) {
+            return Err(RepositoryError::Shape);
+        }
+        let kind = kind_of(text)?;
+        if kind != RepositoryKind::Path && text.contains(char::is_whitespace) {
+            return Err(RepositoryError::Shape);
+        }
+        let text = if text.len() > 1 { text.trim_end_matches('/') } else { text };
+        Ok(Self { text: text.into(), kind })
+    }
+}
+
+impl fmt::Display for RepositorySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Decides what kind of source a text is, scheme by scheme; what is not known is refused.
+fn kind_of(text: &str) -> Result<RepositoryKind, RepositoryError> {
+    if text.starts_with('/') {
+        return Ok(RepositoryKind::Path);
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return match scheme {
+            "https" | "http" => authority_and_path(rest).map(|()| RepositoryKind::Http),
+            "ssh" => authority_and_path(rest).map(|()| RepositoryKind::Ssh),
+            "file" if rest.starts_with('/') => Ok(RepositoryKind::File),
+            "file" => Err(RepositoryError::Shape),
+            _ => Err(RepositoryError::Scheme),
+        };
+    }
+    if text.contains("::") {
+        return Err(RepositoryError::Scheme);
+    }
+    match text.split_once(':') {
+        Some((host, path)) if !host.contains('/') && !path.is_empty() && !path.starts_with('-') => {
+            let (user, host) = host.split_once('@').unwrap_or(("git", host));
+            if user.is_empty() || user.starts_with('-') || !is_host(host) {
+                return Err(RepositoryError::Shape);
+            }
+            Ok(RepositoryKind::Ssh)
+        }
+        _ if text.starts_with('.') || text.starts_with('~') => Err(RepositoryError::Relative),
+        _ => Err(RepositoryError::Shape),
+    }
+}
+
+/// Checks `[user@]host[:port]/path`.
+fn authority_and_path(rest: &str) -> Result<(), RepositoryError> {
+    let (authority, path) = rest.split_once('/').ok_or(RepositoryError::Shape)?;
+    let host = match authority.rsplit_once('@') {
+        Some((user, _)) if user.contains(':') => return Err(RepositoryError::Password),
+        Some((user, _)) if user.is_empty() || user.starts_with('-') => return Err(RepositoryError::Shape),
+        Some((_, host)) => host,
+        None => authority,
+    };
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => host,
+    };
+    if path.trim_matches('/').is_empty() || !is_host(host) {
+        return Err(RepositoryError::Shape);
+    }
+    Ok(())
+}
+
+/// Whether a text can be a host: a name, an IPv4 address or a bracketed IPv6 address.
+fn is_host(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match inner {
+        Some(address) => !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte)),
+        None => {
+            !host.is_empty() && !host.starts_with('-') && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    }
+}
+
+/// Why a text is no repository to clone from; `Display` is for the user.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum RepositoryError {
+    #[error("name a repository: a URL such as https://github.com/owner/project, or an absolute path")]
+    Empty,
+    #[error("a repository's URL has at most {MAX_BYTES} characters")]
+    TooLong,
+    #[error("this is no repository's URL. Use https://HOST/PATH, ssh://HOST/PATH, user@HOST:PATH or an absolute path")]
+    Shape,
+    #[error("repositories are cloned over https, http or ssh only")]
+    Scheme,
+    #[error("write the whole path of a local repository, beginning with /")]
+    Relative,
+    #[error("leave the password out of the repository's URL: it would be stored and shown")]
+    Password,
+}
+
+impl Reference {
+    /// The reference as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    /// Checks the rules of git-check-ref-format(1), so that no text can be an option or a revision expression.
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let plain = |c: char| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\".contains(c);
+        let whole = !text.is_empty() && text.len() <= MAX_REFERENCE_BYTES && text.chars().all(plain);
+        let parts = text
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"));
+        let odd = text.starts_with('-') || text.ends_with('.') || text.contains("..") || text.contains("@{") || text == "@";
+        if whole && parts && !odd {
+            Ok(Self(text.into()))
+        } else {
+            Err(ReferenceError)
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is no branch, tag or commit.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("this is no branch, tag or commit. Use a name such as main, v1.2 or a commit's hash")]
+pub struct ReferenceError;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources() {
+        #[track_caller]
+        fn check(text: &str, expected: Result<(RepositoryKind, &str), RepositoryError>) {
+            let source = text.parse::<RepositorySource>();
+            let found = source
+                .as_ref()
+                .map(|source| (source.kind(), source.short_name()))
+                .map_err(|error| *error);
+            assert_eq!(found, expected, "{text:?}");
+        }
+        use RepositoryKind::{File, Http, Path, Ssh};
+        check("https://github.com/owner/project", Ok((Http, "project")));
+        check(" https://github.com/owner/project.git/ ", Ok((Http, "project")));
+        check("http://127.0.0.1:8080/x.git", Ok((Http, "x")));
+        check("https://git@[::1]:8080/x", Ok((Http, "x")));
+        check("ssh://git@host:22/team/x.git", Ok((Ssh, "x")));
+        check("git@github.com:owner/x.git", Ok((Ssh, "x")));
+        check("host:x", Ok((Ssh, "x")));
+        check("file:///srv/git/x.git", Ok((File, "x")));
+        check("/srv/git/my project", Ok((Path, "my project")));
+        check("", Err(RepositoryError::Empty));
+        check("ext::sh -c id", Err(RepositoryError::Scheme));
+        check("git://host/x", Err(RepositoryError::Scheme));
+        check("ftp://host/x", Err(RepositoryError::Scheme));
+        check("https://u:p@host/x", Err(RepositoryError::Password));
+        check("../x", Err(RepositoryError::Relative));
+        check("~/x", Err(RepositoryError::Relative));
+        for bad in [
+            "--upload-pack=id",
+            "-oProxyCommand=id:x",
+            "ssh://-oProxyCommand=id/x",
+            "git@-oProxyCommand=id:x",
+            "https://host",
+            "https://host/",
+            "https:///x",
+            "https://ho st/x",
+            "https://host/a b",
+            "file://host/x",
+            "owner/project",
+            "https://host/a\nb",
+        ] {
+            check(bad, Err(RepositoryError::Shape));
+        }
+        check(&format!("https://host/{}", "a".repeat(3000)), Err(RepositoryError::TooLong));
+    }
+
+    #[test]
+    fn references() {
+        for good in [
+            "main",
+            "feature/x-1",
+            "v1.2.3",
+            "refs/heads/main",
+            "0123456789abcdef0123456789abcdef01234567",
+            "caf\u{e9}",
+        ] {
+            assert_eq!(
+                good.parse::<Reference>().map(|reference| reference.to_string()),
+                Ok(good.to_owned())
+            );
+        }
+        for bad in [
+            "", "-x", "a b", "a..b", "a:b", "a^", "a~1", "@", "a@{1}", "/a", "a/", "a//b", ".a", "a.lock", "a\n", "a*",
+        ] {
+            assert_eq!(bad.parse::<Reference>(), Err(ReferenceError), "{bad:?}");
+        }
+    }
+}
