@@ -5,3 +5,6 @@
 
 pub mod assets;
 pub mod pages;
+pub mod shell;
+
+pub use shell::router;

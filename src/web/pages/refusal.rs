@@ -22,6 +22,20 @@ pub fn bad_request(prefix: &str, what: &str) -> Page {
     .page()
 }
 
+/// Says that an address of the gateway host is none.
+pub fn not_found(prefix: &str) -> Page {
+    Notice::new(
+        prefix,
+        "not-found",
+        StatusCode::NOT_FOUND,
+        "There is no such page",
+        "The address may be misspelt, or the page has moved.",
+    )
+    .sign(Sign::Closed)
+    .action("Go to your codespaces", "/")
+    .page()
+}
+
 /// Refuses a host that is not ours, in a page without files of its own: that host has none.
 pub fn misdirected(host: &str) -> Page {
     let status = StatusCode::MISDIRECTED_REQUEST;

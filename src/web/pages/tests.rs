@@ -37,6 +37,7 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("editor_failed", editor_failed("/static/", &name(), text)),
         ("workbench", workbench("/static/", &name(), text)),
         ("bad_request", bad_request("/static/", text)),
+        ("not_found", not_found("/static/")),
         ("misdirected", misdirected(text)),
         ("head_too_large", head_too_large("/static/")),
         ("uri_too_long", uri_too_long("/static/")),
