@@ -74,7 +74,13 @@ fn assemble(bootstrap: &Bootstrap) -> Result<(Control, Ports, Option<DirectListe
     let direct = bootstrap.listen.as_deref().map(|path| DirectListener::bind(path, key.clone()));
     let direct = direct.transpose().map_err(AgentError::Listen)?;
     let direct_key = direct.is_some().then(|| key.hex());
-    let control = Control { connector, credential: bootstrap.credential.clone(), direct_key, reporter, streams };
+    let control = Control {
+        connector,
+        credential: bootstrap.credential.clone(),
+        direct_key,
+        reporter,
+        streams,
+    };
     Ok((control, ports, direct))
 }
 

@@ -51,7 +51,10 @@ mod tests {
     fn orders_that_others_can_read_are_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("bootstrap.json");
-        let orders = Bootstrap { codespace: "amber-otter-x7k2".into(), ..Bootstrap::default() };
+        let orders = Bootstrap {
+            codespace: "amber-otter-x7k2".into(),
+            ..Bootstrap::default()
+        };
         fs::write(&path, serde_json::to_vec(&orders).expect("JSON")).expect("it is written");
         for (mode, good) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
