@@ -1,0 +1,190 @@
+// A real gateway for a test: the real binary on a free port with data of its own, ended with everything it started.
+import { spawn } from 'node:child_process';
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { request } from './http.mjs';
+import { eventually } from './eventually.mjs';
+import * as processes from './processes.mjs';
+
+export const BINARY = process.env.PORTICO_BIN ?? path.resolve(import.meta.dirname, '../../../target/debug/portico');
+export const ARTEFACTS = path.resolve(import.meta.dirname, '../../artefacts');
+const EDITORS = process.env.PORTICO_EDITORS;
+
+/** A TCP port of loopback that nobody listens on at this moment. */
+export async function freePort() {
+  const server = net.createServer();
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address();
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+export class Gateway {
+  /** Starts a gateway. `t` is the test; `editor: false` leaves it without an editor. */
+  static async start(t, { editor = true, config } = {}) {
+    const gateway = new Gateway();
+    // Short, because Unix sockets below it must fit into 107 bytes.
+    gateway.data = mkdtempSync('/tmp/pt-');
+    gateway.port = await freePort();
+    gateway.name = t.name.replaceAll(/[^a-z0-9]+/gi, '-').slice(0, 60);
+    if (config) writeFileSync(path.join(gateway.data, 'portico.toml'), config);
+    gateway.config = config ? ['--config', path.join(gateway.data, 'portico.toml')] : [];
+    if (editor) {
+      if (!EDITORS) throw new Error('PORTICO_EDITORS is not set: run the tests through tests/run, which installs an editor');
+      mkdirSync(gateway.data, { recursive: true });
+      symlinkSync(EDITORS, path.join(gateway.data, 'editors'));
+    }
+    t.after(() => gateway.end());
+    await gateway.serve();
+    return gateway;
+  }
+
+  /** The gateway host's origin. */
+  get origin() {
+    return `http://portico.localhost:${this.port}`;
+  }
+
+  get host() {
+    return `portico.localhost:${this.port}`;
+  }
+
+  /** The host of a codespace's editor, or of one of its ports. */
+  hostOf(codespace, port) {
+    return `${codespace}${port ? `-${port}` : ''}.codespaces.localhost:${this.port}`;
+  }
+
+  urlOf(codespace, port) {
+    return `http://${this.hostOf(codespace, port)}/`;
+  }
+
+  /** Starts the process, or starts it again, and returns when it answers. */
+  async serve() {
+    mkdirSync(ARTEFACTS, { recursive: true });
+    const arguments_ = ['serve', ...this.config, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--url', this.origin, '--domain', 'codespaces.localhost'];
+    const log = createWriteStream(path.join(ARTEFACTS, `${this.name}.log`), { flags: 'a' });
+    this.process = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
+    this.output = '';
+    for (const stream of [this.process.stdout, this.process.stderr]) {
+      stream.on('data', (chunk) => {
+        this.output += chunk;
+        log.write(chunk);
+      });
+    }
+    this.exited = new Promise((done) => this.process.on('exit', (code, signal) => done(code ?? signal)));
+    let ended;
+    this.exited.then((code) => (ended = code));
+    await eventually('the gateway is ready', async () => {
+      if (ended !== undefined) throw Object.assign(new Error(`the gateway ended with ${ended}:\n${this.output}`), { fatal: true });
+      return (await request(this.port, { host: this.host, path: '/readyz' })).status === 200;
+    });
+  }
+
+  /** The one-time link that the first start prints. */
+  async setupLink() {
+    return eventually('the sign-in link is printed', () => this.output.match(/http:\/\/[^\s]+\/setup#[^\s\x1b]+/)?.[0]);
+  }
+
+  async kill9() {
+    this.process.kill('SIGKILL');
+    await this.exited;
+  }
+
+  /** Makes an account and a token of it with the command line, as automation does. */
+  async user(name, { admin = false, password = `pw-of-${name}-0123456789` } = {}) {
+    await this.command(['user', 'create', name, ...(admin ? ['--admin'] : []), '--password-stdin', '--data', this.data], { input: `${password}\n` });
+    const token = await this.command(['token', 'create', '--user', name, '--scope', 'all', '--data', this.data]);
+    return { name, password, token: token.stdout.trim() };
+  }
+
+  /** Runs `portico …`; fails unless it ends with `status` (null for any). */
+  async command(arguments_, { token, input, status = 0, env = {} } = {}) {
+    const client = token ? { PORTICO_URL: this.origin, PORTICO_TOKEN: token } : {};
+    const child = spawn(BINARY, arguments_, { stdio: ['pipe', 'pipe', 'pipe'], env: environment({ ...client, ...env }) });
+    const done = { stdout: '', stderr: '' };
+    child.stdout.on('data', (chunk) => (done.stdout += chunk));
+    child.stderr.on('data', (chunk) => (done.stderr += chunk));
+    child.stdin.on('error', () => {});
+    child.stdin.end(input ?? '');
+    done.status = await new Promise((end) => child.on('close', (code, signal) => end(code ?? signal)));
+    if (status !== null && done.status !== status) {
+      throw new Error(`portico ${arguments_.join(' ')} ended with ${done.status}, not ${status}\n${done.stdout}\n${done.stderr}`);
+    }
+    return done;
+  }
+
+  /** Calls the API with a token; the answer has `status`, `headers`, `text` and, if it is JSON, `json`. */
+  async api(token, method, target, body) {
+    const headers = { ...(token ? { authorization: `Bearer ${token}` } : {}), ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
+    return request(this.port, { host: this.host, method, path: `/api/v1${target}`, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  }
+
+  /** Calls the API and fails unless it answers 2xx. */
+  async call(token, method, target, body) {
+    const answer = await this.api(token, method, target, body);
+    if (answer.status >= 300) throw new Error(`${method} ${target} answered ${answer.status}: ${answer.text}`);
+    return answer.json;
+  }
+
+  /** Creates a codespace and returns it when its repository is checked out (and its editor ready, if it has one). */
+  async codespace(token, repository, { editor = true, ...more } = {}) {
+    const { name } = await this.call(token, 'POST', '/codespaces', { repository, ...more });
+    return this.ready(token, name, { editor });
+  }
+
+  /** Waits until a codespace is running, checked out and, if asked, its editor ready. */
+  async ready(token, name, { editor = true } = {}) {
+    return eventually(`codespace ${name} is ready`, async () => {
+      const codespace = await this.call(token, 'GET', `/codespaces/${name}`);
+      if (codespace.state === 'failed') throw Object.assign(new Error(`${name} failed: ${JSON.stringify(codespace)}`), { fatal: true });
+      const cloned = codespace.steps.find((step) => step.name === 'clone')?.state;
+      return codespace.state === 'running' && codespace.connected && cloned === 'done' && (!editor || codespace.editor === 'ready') && codespace;
+    });
+  }
+
+  /** Runs a command inside a codespace to its end. */
+  async exec(token, codespace, command, options = {}) {
+    return this.command(['codespace', 'exec', codespace, '--', ...command], { token, ...options });
+  }
+
+  /** Starts a command inside a codespace that runs until the test ends; resolves when `port` is listed as its own. */
+  async serveInside(token, codespace, command, port) {
+    const terminal = await this.call(token, 'POST', `/codespaces/${codespace}/terminals`, { cols: 80, rows: 24, command });
+    await this.listed(token, codespace, port);
+    return terminal;
+  }
+
+  /** Waits until a port is listed as listening. */
+  async listed(token, codespace, port) {
+    return eventually(`port ${port} of ${codespace} is listed`, async () => {
+      const ports = await this.call(token, 'GET', `/codespaces/${codespace}/ports`);
+      return ports.find((row) => row.port === port && row.listening);
+    });
+  }
+
+  /** The agents of this gateway's codespaces, as process ids. */
+  agents() {
+    return processes.find((found) => found.command.includes('agent') && found.commandLine.includes(this.data) && found.command[0].includes('portico'));
+  }
+
+  /** Ends the gateway and all that it started. */
+  async end() {
+    this.process.kill('SIGTERM');
+    const deadline = setTimeout(() => this.process.kill('SIGKILL'), 35_000);
+    await this.exited;
+    clearTimeout(deadline);
+    await processes.endAllOf(this.data);
+    rmSync(this.data, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+
+  /** The gateway's log so far. */
+  log() {
+    return readFileSync(path.join(ARTEFACTS, `${this.name}.log`), 'utf8');
+  }
+}
+
+/** The environment of this process without what would lead `portico` elsewhere. */
+function environment(more = {}) {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('PORTICO_') && !name.startsWith('CODESPACE'));
+  return { ...Object.fromEntries(kept), ...more };
+}

@@ -1,0 +1,56 @@
+// HTTP/1.1 and WebSocket clients that connect to loopback and name any host, and one that sends exact bytes.
+import http from 'node:http';
+import net from 'node:net';
+import { WebSocket } from 'ws';
+
+/** One exchange on a connection of its own. `body` is text, bytes or a stream; `stream: true` leaves the answer's body unread. */
+export function request(port, { host, method = 'GET', path = '/', headers = {}, body, stream = false }) {
+  return new Promise((done, fail) => {
+    const call = http.request({ host: '127.0.0.1', port, method, path, agent: false, headers: { host, ...headers } });
+    call.on('error', fail);
+    call.on('upgrade', (response, socket) => done({ status: response.statusCode, headers: response.headers, socket }));
+    call.on('response', (response) => {
+      const answer = { status: response.statusCode, headers: response.headers, rawHeaders: response.rawHeaders, response };
+      if (stream) return done(answer);
+      const chunks = [];
+      response.on('data', (chunk) => chunks.push(chunk));
+      response.on('error', fail);
+      response.on('end', () => {
+        answer.text = Buffer.concat(chunks).toString();
+        if (/json/.test(response.headers['content-type'] ?? '') && answer.text) answer.json = JSON.parse(answer.text);
+        done(answer);
+      });
+    });
+    if (body?.pipe) body.pipe(call);
+    else call.end(body);
+  });
+}
+
+/** Sends exact bytes and reads until the other end closes. */
+export function raw(port, bytes, { seconds = 15 } = {}) {
+  return new Promise((done, fail) => {
+    const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes));
+    const chunks = [];
+    const timer = setTimeout(() => socket.destroy(new Error(`no end within ${seconds} s after: ${Buffer.concat(chunks).toString('latin1').slice(0, 300)}`)), seconds * 1000);
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('error', (error) => (error.code === 'ECONNRESET' ? undefined : fail(error)));
+    socket.on('close', () => {
+      clearTimeout(timer);
+      done(Buffer.concat(chunks).toString('latin1'));
+    });
+  });
+}
+
+/** Opens a WebSocket; resolves to the socket, or to `{status, text}` when it was refused. */
+export function websocket(port, { host, path = '/', headers = {}, protocols = [] }) {
+  return new Promise((done, fail) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols, { headers: { host, ...headers }, perMessageDeflate: false });
+    socket.once('open', () => done({ status: 101, socket }));
+    socket.once('unexpected-response', (call, response) => {
+      const chunks = [];
+      response.on('data', (chunk) => chunks.push(chunk));
+      response.on('end', () => done({ status: response.statusCode, headers: response.headers, text: Buffer.concat(chunks).toString() }));
+    });
+    socket.once('error', (error) => (/Unexpected server response/.test(error.message) ? undefined : fail(error)));
+  });
+}
