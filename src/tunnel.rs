@@ -3,6 +3,13 @@
 //! Owns the registry of links by codespace and every limit on an agent (AGT-1 to AGT-8): an agent is hostile code with a
 //! key to one codespace. Refuses to know: what an agent's reports mean, who may open a stream, HTTP inside of streams.
 
+mod bounds;
+mod control;
+mod direct;
+mod link;
+mod registry;
+mod reverse;
+mod serve;
 mod stream;
 
 use std::{io, path::PathBuf, sync::Arc};
@@ -10,14 +17,15 @@ use std::{io, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-pub use self::stream::AgentStream;
+use self::registry::Registry;
+pub use self::stream::{AgentStream, Held};
 use crate::{
     domain::{CodespaceName, Generation},
-    protocol::tunnel::{Endpoint, FromAgent, Refusal},
+    protocol::tunnel::{CLOSE_ENDED, Endpoint, FromAgent, Refusal},
 };
 
 /// Opens byte streams into codespaces.
@@ -81,11 +89,8 @@ pub enum AgentEvent {
 /// The links of all agents. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Tunnels {
-    inner: Arc<Inner>,
+    registry: Arc<Registry>,
 }
-
-#[derive(Default)]
-struct Inner {}
 
 impl Tunnels {
     /// Makes an empty registry; [`Tunnels::trust`] must be called before it serves.
@@ -93,31 +98,37 @@ impl Tunnels {
         Self::default()
     }
 
-    /// Says who knows the agents' credentials. Once, at start.
+    /// Says who knows the agents' credentials. Once, at start; until then every agent is told to come back later.
     pub fn trust(&self, credentials: Arc<dyn AgentCredentials>) {
-        drop(credentials);
-        let _ = &self.inner;
+        self.registry.trust(credentials);
     }
 
     /// Answers `/api/v1/agent/connect` and `/api/v1/agent/stream`; 404 for any other path. The connection below must
     /// allow upgrades.
     pub async fn serve<B: Send>(&self, request: Request<B>) -> Response<Full<Bytes>> {
-        drop(request);
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        response
+        serve::answer(&self.registry, request)
     }
 
     /// Closes the link of a codespace for good: its agent is told to end.
     pub fn end(&self, codespace: &CodespaceName) {
-        let _ = codespace;
+        if let Some(link) = self.registry.find(codespace) {
+            link.close(CLOSE_ENDED);
+        }
+    }
+
+    /// Closes all links, as the gateway goes: the agents come back to the next one. Returns when they are closed.
+    pub async fn shutdown(&self) {
+        self.registry.shutdown().await;
     }
 }
 
 #[async_trait]
 impl Dialer for Tunnels {
     async fn dial(&self, codespace: &CodespaceName, endpoint: Endpoint) -> Result<AgentStream, DialError> {
-        let _ = (codespace, endpoint);
-        Err(DialError::NotConnected)
+        let link = self.registry.find(codespace).ok_or(DialError::NotConnected)?;
+        link.dial(endpoint).await
     }
 }
+
+#[cfg(test)]
+mod tests;

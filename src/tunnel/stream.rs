@@ -12,10 +12,17 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpStream, UnixStream},
+    sync::OwnedSemaphorePermit,
 };
 
-/// A byte stream into a codespace, as the kind of socket that it is, so that two plain ones can be spliced.
-pub enum AgentStream {
+/// A byte stream into a codespace. It counts against its agent's limit while it lives.
+pub struct AgentStream {
+    io: Held,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The kind of socket that a stream is, so that two plain ones can be spliced.
+pub enum Held {
     Unix(UnixStream),
     Tcp(TcpStream),
     /// A connection that the agent opened, upgraded.
@@ -24,14 +31,82 @@ pub enum AgentStream {
     Duplex(DuplexStream),
 }
 
+impl AgentStream {
+    pub(super) fn new(io: Held, permit: OwnedSemaphorePermit) -> Self {
+        Self { io, permit: Some(permit) }
+    }
+
+    /// The socket underneath.
+    pub fn socket(&self) -> &Held {
+        &self.io
+    }
+}
+
+impl<T: Into<Held>> From<T> for AgentStream {
+    /// Makes a stream that counts against no limit, for tests.
+    fn from(io: T) -> Self {
+        Self {
+            io: io.into(),
+            permit: None,
+        }
+    }
+}
+
+impl From<DuplexStream> for Held {
+    fn from(io: DuplexStream) -> Self {
+        Self::Duplex(io)
+    }
+}
+
+impl From<TcpStream> for Held {
+    fn from(io: TcpStream) -> Self {
+        Self::Tcp(io)
+    }
+}
+
+impl From<UnixStream> for Held {
+    fn from(io: UnixStream) -> Self {
+        Self::Unix(io)
+    }
+}
+
 impl fmt::Debug for AgentStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unix(_) => "AgentStream::Unix",
-            Self::Tcp(_) => "AgentStream::Tcp",
-            Self::Upgraded(_) => "AgentStream::Upgraded",
-            Self::Duplex(_) => "AgentStream::Duplex",
-        })
+        let kind = match &self.io {
+            Held::Unix(_) => "Unix",
+            Held::Tcp(_) => "Tcp",
+            Held::Upgraded(_) => "Upgraded",
+            Held::Duplex(_) => "Duplex",
+        };
+        write!(f, "AgentStream({kind}, counted: {})", self.permit.is_some())
+    }
+}
+
+impl AsyncRead for AgentStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for AgentStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 }
 
@@ -46,13 +121,13 @@ macro_rules! each {
     };
 }
 
-impl AsyncRead for AgentStream {
+impl AsyncRead for Held {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         each!(self, io => Pin::new(io).poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for AgentStream {
+impl AsyncWrite for Held {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         each!(self, io => Pin::new(io).poll_write(cx, buf))
     }

@@ -1,0 +1,86 @@
+//! What of an agent's reports is believed and kept: every length has a limit.
+
+use crate::protocol::tunnel::{FromAgent, ListeningPort};
+
+/// Most ports that are kept of a report.
+const MAX_PORTS: usize = 512;
+/// Most addresses that are kept of a port.
+const MAX_ADDRESSES: usize = 16;
+/// Most kinds of activity in a report; there are fewer.
+const MAX_KINDS: usize = 16;
+
+/// Cuts a message down to what is kept; none for one that must not come at this point.
+pub fn bound(message: FromAgent) -> Option<FromAgent> {
+    match message {
+        FromAgent::Hello { .. } | FromAgent::Pong => None,
+        FromAgent::Ports { mut ports } => {
+            ports.truncate(MAX_PORTS);
+            ports.iter_mut().for_each(bound_port);
+            Some(FromAgent::Ports { ports })
+        }
+        FromAgent::Step {
+            mut name,
+            mut state,
+            mut detail,
+        } => {
+            cut(&mut name, 32);
+            cut(&mut state, 32);
+            cut(&mut detail, 2048);
+            Some(FromAgent::Step { name, state, detail })
+        }
+        FromAgent::Activity { mut kinds } => {
+            kinds.truncate(MAX_KINDS);
+            Some(FromAgent::Activity { kinds })
+        }
+        other @ (FromAgent::Prepared | FromAgent::Editor { .. }) => Some(other),
+    }
+}
+
+fn bound_port(port: &mut ListeningPort) {
+    port.addresses.truncate(MAX_ADDRESSES);
+    port.addresses.iter_mut().for_each(|address| cut(address, 64));
+    for (text, limit) in [
+        (&mut port.process, 64),
+        (&mut port.command, 512),
+        (&mut port.scheme, 16),
+        (&mut port.path, 512),
+    ] {
+        if let Some(text) = text {
+            cut(text, limit);
+        }
+    }
+}
+
+/// Removes control characters, then cuts to at most so many bytes, never inside a character.
+fn cut(text: &mut String, limit: usize) {
+    text.retain(|c| !c.is_control() || c == '\n');
+    text.truncate(text.floor_char_boundary(limit));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_bounded() {
+        let port = ListeningPort {
+            port: 1,
+            addresses: vec!["a".repeat(999); 999],
+            pid: None,
+            process: Some("\u{1b}[31m\u{e9}".repeat(100)),
+            command: Some("c".repeat(9999)),
+            scheme: Some("s".repeat(99)),
+            path: None,
+        };
+        let Some(FromAgent::Ports { ports }) = bound(FromAgent::Ports { ports: vec![port; 600] }) else {
+            panic!("ports stay ports")
+        };
+        assert_eq!(ports.len(), MAX_PORTS);
+        assert_eq!(ports[0].addresses.len(), MAX_ADDRESSES);
+        assert_eq!(ports[0].addresses[0].len(), 64);
+        let process = ports[0].process.as_deref().expect("it has one");
+        assert!(process.len() <= 64 && !process.contains('\u{1b}'), "{process:?}");
+        assert_eq!(ports[0].command.as_ref().map(String::len), Some(512));
+        assert_eq!(bound(FromAgent::Pong), None);
+    }
+}

@@ -1,0 +1,271 @@
+//! An agent's control connection, from its hello to its end.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error as WebSocketError, Message,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::{AgentEvent, Verdict, bounds::bound, direct::Direct, link::Link, registry::Registry, reverse::Reverse};
+use crate::{
+    domain::{CodespaceName, Generation},
+    protocol::tunnel::{CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, ToAgent, VERSION},
+};
+
+/// How long an agent may take to say hello, and to take a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// An agent that is silent for so long is gone.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Least time between two messages on average; an agent that says more is read slower.
+const MESSAGE_INTERVAL: Duration = Duration::from_millis(20);
+/// How far an agent may run ahead of that average.
+const BURST: Duration = Duration::from_secs(4);
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Why a control connection ended; goes to the codespace's log, never to the agent.
+#[derive(Debug, Error)]
+enum Over {
+    #[error("the agent closed the connection")]
+    Closed,
+    #[error("the agent was silent for too long")]
+    Silent,
+    #[error("the agent did not take what was said")]
+    Stuck,
+    #[error("the agent said what is no message")]
+    Malformed,
+    #[error("the agent speaks version {0} of the protocol, this gateway speaks {VERSION}")]
+    Version(u32),
+    #[error("the connection broke: {0}")]
+    Broken(Box<WebSocketError>),
+    #[error("closed by the gateway with {0}")]
+    Told(u16),
+    #[error("the gateway is going")]
+    Going,
+}
+
+impl From<WebSocketError> for Over {
+    fn from(error: WebSocketError) -> Self {
+        match error {
+            WebSocketError::ConnectionClosed | WebSocketError::AlreadyClosed => Self::Closed,
+            error => Self::Broken(Box::new(error)),
+        }
+    }
+}
+
+impl Over {
+    fn code(&self) -> u16 {
+        match self {
+            Self::Told(code) => *code,
+            Self::Malformed | Self::Version(_) => 1002,
+            Self::Broken(error) if matches!(**error, WebSocketError::Capacity(_)) => 1009,
+            Self::Going => 1001,
+            _ => 1000,
+        }
+    }
+}
+
+/// An agent, as its credential proved it.
+pub struct Who {
+    pub codespace: CodespaceName,
+    pub generation: Generation,
+    pub credential: String,
+}
+
+/// One agent's connection.
+struct Session {
+    socket: Socket,
+    link: Arc<Link>,
+    asks: mpsc::Receiver<Vec<String>>,
+    events: mpsc::Sender<AgentEvent>,
+    heard: Instant,
+    /// When the next message may be read, if all came evenly.
+    due: Instant,
+}
+
+/// Runs an agent's connection to its end; whatever an agent does ends this task alone.
+pub async fn run(registry: Arc<Registry>, upgrade: OnUpgrade, who: Who) {
+    let going = registry.going.clone();
+    let Ok(Ok(upgraded)) = timeout(PATIENCE, upgrade).await else {
+        return;
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(8 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(4 * MAX_CONTROL_BYTES)
+        .max_message_size(Some(MAX_CONTROL_BYTES))
+        .max_frame_size(Some(MAX_CONTROL_BYTES));
+    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let direct_key = match greet(&mut socket).await {
+        Ok(key) => key,
+        Err(over) => {
+            tracing::info!(codespace = %who.codespace, %over, "an agent was turned away");
+            return close(&mut socket, &over).await;
+        }
+    };
+    let Some(session) = Session::begin(&registry, socket, who, direct_key).await else {
+        return;
+    };
+    let (link, events) = (Arc::clone(&session.link), session.events.clone());
+    let mut session = session;
+    let over = tokio::select! {
+        over = session.speak() => over,
+        () = going.cancelled() => Over::Going,
+    };
+    registry.remove(&link);
+    close(&mut session.socket, &over).await;
+    tracing::info!(codespace = %link.codespace, %over, "an agent's connection ended");
+    let gone = AgentEvent::Disconnected {
+        generation: link.generation,
+        link: link.number,
+        reason: over.to_string(),
+    };
+    // Nobody listens when the codespace is gone.
+    drop(timeout(PATIENCE, events.send(gone)).await);
+}
+
+/// Waits for the agent's hello; gives the key for direct streams that it named.
+async fn greet(socket: &mut Socket) -> Result<Option<String>, Over> {
+    let message = timeout(PATIENCE, socket.next())
+        .await
+        .map_err(|_| Over::Silent)?
+        .ok_or(Over::Closed)??;
+    let Message::Text(text) = message else {
+        return Err(Over::Malformed);
+    };
+    match serde_json::from_str(&text) {
+        Ok(FromAgent::Hello {
+            version: VERSION,
+            direct_key,
+        }) => Ok(direct_key),
+        Ok(FromAgent::Hello { version, .. }) => Err(Over::Version(version)),
+        _ => Err(Over::Malformed),
+    }
+}
+
+async fn close(socket: &mut Socket, over: &Over) {
+    let frame = CloseFrame {
+        code: CloseCode::from(over.code()),
+        reason: "".into(),
+    };
+    drop(timeout(PATIENCE, socket.close(Some(frame))).await);
+}
+
+impl Session {
+    /// Makes the connection its codespace's own.
+    async fn begin(registry: &Registry, mut socket: Socket, who: Who, direct_key: Option<String>) -> Option<Self> {
+        let credentials = registry.credentials()?;
+        let Who {
+            codespace,
+            generation,
+            credential,
+        } = who;
+        // It may have been superseded between its handshake and its hello.
+        if !matches!(credentials.verify(&credential), Verdict::Current(..)) {
+            close(&mut socket, &Over::Told(CLOSE_SUPERSEDED)).await;
+            return None;
+        }
+        let events = credentials.events(&codespace)?;
+        let direct = direct_key.and_then(|key| Direct::new(credentials.direct_address(&codespace)?, &key));
+        let (sender, asks) = mpsc::channel(256);
+        let link = Arc::new(Link::new(codespace, generation, registry.number(), direct, Reverse::new(sender)));
+        if !registry.install(&link) {
+            close(&mut socket, &Over::Told(CLOSE_SUPERSEDED)).await;
+            return None;
+        }
+        if link.needs_reverse() {
+            link.reverse.top_up();
+        }
+        let now = Instant::now();
+        Some(Self {
+            socket,
+            link,
+            asks,
+            events,
+            heard: now,
+            due: now,
+        })
+    }
+
+    async fn speak(&mut self) -> Over {
+        match self.exchange().await {
+            Ok(never) => match never {},
+            Err(over) => over,
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<std::convert::Infallible, Over> {
+        let link = Arc::clone(&self.link);
+        let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.say(&ToAgent::Welcome).await?;
+        let connected = AgentEvent::Connected {
+            generation: link.generation,
+            link: link.number,
+        };
+        self.tell(connected).await?;
+        loop {
+            let readable = self.due.checked_sub(BURST).unwrap_or(self.due);
+            tokio::select! {
+                code = link.closed() => return Err(Over::Told(code)),
+                Some(ids) = self.asks.recv() => self.say(&ToAgent::Open { ids }).await?,
+                _ = pings.tick() => self.say(&ToAgent::Ping).await?,
+                () = sleep_until(self.heard + SILENCE) => return Err(Over::Silent),
+                message = next(&mut self.socket, readable) => self.hear(message?).await?,
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Message) -> Result<(), Over> {
+        self.heard = Instant::now();
+        self.due = self.due.max(self.heard) + MESSAGE_INTERVAL;
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Close(_) => return Err(Over::Closed),
+            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+            Message::Binary(_) | Message::Frame(_) => return Err(Over::Malformed),
+        };
+        match serde_json::from_str(&text).map_err(|_| Over::Malformed)? {
+            FromAgent::Pong => Ok(()),
+            message => {
+                let message = bound(message).ok_or(Over::Malformed)?;
+                self.tell(AgentEvent::Said {
+                    generation: self.link.generation,
+                    message,
+                })
+                .await
+            }
+        }
+    }
+
+    async fn say(&mut self, message: &ToAgent) -> Result<(), Over> {
+        let text = serde_json::to_string(message).map_err(|_| Over::Malformed)?;
+        let sent = timeout(PATIENCE, self.socket.send(Message::text(text))).await;
+        Ok(sent.map_err(|_| Over::Stuck)??)
+    }
+
+    /// Hands an event to the codespace; one whose task is gone ends the connection.
+    async fn tell(&mut self, event: AgentEvent) -> Result<(), Over> {
+        let sent = timeout(PATIENCE, self.events.send(event)).await;
+        sent.map_err(|_| Over::Stuck)?.map_err(|_| Over::Going)
+    }
+}
+
+/// The next message, not before its time.
+async fn next(socket: &mut Socket, readable: Instant) -> Result<Message, Over> {
+    sleep_until(readable).await;
+    Ok(socket.next().await.ok_or(Over::Closed)??)
+}
