@@ -5,6 +5,8 @@
 
 pub mod memory;
 pub mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -31,13 +33,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Login sessions that have not been removed; expired ones may be among them.
     async fn sessions(&self) -> Result<Vec<SessionRecord>, StoreError>;
-    /// Adds or overwrites a login session.
+    /// Adds or overwrites a login session; [`StoreError::Missing`] if there is no such user.
     async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError>;
+    /// Removes a login session, if it is there.
     async fn remove_session(&self, id: &SessionId) -> Result<(), StoreError>;
 
     /// All tokens, revoked ones left out.
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+    /// Adds a token; [`StoreError::Missing`] if there is no such user.
     async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
+    /// Removes a token, if it is there.
     async fn remove_token(&self, id: &TokenId) -> Result<(), StoreError>;
 
     /// All codespaces that have not been removed.
@@ -46,12 +51,12 @@ pub trait Store: Send + Sync + 'static {
     async fn add_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError>;
     /// Overwrites a codespace by name; [`StoreError::Missing`] if there is none.
     async fn update_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError>;
-    /// Removes a codespace with its ports; its name stays used.
+    /// Removes a codespace with its ports, if it is there; its name stays used.
     async fn remove_codespace(&self, name: &CodespaceName) -> Result<(), StoreError>;
 
     /// What was set on ports, of all codespaces.
     async fn ports(&self) -> Result<Vec<PortRecord>, StoreError>;
-    /// Adds or overwrites what is set on a port.
+    /// Adds or overwrites what is set on a port; [`StoreError::Missing`] if there is no such codespace.
     async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError>;
 
     /// A secret of the gateway's own by its key, for instance the key of host cookies.
@@ -162,6 +167,11 @@ pub enum StoreError {
     Conflict,
     #[error("it is not there")]
     Missing,
+    #[error("there is no space left on the disk that holds the data directory. Free some space, then try again")]
+    Full,
+    /// The store cannot be opened; says which file, why, and what to do.
+    #[error("{0}")]
+    Unusable(String),
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,1 +1,173 @@
-//! A store in memory, for tests.
+//! A store in memory, for tests: it behaves as the durable one does, and forgets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{AuditRecord, CodespaceRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord, UserRecord};
+use crate::domain::{CodespaceName, Port, SessionId, TokenId, UserId};
+
+/// Keeps everything until it is dropped.
+#[derive(Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    users: BTreeMap<UserId, UserRecord>,
+    sessions: BTreeMap<SessionId, SessionRecord>,
+    tokens: BTreeMap<TokenId, TokenRecord>,
+    codespaces: BTreeMap<CodespaceName, CodespaceRecord>,
+    used_names: BTreeSet<CodespaceName>,
+    ports: BTreeMap<(CodespaceName, Port), PortRecord>,
+    secrets: BTreeMap<String, Vec<u8>>,
+    audit: Vec<AuditRecord>,
+}
+
+impl MemoryStore {
+    /// Makes an empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl State {
+    fn name_is_free(&self, user: &UserRecord) -> Result<(), StoreError> {
+        let taken = self.users.values().any(|other| other.name == user.name && other.id != user.id);
+        if taken { Err(StoreError::Conflict) } else { Ok(()) }
+    }
+
+    fn user_exists(&self, id: &UserId) -> Result<(), StoreError> {
+        self.users.contains_key(id).then_some(()).ok_or(StoreError::Missing)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
+        Ok(self.state.lock().users.values().cloned().collect())
+    }
+
+    async fn add_user(&self, user: &UserRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.name_is_free(user)?;
+        if state.users.contains_key(&user.id) {
+            return Err(StoreError::Conflict);
+        }
+        state.users.insert(user.id.clone(), user.clone());
+        Ok(())
+    }
+
+    async fn add_first_user(&self, user: &UserRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if !state.users.is_empty() {
+            return Err(StoreError::Conflict);
+        }
+        state.users.insert(user.id.clone(), user.clone());
+        Ok(())
+    }
+
+    async fn update_user(&self, user: &UserRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.user_exists(&user.id)?;
+        state.name_is_free(user)?;
+        state.users.insert(user.id.clone(), user.clone());
+        Ok(())
+    }
+
+    async fn sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {
+        Ok(self.state.lock().sessions.values().cloned().collect())
+    }
+
+    async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.user_exists(&session.user)?;
+        state.sessions.insert(session.id.clone(), session.clone());
+        Ok(())
+    }
+
+    async fn remove_session(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.state.lock().sessions.remove(id);
+        Ok(())
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        Ok(self.state.lock().tokens.values().cloned().collect())
+    }
+
+    async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.user_exists(&token.user)?;
+        if state.tokens.contains_key(&token.id) {
+            return Err(StoreError::Conflict);
+        }
+        state.tokens.insert(token.id.clone(), token.clone());
+        Ok(())
+    }
+
+    async fn remove_token(&self, id: &TokenId) -> Result<(), StoreError> {
+        self.state.lock().tokens.remove(id);
+        Ok(())
+    }
+
+    async fn codespaces(&self) -> Result<Vec<CodespaceRecord>, StoreError> {
+        Ok(self.state.lock().codespaces.values().cloned().collect())
+    }
+
+    async fn add_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if !state.used_names.insert(codespace.name.clone()) {
+            return Err(StoreError::Conflict);
+        }
+        state.codespaces.insert(codespace.name.clone(), codespace.clone());
+        Ok(())
+    }
+
+    async fn update_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        let kept = state.codespaces.get_mut(&codespace.name).ok_or(StoreError::Missing)?;
+        kept.clone_from(codespace);
+        Ok(())
+    }
+
+    async fn remove_codespace(&self, name: &CodespaceName) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.codespaces.remove(name);
+        state.ports.retain(|(codespace, _), _| codespace != name);
+        Ok(())
+    }
+
+    async fn ports(&self) -> Result<Vec<PortRecord>, StoreError> {
+        Ok(self.state.lock().ports.values().cloned().collect())
+    }
+
+    async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if !state.codespaces.contains_key(&port.codespace) {
+            return Err(StoreError::Missing);
+        }
+        state.ports.insert((port.codespace.clone(), port.port), port.clone());
+        Ok(())
+    }
+
+    async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state.lock().secrets.get(key).cloned())
+    }
+
+    async fn keep_secret(&self, key: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut state = self.state.lock();
+        Ok(state.secrets.entry(key.into()).or_insert_with(|| value.to_vec()).clone())
+    }
+
+    async fn append_audit(&self, event: &AuditRecord) -> Result<(), StoreError> {
+        self.state.lock().audit.push(event.clone());
+        Ok(())
+    }
+
+    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(self.state.lock().audit.iter().rev().take(limit).cloned().collect())
+    }
+}

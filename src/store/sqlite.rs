@@ -1,1 +1,308 @@
-//! The store in an SQLite file.
+//! The store in one SQLite file: what the embedded gateway uses.
+//!
+//! One connection, since writes are few and reads happen at start alone. WAL, so that a copy can be taken while the
+//! gateway runs; `synchronous = FULL`, because a sign-out or a revoked token that a power cut undoes is a hole, and
+//! nothing here is written often enough for the `fsync` to matter.
+
+mod faults;
+mod migrations;
+mod rows;
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sqlx::{
+    Sqlite, SqlitePool,
+    query::Query,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult, SqliteRow, SqliteSynchronous,
+    },
+};
+
+use self::{faults::fault, rows::kept_time};
+use super::{AuditRecord, CodespaceRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord, UserRecord};
+use crate::domain::{CodespaceName, SessionId, TokenId};
+
+/// How long a write waits for another process, for instance a command line that works on the same data directory.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A store in a file.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it (mode 0600, its directories 0700) if it is not there, and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_file(path).await.map_err(|error| match error {
+            StoreError::Unusable(why) => StoreError::Unusable(format!("the store {} cannot be used: {why}", path.display())),
+            error => error,
+        })
+    }
+
+    /// Closes the file; everything written is in it.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn open_file(path: &Path) -> Result<Self, StoreError> {
+        make_private(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await
+            .map_err(fault)?;
+        let mut connection = pool.acquire().await.map_err(fault)?;
+        migrations::migrate(&mut connection).await?;
+        drop(connection);
+        Ok(Self { pool })
+    }
+
+    async fn all<T>(&self, select: &'static str, read: impl Fn(&SqliteRow) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
+        let rows = sqlx::query(select).fetch_all(&self.pool).await.map_err(fault)?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn write(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
+        query
+            .execute(&self.pool)
+            .await
+            .map(|result: SqliteQueryResult| result.rows_affected())
+            .map_err(fault)
+    }
+}
+
+/// Makes the file before SQLite does, because SQLite would make it readable to others; the files beside it get its mode.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let unusable = |error: std::io::Error| match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full,
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => StoreError::Unusable("a part of its path is a file".into()),
+        _ => StoreError::Unusable(error.to_string()),
+    };
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(unusable(error)),
+        _ => Ok(()),
+    }
+}
+
+fn some(rows: u64) -> Result<(), StoreError> {
+    if rows == 0 { Err(StoreError::Missing) } else { Ok(()) }
+}
+
+fn bind_user<'q>(query: &'static str, user: &UserRecord) -> Query<'q, Sqlite, SqliteArguments> {
+    sqlx::query(query)
+        .bind(user.id.0.to_string())
+        .bind(user.name.to_string())
+        .bind(user.role.as_str())
+        .bind(user.password.clone())
+        .bind(user.email.clone())
+        .bind(user.suspended)
+        .bind(kept_time(user.created_at))
+}
+
+fn bind_codespace<'q>(query: &'static str, codespace: &CodespaceRecord) -> Query<'q, Sqlite, SqliteArguments> {
+    sqlx::query(query)
+        .bind(codespace.name.to_string())
+        .bind(codespace.owner.0.to_string())
+        .bind(codespace.display_name.clone())
+        .bind(codespace.repository.clone())
+        .bind(codespace.reference.clone())
+        .bind(codespace.pull_request.map(u64::cast_signed))
+        .bind(codespace.devcontainer_path.clone())
+        .bind(codespace.runtime.clone())
+        .bind(codespace.phase.as_str())
+        .bind(codespace.reason.clone())
+        .bind(codespace.generation.0.cast_signed())
+        .bind(codespace.agent_hash.map(Vec::from))
+        .bind(codespace.prepared)
+        .bind(codespace.idle_timeout_minutes)
+        .bind(kept_time(codespace.created_at))
+        .bind(kept_time(codespace.last_used_at))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
+        self.all(rows::USER, rows::user).await
+    }
+
+    async fn add_user(&self, user: &UserRecord) -> Result<(), StoreError> {
+        let query = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        self.write(bind_user(query, user)).await.map(drop)
+    }
+
+    async fn add_first_user(&self, user: &UserRecord) -> Result<(), StoreError> {
+        let query = "INSERT INTO users SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM users)";
+        some(self.write(bind_user(query, user)).await?).map_err(|_| StoreError::Conflict)
+    }
+
+    async fn update_user(&self, user: &UserRecord) -> Result<(), StoreError> {
+        let query = "UPDATE users SET name = ?2, role = ?3, password = ?4, email = ?5, suspended = ?6, created_at = ?7 WHERE id = ?1";
+        some(self.write(bind_user(query, user)).await?)
+    }
+
+    async fn sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {
+        self.all(rows::SESSION, rows::session).await
+    }
+
+    async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
+        let query = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET user = ?2, secret_hash = ?3, created_at = ?4, last_seen_at = ?5, agent = ?6";
+        let query = sqlx::query(query)
+            .bind(session.id.0.as_ref())
+            .bind(session.user.0.as_ref())
+            .bind(session.secret_hash.as_slice())
+            .bind(kept_time(session.created_at))
+            .bind(kept_time(session.last_seen_at))
+            .bind(&session.agent);
+        self.write(query).await.map(drop)
+    }
+
+    async fn remove_session(&self, id: &SessionId) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM sessions WHERE id = ?").bind(id.0.as_ref());
+        self.write(query).await.map(drop)
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.all(rows::TOKEN, rows::token).await
+    }
+
+    async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        let query = sqlx::query("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)")
+            .bind(token.id.0.as_ref())
+            .bind(token.user.0.as_ref())
+            .bind(&token.name)
+            .bind(token.scope.to_string())
+            .bind(token.hash.as_slice())
+            .bind(kept_time(token.created_at))
+            .bind(token.expires_at.map(kept_time));
+        self.write(query).await.map(drop)
+    }
+
+    async fn remove_token(&self, id: &TokenId) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM tokens WHERE id = ?").bind(id.0.as_ref());
+        self.write(query).await.map(drop)
+    }
+
+    async fn codespaces(&self) -> Result<Vec<CodespaceRecord>, StoreError> {
+        self.all(rows::CODESPACE, rows::codespace).await
+    }
+
+    async fn add_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(fault)?;
+        sqlx::query("INSERT INTO used_names VALUES (?)")
+            .bind(codespace.name.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(fault)?;
+        let query = "INSERT INTO codespaces VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+        bind_codespace(query, codespace).execute(&mut *transaction).await.map_err(fault)?;
+        transaction.commit().await.map_err(fault)
+    }
+
+    async fn update_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError> {
+        let query = "UPDATE codespaces SET owner = ?2, display_name = ?3, repository = ?4, reference = ?5, pull_request = ?6,
+             devcontainer_path = ?7, runtime = ?8, phase = ?9, reason = ?10, generation = ?11, agent_hash = ?12, prepared = ?13,
+             idle_timeout_minutes = ?14, created_at = ?15, last_used_at = ?16 WHERE name = ?1";
+        some(self.write(bind_codespace(query, codespace)).await?)
+    }
+
+    async fn remove_codespace(&self, name: &CodespaceName) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM codespaces WHERE name = ?").bind(name.as_str());
+        self.write(query).await.map(drop)
+    }
+
+    async fn ports(&self) -> Result<Vec<PortRecord>, StoreError> {
+        self.all(rows::PORT, rows::port).await
+    }
+
+    async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError> {
+        let users: Vec<&str> = port.users.iter().map(|id| id.0.as_ref()).collect();
+        let users = serde_json::to_string(&users).map_err(|error| StoreError::Failed(Box::new(error)))?;
+        let query = "INSERT INTO ports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (codespace, port) DO UPDATE SET
+             label = ?3, visibility = ?4, expires_at = ?5, protocol = ?6, host_header = ?7, users = ?8";
+        let query = sqlx::query(query)
+            .bind(port.codespace.as_str())
+            .bind(port.port.number())
+            .bind(&port.label)
+            .bind(port.visibility.as_str())
+            .bind(port.expires_at.map(kept_time))
+            .bind(&port.protocol)
+            .bind(&port.host_header)
+            .bind(users);
+        self.write(query).await.map(drop)
+    }
+
+    async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        sqlx::query_scalar("SELECT value FROM secrets WHERE key = ?")
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(fault)
+    }
+
+    async fn keep_secret(&self, key: &str, value: &[u8]) -> Result<Vec<u8>, StoreError> {
+        // The update that changes nothing makes RETURNING give back the row that was there.
+        let query = "INSERT INTO secrets VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = value RETURNING value";
+        sqlx::query_scalar(query)
+            .bind(key)
+            .bind(value)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(fault)
+    }
+
+    async fn append_audit(&self, event: &AuditRecord) -> Result<(), StoreError> {
+        let query = "INSERT INTO audit (at, action, actor, target, detail, address, request_id) VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let query = sqlx::query(query)
+            .bind(kept_time(event.at))
+            .bind(&event.action)
+            .bind(&event.actor)
+            .bind(&event.target)
+            .bind(&event.detail)
+            .bind(&event.address)
+            .bind(&event.request_id);
+        self.write(query).await.map(drop)
+    }
+
+    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        let rows = sqlx::query(rows::AUDIT).bind(limit).fetch_all(&self.pool).await.map_err(fault)?;
+        rows.iter().map(rows::audit).collect()
+    }
+}
+
+#[cfg(test)]
+impl SqliteStore {
+    pub(super) async fn run(&self, statement: &'static str) -> Result<(), StoreError> {
+        sqlx::raw_sql(statement).execute(&self.pool).await.map(drop).map_err(fault)
+    }
+
+    pub(super) async fn pretend_newer(&self) {
+        self.run("PRAGMA user_version = 99").await.expect("a pragma");
+    }
+
+    /// Makes the disk look full, as far as SQLite can tell.
+    pub(super) async fn limit_pages(&self, pages: u32) {
+        let statement = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+        sqlx::raw_sql(statement).execute(&self.pool).await.expect("a pragma");
+    }
+}

@@ -1,0 +1,110 @@
+//! The schema, as the ordered list of changes that lead to it; `PRAGMA user_version` counts those that were made.
+
+use sqlx::{Connection, SqliteConnection};
+
+use super::faults::fault;
+use crate::store::StoreError;
+
+/// Never edit one that was released: add another.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE users (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        role TEXT NOT NULL,
+        password TEXT,
+        email TEXT,
+        suspended INTEGER NOT NULL,
+        created_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE sessions (
+        id TEXT NOT NULL PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        secret_hash BLOB NOT NULL UNIQUE,
+        created_at INTEGER NOT NULL,
+        last_seen_at INTEGER NOT NULL,
+        agent TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE tokens (
+        id TEXT NOT NULL PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        hash BLOB NOT NULL UNIQUE,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER
+    ) STRICT;
+    -- Names of codespaces are never used again, so they outlive the codespaces.
+    CREATE TABLE used_names (name TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+    CREATE TABLE codespaces (
+        name TEXT NOT NULL PRIMARY KEY REFERENCES used_names (name),
+        owner TEXT NOT NULL,
+        display_name TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        reference TEXT,
+        pull_request INTEGER,
+        devcontainer_path TEXT,
+        runtime TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        reason TEXT,
+        generation INTEGER NOT NULL,
+        agent_hash BLOB,
+        prepared INTEGER NOT NULL,
+        idle_timeout_minutes INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        last_used_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE ports (
+        codespace TEXT NOT NULL REFERENCES codespaces (name) ON DELETE CASCADE,
+        port INTEGER NOT NULL,
+        label TEXT,
+        visibility TEXT NOT NULL,
+        expires_at INTEGER,
+        protocol TEXT NOT NULL,
+        host_header TEXT NOT NULL,
+        users TEXT NOT NULL,
+        PRIMARY KEY (codespace, port)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE secrets (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        action TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        target TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        address TEXT,
+        request_id TEXT
+    ) STRICT;
+    CREATE TRIGGER audit_keeps_its_rows BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+    CREATE TRIGGER audit_loses_no_rows BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+"];
+
+/// Makes the changes that a file does not have yet, each with its count in one transaction.
+pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let made: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fault)?;
+    let made = usize::try_from(made).unwrap_or(usize::MAX);
+    if made > MIGRATIONS.len() {
+        return Err(StoreError::Unusable(
+            "it was written by a newer version of Portico. Start that version, or restore a backup of before".into(),
+        ));
+    }
+    for (index, change) in MIGRATIONS.iter().enumerate().skip(made) {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(fault)?;
+        // Another process may have been first.
+        let now: i64 = sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(fault)?;
+        if usize::try_from(now).is_ok_and(|now| now > index) {
+            continue;
+        }
+        sqlx::raw_sql(*change).execute(&mut *transaction).await.map_err(fault)?;
+        let count = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", index + 1));
+        sqlx::raw_sql(count).execute(&mut *transaction).await.map_err(fault)?;
+        transaction.commit().await.map_err(fault)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! From rows to records. Columns are read by position, in the order of the `SELECT` beside each use.
+
+use sqlx::{Row, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use super::faults::{damaged, fault};
+use crate::{
+    domain::{Generation, Port, SessionId, TokenId, UserId},
+    store::{AuditRecord, CodespaceRecord, PortRecord, SessionRecord, StoreError, TokenRecord, UserRecord},
+};
+
+pub(super) const USER: &str = "SELECT id, name, role, password, email, suspended, created_at FROM users";
+pub(super) const SESSION: &str = "SELECT id, user, secret_hash, created_at, last_seen_at, agent FROM sessions";
+pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at FROM tokens";
+pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
+     reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at FROM codespaces";
+pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users FROM ports";
+pub(super) const AUDIT: &str = "SELECT at, action, actor, target, detail, address, request_id FROM audit ORDER BY id DESC LIMIT ?";
+
+pub(super) fn user(row: &SqliteRow) -> Result<UserRecord, StoreError> {
+    let row = Columns(row);
+    Ok(UserRecord {
+        id: UserId(row.text(0)?.into()),
+        name: row.parsed(1, "account name")?,
+        role: row.parsed(2, "role")?,
+        password: row.get(3)?,
+        email: row.get(4)?,
+        suspended: row.get(5)?,
+        created_at: row.time(6)?,
+    })
+}
+
+pub(super) fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
+    let row = Columns(row);
+    Ok(SessionRecord {
+        id: SessionId(row.text(0)?.into()),
+        user: UserId(row.text(1)?.into()),
+        secret_hash: row.hash(2)?.ok_or_else(|| damaged("hash"))?,
+        created_at: row.time(3)?,
+        last_seen_at: row.time(4)?,
+        agent: row.get(5)?,
+    })
+}
+
+pub(super) fn token(row: &SqliteRow) -> Result<TokenRecord, StoreError> {
+    let row = Columns(row);
+    Ok(TokenRecord {
+        id: TokenId(row.text(0)?.into()),
+        user: UserId(row.text(1)?.into()),
+        name: row.get(2)?,
+        scope: row.parsed(3, "scope")?,
+        hash: row.hash(4)?.ok_or_else(|| damaged("hash"))?,
+        created_at: row.time(5)?,
+        expires_at: row.maybe_time(6)?,
+    })
+}
+
+pub(super) fn codespace(row: &SqliteRow) -> Result<CodespaceRecord, StoreError> {
+    let row = Columns(row);
+    Ok(CodespaceRecord {
+        name: row.parsed(0, "codespace name")?,
+        owner: UserId(row.text(1)?.into()),
+        display_name: row.get(2)?,
+        repository: row.get(3)?,
+        reference: row.get(4)?,
+        pull_request: row.get::<Option<i64>>(5)?.map(i64::cast_unsigned),
+        devcontainer_path: row.get(6)?,
+        runtime: row.get(7)?,
+        phase: row.parsed(8, "phase")?,
+        reason: row.get(9)?,
+        generation: Generation(row.get::<i64>(10)?.cast_unsigned()),
+        agent_hash: row.hash(11)?,
+        prepared: row.get(12)?,
+        idle_timeout_minutes: row.get(13)?,
+        created_at: row.time(14)?,
+        last_used_at: row.time(15)?,
+    })
+}
+
+pub(super) fn port(row: &SqliteRow) -> Result<PortRecord, StoreError> {
+    let row = Columns(row);
+    let users: Vec<String> = serde_json::from_str(row.text(7)?).map_err(|_| damaged("list of users"))?;
+    Ok(PortRecord {
+        codespace: row.parsed(0, "codespace name")?,
+        port: Port::new(row.get(1)?).ok_or_else(|| damaged("port"))?,
+        label: row.get(2)?,
+        visibility: row.parsed(3, "visibility")?,
+        expires_at: row.maybe_time(4)?,
+        protocol: row.get(5)?,
+        host_header: row.get(6)?,
+        users: users.into_iter().map(|id| UserId(id.into())).collect(),
+    })
+}
+
+pub(super) fn audit(row: &SqliteRow) -> Result<AuditRecord, StoreError> {
+    let row = Columns(row);
+    Ok(AuditRecord {
+        at: row.time(0)?,
+        action: row.get(1)?,
+        actor: row.get(2)?,
+        target: row.get(3)?,
+        detail: row.get(4)?,
+        address: row.get(5)?,
+        request_id: row.get(6)?,
+    })
+}
+
+/// A time as it is kept: nanoseconds since 1970, which an `i64` holds until 2262.
+pub(super) fn kept_time(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos()).unwrap_or(i64::MAX)
+}
+
+struct Columns<'r>(&'r SqliteRow);
+
+impl<'r> Columns<'r> {
+    fn get<T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(&self, index: usize) -> Result<T, StoreError> {
+        self.0.try_get(index).map_err(fault)
+    }
+
+    fn text(&self, index: usize) -> Result<&'r str, StoreError> {
+        self.get(index)
+    }
+
+    fn parsed<T: std::str::FromStr>(&self, index: usize, what: &'static str) -> Result<T, StoreError> {
+        self.text(index)?.parse().map_err(|_| damaged(what))
+    }
+
+    fn hash(&self, index: usize) -> Result<Option<[u8; 32]>, StoreError> {
+        let bytes: Option<&[u8]> = self.get(index)?;
+        bytes.map(|bytes| bytes.try_into().map_err(|_| damaged("hash"))).transpose()
+    }
+
+    fn time(&self, index: usize) -> Result<OffsetDateTime, StoreError> {
+        read_time(self.get(index)?)
+    }
+
+    fn maybe_time(&self, index: usize) -> Result<Option<OffsetDateTime>, StoreError> {
+        self.get::<Option<i64>>(index)?.map(read_time).transpose()
+    }
+}
+
+fn read_time(kept: i64) -> Result<OffsetDateTime, StoreError> {
+    OffsetDateTime::from_unix_timestamp_nanos(kept.into()).map_err(|_| damaged("time"))
+}

@@ -1,0 +1,347 @@
+//! One behavioural suite for every store, and what only a file can do wrong.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Instant};
+
+use time::{Duration, OffsetDateTime};
+
+use super::{memory::MemoryStore, sqlite::SqliteStore, *};
+
+fn at(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::seconds(1_800_000_000 + seconds) + Duration::nanoseconds(7)
+}
+
+fn user(id: &str, name: &str) -> UserRecord {
+    UserRecord {
+        id: UserId(id.into()),
+        name: name.parse().expect("an account name"),
+        role: Role::Member,
+        password: None,
+        email: Some("a@example.org".into()),
+        suspended: false,
+        created_at: at(0),
+    }
+}
+
+fn session(id: &str, user: &str) -> SessionRecord {
+    SessionRecord {
+        id: SessionId(id.into()),
+        user: UserId(user.into()),
+        secret_hash: [id.len() as u8; 32],
+        created_at: at(1),
+        last_seen_at: at(2),
+        agent: "Browser/1 \u{1f600}".into(),
+    }
+}
+
+fn token(id: &str, user: &str, scope: Scope) -> TokenRecord {
+    TokenRecord {
+        id: TokenId(id.into()),
+        user: UserId(user.into()),
+        name: "ci".into(),
+        scope,
+        hash: [id.len() as u8; 32],
+        created_at: at(3),
+        expires_at: Some(at(4)),
+    }
+}
+
+fn codespace(name: &str) -> CodespaceRecord {
+    CodespaceRecord {
+        name: name.parse().expect("a name"),
+        owner: UserId("u1".into()),
+        display_name: "'); DROP TABLE codespaces; --".into(),
+        repository: "https://example.org/r.git".into(),
+        reference: Some("main".into()),
+        pull_request: Some(u64::MAX),
+        devcontainer_path: None,
+        runtime: "process".into(),
+        phase: Phase::Creating,
+        reason: None,
+        generation: Generation(3),
+        agent_hash: Some([9; 32]),
+        prepared: false,
+        idle_timeout_minutes: 30,
+        created_at: at(5),
+        last_used_at: at(6),
+    }
+}
+
+fn port(codespace: &str, number: u16) -> PortRecord {
+    PortRecord {
+        codespace: codespace.parse().expect("a name"),
+        port: Port::new(number).expect("a port"),
+        label: Some("web".into()),
+        visibility: Visibility::Public,
+        expires_at: Some(at(7)),
+        protocol: "http".into(),
+        host_header: "localhost".into(),
+        users: vec![UserId("u1".into()), UserId("u2".into())],
+    }
+}
+
+fn event(action: &str) -> AuditRecord {
+    AuditRecord {
+        at: at(8),
+        action: action.into(),
+        actor: "ada".into(),
+        target: "t".into(),
+        detail: String::new(),
+        address: None,
+        request_id: Some("r".into()),
+    }
+}
+
+async fn users(store: SharedStore) {
+    assert!(matches!(store.update_user(&user("u1", "ada")).await, Err(StoreError::Missing)));
+    store.add_first_user(&user("u1", "ada")).await.expect("the first");
+    assert!(matches!(store.add_first_user(&user("u2", "bob")).await, Err(StoreError::Conflict)));
+    assert!(matches!(store.add_user(&user("u2", "ada")).await, Err(StoreError::Conflict)));
+    assert!(matches!(store.add_user(&user("u1", "bob")).await, Err(StoreError::Conflict)));
+    store.add_user(&user("u2", "bob")).await.expect("a second");
+    assert!(matches!(store.update_user(&user("u2", "ada")).await, Err(StoreError::Conflict)));
+    let changed = UserRecord {
+        role: Role::Admin,
+        password: Some("$argon2id$".into()),
+        suspended: true,
+        email: None,
+        ..user("u2", "bert")
+    };
+    store.update_user(&changed).await.expect("an update");
+    assert_eq!(store.users().await.expect("users"), [user("u1", "ada"), changed]);
+}
+
+async fn racing_first_users_make_one(store: SharedStore) {
+    let tries: Vec<_> = (0..20)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store
+                    .add_first_user(&user(&format!("u{number}"), &format!("n{number}")))
+                    .await
+                    .is_ok()
+            })
+        })
+        .collect();
+    let mut made = 0;
+    for done in tries {
+        made += usize::from(done.await.expect("no panic"));
+    }
+    assert_eq!(made, 1);
+    assert_eq!(store.users().await.expect("users").len(), 1);
+}
+
+async fn sessions_and_tokens(store: SharedStore) {
+    assert!(matches!(store.put_session(&session("s", "u1")).await, Err(StoreError::Missing)));
+    assert!(matches!(
+        store.add_token(&token("t", "u1", Scope::All)).await,
+        Err(StoreError::Missing)
+    ));
+    store.add_user(&user("u1", "ada")).await.expect("a user");
+    store.put_session(&session("s", "u1")).await.expect("a session");
+    let later = SessionRecord {
+        last_seen_at: at(100),
+        ..session("s", "u1")
+    };
+    store.put_session(&later).await.expect("the same again");
+    assert_eq!(store.sessions().await.expect("sessions"), [later]);
+    store.remove_session(&SessionId("s".into())).await.expect("gone");
+    store.remove_session(&SessionId("s".into())).await.expect("gone twice");
+    assert!(store.sessions().await.expect("sessions").is_empty());
+
+    let name: CodespaceName = "amber".parse().expect("a name");
+    let scopes = [
+        Scope::All,
+        Scope::Codespace(name.clone()),
+        Scope::Port(name.clone(), Port::new(80).expect("80")),
+        Scope::Inside(name),
+    ];
+    for (index, scope) in scopes.into_iter().enumerate() {
+        let record = token(&"t".repeat(index + 1), "u1", scope);
+        store.add_token(&record).await.expect("a token");
+        assert!(store.tokens().await.expect("tokens").contains(&record));
+    }
+    assert!(matches!(
+        store.add_token(&token("t", "u1", Scope::All)).await,
+        Err(StoreError::Conflict)
+    ));
+    store.remove_token(&TokenId("t".into())).await.expect("gone");
+    assert_eq!(store.tokens().await.expect("tokens").len(), 3);
+}
+
+async fn codespaces_and_ports(store: SharedStore) {
+    assert!(matches!(
+        store.update_codespace(&codespace("amber")).await,
+        Err(StoreError::Missing)
+    ));
+    assert!(matches!(store.put_port(&port("amber", 80)).await, Err(StoreError::Missing)));
+    store.add_codespace(&codespace("amber")).await.expect("new");
+    store.add_codespace(&codespace("beryl")).await.expect("new");
+    assert!(matches!(store.add_codespace(&codespace("amber")).await, Err(StoreError::Conflict)));
+    let changed = CodespaceRecord {
+        phase: Phase::Failed,
+        reason: Some("no".into()),
+        pull_request: None,
+        agent_hash: None,
+        prepared: true,
+        ..codespace("amber")
+    };
+    store.update_codespace(&changed).await.expect("an update");
+    store.put_port(&port("amber", 80)).await.expect("a port");
+    let private = PortRecord {
+        visibility: Visibility::Private,
+        label: None,
+        expires_at: None,
+        users: Vec::new(),
+        ..port("amber", 80)
+    };
+    store.put_port(&private).await.expect("the same again");
+    store.put_port(&port("beryl", 65535)).await.expect("a port");
+    assert_eq!(store.codespaces().await.expect("codespaces"), [changed, codespace("beryl")]);
+    assert_eq!(store.ports().await.expect("ports"), [private, port("beryl", 65535)]);
+}
+
+async fn share_2_names_are_never_used_again(store: SharedStore) {
+    store.add_codespace(&codespace("amber")).await.expect("new");
+    store.put_port(&port("amber", 80)).await.expect("a port");
+    store.remove_codespace(&codespace("amber").name).await.expect("gone");
+    store.remove_codespace(&codespace("amber").name).await.expect("gone twice");
+    assert!(store.ports().await.expect("ports").is_empty());
+    assert!(matches!(store.add_codespace(&codespace("amber")).await, Err(StoreError::Conflict)));
+    assert!(store.codespaces().await.expect("codespaces").is_empty());
+}
+
+async fn secrets_are_kept_once(store: SharedStore) {
+    assert_eq!(store.secret("k").await.expect("a read"), None);
+    assert_eq!(store.keep_secret("k", &[1, 2]).await.expect("kept"), [1, 2]);
+    assert_eq!(store.keep_secret("k", &[3]).await.expect("kept before"), [1, 2]);
+    assert_eq!(store.secret("k").await.expect("a read"), Some(vec![1, 2]));
+}
+
+async fn audit_is_newest_first(store: SharedStore) {
+    for action in ["a", "b", "c"] {
+        store.append_audit(&event(action)).await.expect("appended");
+    }
+    assert_eq!(store.audit(2).await.expect("events"), [event("c"), event("b")]);
+}
+
+/// Runs each test against each store.
+macro_rules! suite {
+    ($($test:ident),+ $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test] async fn $test() { super::$test(std::sync::Arc::new(super::MemoryStore::new())).await })+
+        }
+        mod in_sqlite {
+            $(#[tokio::test] async fn $test() {
+                let directory = tempfile::tempdir().expect("a directory");
+                super::$test(std::sync::Arc::new(super::open(&directory.path().join("s.db")).await)).await;
+            })+
+        }
+    };
+}
+
+suite!(
+    users,
+    racing_first_users_make_one,
+    sessions_and_tokens,
+    codespaces_and_ports,
+    share_2_names_are_never_used_again,
+    secrets_are_kept_once,
+    audit_is_newest_first,
+);
+
+async fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(path).await.expect("a store")
+}
+
+#[tokio::test]
+async fn a_file_survives_and_is_private() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("data/portico.db");
+    let store = open(&path).await;
+    store.add_user(&user("u1", "ada")).await.expect("a user");
+    for file in std::fs::read_dir(directory.path().join("data")).expect("files") {
+        let mode = file.expect("a file").metadata().expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let directory_mode = path.parent().expect("data").metadata().expect("metadata").permissions().mode();
+    assert_eq!(directory_mode & 0o777, 0o700);
+    // Dropped, not closed: as a kill would leave it.
+    drop(store);
+    assert_eq!(open(&path).await.users().await.expect("users"), [user("u1", "ada")]);
+}
+
+#[tokio::test]
+async fn files_that_are_no_store_are_refused_in_words() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let garbage = directory.path().join("garbage.db");
+    std::fs::write(&garbage, [0x5a; 5000]).expect("a file");
+    let newer = directory.path().join("newer.db");
+    let store = open(&newer).await;
+    store.pretend_newer().await;
+    store.close().await;
+    let blocked = garbage.join("s.db");
+    for (path, words) in [(&garbage, "damaged"), (&newer, "newer version"), (&blocked, "is a file")] {
+        let message = SqliteStore::open(path).await.expect_err("no store").to_string();
+        assert!(
+            message.contains(words) && message.contains(&path.display().to_string()),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_says_so_and_leaves_the_store_usable() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory.path().join("s.db")).await;
+    store.add_user(&user("u1", "ada")).await.expect("a user");
+    store.limit_pages(40).await;
+    let big = AuditRecord {
+        detail: "x".repeat(100_000),
+        ..event("a")
+    };
+    let mut last = Ok(());
+    for _ in 0..20 {
+        last = store.append_audit(&big).await;
+        if last.is_err() {
+            break;
+        }
+    }
+    assert!(matches!(last, Err(StoreError::Full)), "{last:?}");
+    assert_eq!(store.users().await.expect("users").len(), 1);
+}
+
+#[tokio::test]
+async fn the_audit_log_only_grows() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory.path().join("s.db")).await;
+    store.append_audit(&event("a")).await.expect("appended");
+    for statement in ["DELETE FROM audit", "UPDATE audit SET actor = 'nobody'"] {
+        assert!(store.run(statement).await.is_err(), "{statement}");
+    }
+    assert_eq!(store.audit(10).await.expect("events"), [event("a")]);
+}
+
+/// Ten thousand codespaces are read at start in at most 100 ms by a release build.
+#[tokio::test]
+async fn ten_thousand_codespaces_are_read_fast() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("s.db");
+    let store = open(&path).await;
+    store.add_codespace(&codespace("amber")).await.expect("new");
+    for statement in [
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) INSERT INTO used_names SELECT 'n' || i || 'x' FROM n",
+        "INSERT INTO codespaces SELECT u.name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
+         reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at \
+         FROM used_names AS u, codespaces AS c WHERE u.name <> c.name",
+    ] {
+        store.run(statement).await.expect("rows");
+    }
+    store.close().await;
+    let start = Instant::now();
+    let codespaces = open(&path).await.codespaces().await.expect("codespaces");
+    let took = start.elapsed();
+    assert_eq!(codespaces.len(), 10_000);
+    println!("10,000 codespaces in {took:?}");
+    // Unoptimised and on a busy machine; a quadratic mistake would still show.
+    assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+}
