@@ -1,0 +1,353 @@
+//! What travels over the API, in both directions; the command line reads the same types.
+//!
+//! Only shapes: no decision is made here, and no type of the domain or the store is serialised.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+/// A codespace as its people see it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Codespace {
+    /// Its name, one DNS label; never re-used.
+    #[schema(example = "amber-quiet-otter-x7k2")]
+    pub name: String,
+    pub display_name: String,
+    /// `creating`, `starting`, `running`, `stopping`, `stopped`, `failed` or `deleting`.
+    pub state: String,
+    /// Why it is in this state, in plain words.
+    pub reason: Option<String>,
+    pub repository: String,
+    /// The branch, tag or commit that was asked for.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    pub pull_request: Option<u64>,
+    /// The account's name.
+    pub owner: String,
+    pub runtime: String,
+    pub editor_url: String,
+    /// `absent`, `starting`, `ready`, `failed` or `unknown`.
+    pub editor: String,
+    /// Whether its agent is connected.
+    pub connected: bool,
+    pub steps: Vec<Step>,
+    pub ports: Vec<Port>,
+    pub idle_timeout_minutes: u16,
+    /// Why it is awake; empty when nothing keeps it so.
+    pub awake_because: Vec<String>,
+    pub stopped_because: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub last_used_at: OffsetDateTime,
+}
+
+/// One step of making a codespace ready.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Step {
+    /// `storage`, `agent`, `clone`, `editor` or `history`.
+    pub name: String,
+    /// `pending`, `running`, `done`, `skipped` or `failed`.
+    pub state: String,
+    pub detail: String,
+}
+
+/// A port of a codespace: one that listens, or one on which something is set.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Port {
+    #[schema(example = 3000)]
+    pub port: u16,
+    pub url: String,
+    pub label: Option<String>,
+    /// `http` or `https`: what the app speaks.
+    pub protocol: String,
+    /// `localhost` or `preserve`.
+    pub host_header: String,
+    /// `private`, `org` or `public`.
+    pub visibility: String,
+    /// When the visibility falls back to private.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
+    /// Accounts that may open it besides the owner.
+    pub users: Vec<String>,
+    pub listening: bool,
+    pub process: Option<String>,
+    pub pid: Option<u32>,
+    pub command: Option<String>,
+    pub addresses: Vec<String>,
+}
+
+/// What to create a codespace of.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateCodespace {
+    /// A git URL; admins may also name a local path.
+    #[schema(example = "https://github.com/octocat/Hello-World")]
+    pub repository: String,
+    /// A branch, tag or commit.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devcontainer_path: Option<String>,
+    /// 5 to 240.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_minutes: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+}
+
+/// What to change of a codespace; what is left out stays.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCodespace {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// 5 to 240.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_minutes: Option<u16>,
+}
+
+/// What to change of a port; what is left out stays, `null` takes away where that means something.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePort {
+    /// `private`, `org` or `public`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<String>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub label: Option<Option<String>>,
+    /// `http` or `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// `localhost` or `preserve`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_header: Option<String>,
+    /// When the visibility falls back to private, RFC 3339.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Option<String>>,
+    /// Accounts that may open it besides the owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
+}
+
+/// Tells `null` from a field that is left out.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// What keeps a codespace awake, and when it will stop.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Activity {
+    pub state: String,
+    pub awake_because: Vec<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub last_active_at: OffsetDateTime,
+    /// When it stops if nothing happens until then; none unless it runs.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub stops_at: Option<OffsetDateTime>,
+    pub stopped_because: Option<String>,
+    pub idle_timeout_minutes: u16,
+}
+
+/// What is not pushed.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Work {
+    #[serde(default)]
+    pub branch: Option<String>,
+    #[serde(default)]
+    pub head: Option<String>,
+    #[serde(default)]
+    pub uncommitted_files: u64,
+    #[serde(default)]
+    pub unpushed_commits: u64,
+    #[serde(default)]
+    pub has_upstream: bool,
+    #[serde(default)]
+    pub repository: bool,
+}
+
+/// A terminal that lives in the codespace.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Terminal {
+    pub id: String,
+    #[serde(default)]
+    pub title: String,
+    pub cols: u16,
+    pub rows: u16,
+    pub running: bool,
+    #[serde(default)]
+    pub exit_status: Option<i32>,
+    #[serde(default)]
+    pub created_at: String,
+    /// Bytes of output so far.
+    #[serde(default)]
+    pub seq: u64,
+}
+
+/// What to open a terminal with.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTerminal {
+    #[serde(default = "eighty")]
+    pub cols: u16,
+    #[serde(default = "twenty_four")]
+    pub rows: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+}
+
+fn eighty() -> u16 {
+    80
+}
+
+fn twenty_four() -> u16 {
+    24
+}
+
+/// The account of whoever asks.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct User {
+    pub id: String,
+    pub name: String,
+    /// `admin` or `member`.
+    pub role: String,
+    pub has_password: bool,
+    pub email: Option<String>,
+}
+
+/// An account to make.
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUser {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    #[serde(default)]
+    pub admin: bool,
+}
+
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePassword {
+    /// Required where the account has one.
+    #[serde(default)]
+    pub current: Option<String>,
+    pub new: String,
+}
+
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    pub name: String,
+    pub password: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignOut {
+    /// All login sessions of the account, not this one alone.
+    #[serde(default)]
+    pub everywhere: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct SetupState {
+    /// Whether there is no account yet.
+    pub needed: bool,
+}
+
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// The secret of the one-time link.
+    pub secret: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct SetupDone {
+    /// `first_admin` or `sign_in`.
+    pub kind: String,
+    /// Where to go now.
+    pub next: String,
+}
+
+/// A personal access token, without its secret.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Token {
+    pub id: String,
+    pub name: String,
+    /// `all`, `read`, `codespace:NAME` or `port:NAME:PORT`.
+    pub scope: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// A token that was just made, with the secret that is shown once.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct NewToken {
+    pub id: String,
+    pub name: String,
+    pub scope: String,
+    /// The token itself; it is never shown again.
+    pub token: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    #[serde(default)]
+    pub name: String,
+    #[schema(example = "read")]
+    pub scope: String,
+    /// A duration such as `30d` or `12h`; without one the token does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "30d")]
+    pub expires_in: Option<String>,
+}
+
+/// A login session of whoever asks.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Session {
+    pub id: String,
+    /// The browser, as it named itself.
+    pub agent: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen_at: OffsetDateTime,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// The data of a `removed` event.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Removed {
+    pub name: String,
+}

@@ -1,0 +1,444 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A self-hosted browser IDE gateway: open a repository in a real VS Code, run its app, share its port.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portico",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  portico up                                     the repository in this directory, in the browser
+  portico up https://github.com/octocat/Hello-World
+  portico codespace list
+  portico ports visibility 3000:public --for 2h  share the app on port 3000 for two hours
+
+Where: client commands talk to PORTICO_URL with PORTICO_TOKEN, else to the gateway of this machine
+through DATA/portico.sock.
+
+Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 3 not signed in or not allowed,
+4 there is no such thing, 5 the gateway cannot be reached. `codespace exec` gives the command's own."
+)]
+pub struct Cli {
+    /// Print JSON on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a gateway and a codespace for a repository, and print the link that opens it.
+    Up(Up),
+    /// Run the gateway.
+    Serve(Serve),
+    /// Say what is wrong with the configuration before a user meets it.
+    Check(Check),
+    /// Work with codespaces.
+    #[command(subcommand, visible_alias = "cs")]
+    Codespace(Codespace),
+    /// List ports and say who may open them.
+    Ports(Ports),
+    /// Make, list and revoke personal access tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Make and list accounts.
+    #[command(subcommand)]
+    User(User),
+    /// Install an editor.
+    #[command(subcommand)]
+    Editor(Editor),
+    /// Run the agent inside a codespace; the gateway starts it, people do not.
+    #[command(hide = true)]
+    Agent(Agent),
+}
+
+/// The configuration, as flags; each is also a key of the file and a `PORTICO_…` variable.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Settings {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The directory that holds the gateway's state.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The address to listen on, for instance 127.0.0.1:8080.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// The gateway's own URL, as browsers see it.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The domain under which codespaces get their hosts.
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// Where codespaces live.
+    #[arg(long, value_name = "RUNTIME")]
+    pub runtime: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico up                 the git repository of the current directory
+  portico up ~/src/app       a local path
+  portico up https://github.com/octocat/Hello-World --ref main")]
+pub struct Up {
+    /// A git URL or a local path; the current directory if left out.
+    pub repository: Option<String>,
+    /// A branch, tag or commit.
+    #[arg(long = "ref", value_name = "REF")]
+    pub reference: Option<String>,
+    /// Do not install an editor, even if there is none.
+    #[arg(long)]
+    pub no_install: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  portico serve --config /etc/portico/portico.toml --data /var/lib/portico")]
+pub struct Serve {
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  portico check --config /etc/portico/portico.toml")]
+pub struct Check {
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Args, Debug)]
+pub struct Agent {
+    /// The file with the agent's orders.
+    #[arg(long, value_name = "FILE")]
+    pub bootstrap: PathBuf,
+}
+
+/// Which gateway, and as whom.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Where {
+    /// The gateway's URL; PORTICO_TOKEN says who you are.
+    #[arg(long, value_name = "URL", env = "PORTICO_URL")]
+    pub url: Option<String>,
+    /// The data directory of the gateway on this machine.
+    #[arg(long, value_name = "DIR", conflicts_with = "url", env = "PORTICO_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+/// Which codespace, where a verb needs one.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Which {
+    /// The codespace; the only one if left out.
+    #[arg(short, long, value_name = "NAME", env = "CODESPACE_NAME")]
+    pub codespace: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Codespace {
+    /// List your codespaces.
+    #[command(visible_alias = "ls")]
+    List(#[command(flatten)] Where),
+    /// Show one codespace.
+    View(Named),
+    /// Create a codespace and wait until it can be used.
+    Create(Create),
+    /// Stop a codespace; uncommitted work stays.
+    Stop(Named),
+    /// Start a stopped codespace and wait until it can be used.
+    Start(Named),
+    /// Delete a codespace and its files.
+    #[command(visible_alias = "rm")]
+    Delete(Delete),
+    /// Run a command inside a codespace; its exit status becomes ours.
+    Exec(Exec),
+    /// Print what the checkout and the editor said.
+    Logs(Named),
+}
+
+#[derive(Args, Debug)]
+pub struct Named {
+    /// The codespace; CODESPACE_NAME or the only one if left out.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+impl Named {
+    /// The name that was given in either way.
+    pub fn given(&self) -> Option<&str> {
+        self.name.as_deref().or(self.which.codespace.as_deref())
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico codespace create https://github.com/octocat/Hello-World
+  portico codespace create https://github.com/octocat/Hello-World --ref v1.2
+  name=$(portico codespace create https://github.com/octocat/Hello-World)")]
+pub struct Create {
+    /// A git URL, or a local path if you are an admin.
+    pub repository: String,
+    /// A branch, tag or commit.
+    #[arg(long = "ref", short = 'b', value_name = "REF")]
+    pub reference: Option<String>,
+    /// A pull request's number.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "reference")]
+    pub pull_request: Option<u64>,
+    /// Minutes without activity after which it stops, 5 to 240.
+    #[arg(long, value_name = "MINUTES")]
+    pub idle_timeout: Option<u16>,
+    /// A name for people.
+    #[arg(long, value_name = "TEXT")]
+    pub display_name: Option<String>,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+#[derive(Args, Debug)]
+pub struct Delete {
+    #[command(flatten)]
+    pub named: Named,
+    /// Delete even if work is not pushed, and do not ask.
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico codespace exec amber-otter-x7k2 -- git status
+  portico codespace exec -t amber-otter-x7k2 -- bash
+  tar c src | portico codespace exec amber-otter-x7k2 -- tar x
+
+Without -t, standard output and standard error stay apart. A signal N gives 128+N.")]
+pub struct Exec {
+    /// The codespace; CODESPACE_NAME or the only one if left out.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub which: Which,
+    /// Run it on a terminal.
+    #[arg(short, long)]
+    pub tty: bool,
+    /// The directory to run it in; the workspace if left out.
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    #[command(flatten)]
+    pub place: Where,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Ports {
+    #[command(subcommand)]
+    pub command: Option<PortsCommand>,
+    #[command(flatten)]
+    pub list: PortsList,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PortsCommand {
+    /// List the ports of a codespace.
+    #[command(visible_alias = "ls")]
+    List(PortsList),
+    /// Say who may open ports: private, org or public.
+    Visibility(PortsVisibility),
+}
+
+#[derive(Args, Debug)]
+pub struct PortsList {
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico ports visibility 3000:public
+  portico ports visibility 3000:public 8000:private -c amber-otter-x7k2
+  portico ports visibility 3000:org --for 2h")]
+pub struct PortsVisibility {
+    /// PORT:VISIBILITY, where VISIBILITY is private, org or public.
+    #[arg(required = true, value_name = "PORT:VISIBILITY", value_parser = port_visibility)]
+    pub changes: Vec<PortChange>,
+    /// Fall back to private after this long, for instance 2h or 30m.
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub lasting: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+/// One `3000:public`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PortChange {
+    pub port: crate::domain::Port,
+    pub visibility: crate::domain::Visibility,
+}
+
+fn port_visibility(text: &str) -> Result<PortChange, String> {
+    let (port, visibility) = text.split_once(':').ok_or("write PORT:VISIBILITY, for instance 3000:public")?;
+    Ok(PortChange {
+        port: port.parse().map_err(|error: crate::domain::PortError| error.to_string())?,
+        visibility: visibility
+            .parse()
+            .map_err(|_| format!("{visibility:?} is none of private, org and public"))?,
+    })
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token and print it, alone; it is never shown again.
+    Create(TokenCreate),
+    /// List tokens, without their secrets.
+    #[command(visible_alias = "ls")]
+    List(TokenPlace),
+    /// Revoke a token at once.
+    Revoke(TokenRevoke),
+}
+
+#[derive(Args, Debug)]
+pub struct TokenPlace {
+    /// The account, for the operator on the gateway's machine.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico token create --user ada --scope all --data /var/lib/portico
+  portico token create --name ci --scope codespace:amber-otter-x7k2 --expires 30d")]
+pub struct TokenCreate {
+    /// What the token may do: all, read, codespace:NAME or port:NAME:PORT.
+    #[arg(long, default_value = "all", value_parser = parse_scope)]
+    pub scope: String,
+    /// What it is for.
+    #[arg(long, default_value = "command line", value_name = "TEXT")]
+    pub name: String,
+    /// How long it is valid, for instance 30d; for ever if left out.
+    #[arg(long, value_name = "DURATION")]
+    pub expires: Option<humantime::Duration>,
+    #[command(flatten)]
+    pub of: TokenPlace,
+}
+
+fn parse_scope(text: &str) -> Result<String, String> {
+    match text.parse::<crate::domain::Scope>() {
+        Ok(crate::domain::Scope::Inside(_)) | Err(_) => Err(crate::domain::ScopeError.to_string()),
+        Ok(scope) => Ok(scope.to_string()),
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct TokenRevoke {
+    /// The token's id, as `token list` shows it.
+    pub id: String,
+    #[command(flatten)]
+    pub of: TokenPlace,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Make an account.
+    Create(UserCreate),
+    /// List accounts.
+    #[command(visible_alias = "ls")]
+    List(#[command(flatten)] Where),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico user create ada --admin
+  echo \"$PASSWORD\" | portico user create ada --admin --password-stdin --data /var/lib/portico")]
+pub struct UserCreate {
+    /// The account's name.
+    pub name: String,
+    /// Make it an admin.
+    #[arg(long)]
+    pub admin: bool,
+    /// Read the password from standard input instead of asking for it.
+    #[arg(long)]
+    pub password_stdin: bool,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Editor {
+    /// Install code-server with npm, for all codespaces of this gateway.
+    Install(EditorInstall),
+}
+
+#[derive(Args, Debug)]
+pub struct EditorInstall {
+    /// The gateway's data directory.
+    #[arg(long, value_name = "DIR", env = "PORTICO_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn fixed_spellings_parse() {
+        for line in [
+            "portico serve --config f --data d --listen 127.0.0.1:8080 --url http://portico.localhost:8080 --domain codespaces.localhost",
+            "portico serve --runtime process",
+            "portico up",
+            "portico up . --no-install",
+            "portico check --config f",
+            "portico user create ada --admin --password-stdin --data d",
+            "portico token create --user ada --scope all --data d",
+            "portico codespace exec amber-x -- ls -la",
+            "portico codespace exec -c amber-x -- ls",
+            "portico --json codespace list",
+            "portico codespace list --json",
+            "portico codespace delete amber-x --force",
+            "portico ports",
+            "portico ports -c amber-x --json",
+            "portico ports list -c amber-x",
+            "portico ports visibility 3000:public 8000:private -c amber-x --for 2h",
+            "portico agent --bootstrap f",
+            "portico editor install",
+        ] {
+            if let Err(error) = Cli::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+        for line in [
+            "portico ports visibility 3000",
+            "portico ports visibility 0:public",
+            "portico ports visibility 3000:everyone",
+            "portico codespace exec amber-x",
+            "portico token create --scope inside:amber-x",
+            "portico login",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

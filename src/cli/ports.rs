@@ -1,0 +1,81 @@
+//! `portico ports …`.
+
+use std::time::SystemTime;
+
+use http::Method;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    args::{Ports, PortsCommand, PortsList, PortsVisibility},
+    codespace::path,
+    output::{Output, table, words},
+    place,
+};
+use crate::{
+    api::model::{ChangePort, Port},
+    domain::Visibility,
+};
+
+/// Runs a verb; without one, lists.
+pub async fn run(ports: Ports, output: Output) -> anyhow::Result<()> {
+    match ports.command {
+        None => list(&ports.list, output).await,
+        Some(PortsCommand::List(which)) => list(&which, output).await,
+        Some(PortsCommand::Visibility(change)) => visibility(&change, output).await,
+    }
+}
+
+async fn list(which: &PortsList, output: Output) -> anyhow::Result<()> {
+    let client = place::gateway(&which.place)?;
+    let name = place::codespace(&client, which.which.codespace.as_deref()).await?;
+    let ports: Vec<Port> = client.get(&format!("{}/ports", path(&name))).await?;
+    if ports.is_empty() && !output.json {
+        words("Nothing listens. Start a server in the codespace, and its port shows up here.");
+    }
+    show(&ports, output);
+    Ok(())
+}
+
+fn show(ports: &[Port], output: Output) {
+    output.show(ports, || {
+        let rows: Vec<Vec<String>> = ports.iter().map(row).collect();
+        if rows.is_empty() { String::new() } else { table(&["port", "visibility", "url", "process", "label"], &rows) }
+    });
+}
+
+fn row(port: &Port) -> Vec<String> {
+    let process = match (&port.process, port.listening) {
+        (Some(process), true) => process.clone(),
+        (None, true) => "?".to_owned(),
+        (_, false) => "-".to_owned(),
+    };
+    vec![
+        port.port.to_string(),
+        port.visibility.clone(),
+        port.url.clone(),
+        process,
+        port.label.clone().unwrap_or_default(),
+    ]
+}
+
+async fn visibility(change: &PortsVisibility, output: Output) -> anyhow::Result<()> {
+    let client = place::gateway(&change.place)?;
+    let name = place::codespace(&client, change.which.codespace.as_deref()).await?;
+    let until = change.lasting.map(|lasting| OffsetDateTime::from(SystemTime::now() + lasting));
+    let until = until.map(|until| until.format(&Rfc3339)).transpose()?;
+    let mut changed = Vec::new();
+    for wanted in &change.changes {
+        let deadline = until.clone().filter(|_| wanted.visibility != Visibility::Private);
+        let body = ChangePort {
+            visibility: Some(wanted.visibility.to_string()),
+            expires_at: Some(deadline),
+            ..ChangePort::default()
+        };
+        let port: Port = client
+            .json(Method::PATCH, &format!("{}/ports/{}", path(&name), wanted.port), Some(&body))
+            .await?;
+        changed.push(port);
+    }
+    show(&changed, output);
+    Ok(())
+}

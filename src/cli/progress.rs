@@ -1,0 +1,79 @@
+//! The steps of a codespace as they happen: a spinner on a terminal, a line a step elsewhere.
+
+use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::output::{plain, words};
+use crate::api::model::Step;
+
+/// Shows steps on standard error.
+pub struct Progress {
+    spinner: Option<ProgressBar>,
+    shown: BTreeMap<String, String>,
+}
+
+impl Progress {
+    /// A spinner where a person watches.
+    pub fn new() -> Self {
+        let spinner = std::io::stderr().is_terminal().then(|| {
+            let spinner = ProgressBar::new_spinner();
+            spinner.set_style(ProgressStyle::default_spinner());
+            spinner.enable_steady_tick(Duration::from_millis(120));
+            spinner
+        });
+        Self {
+            spinner,
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// Shows what changed since the last call.
+    pub fn show(&mut self, steps: &[Step]) {
+        for step in steps {
+            let changed = self.shown.insert(step.name.clone(), step.state.clone()).as_ref() != Some(&step.state);
+            if changed {
+                self.changed(step);
+            } else if let (Some(spinner), "running") = (&self.spinner, step.state.as_str()) {
+                spinner.set_message(title(step));
+            }
+        }
+    }
+
+    fn changed(&self, step: &Step) {
+        let mark = match step.state.as_str() {
+            "done" => "✓",
+            "failed" => "✗",
+            "running" => "…",
+            _ => return,
+        };
+        let text = format!("{mark} {}", title(step));
+        match &self.spinner {
+            Some(spinner) if mark == "…" => spinner.set_message(title(step)),
+            Some(spinner) => spinner.suspend(|| words(&text)),
+            None => words(&text),
+        }
+    }
+
+    /// Takes the spinner away.
+    pub fn finish(&mut self) {
+        if let Some(spinner) = self.spinner.take() {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+fn title(step: &Step) -> String {
+    let name = match step.name.as_str() {
+        "storage" => "Storage",
+        "agent" => "Agent",
+        "clone" => "Clone",
+        "editor" => "Editor",
+        "history" => "Full history",
+        other => other,
+    };
+    match step.detail.is_empty() {
+        true => plain(name),
+        false => plain(&format!("{name}: {}", step.detail)),
+    }
+}
