@@ -11,12 +11,12 @@ use super::problem::Problem;
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// A JSON body of type `T`; unknown fields are refused by the type itself.
-pub struct Json<T>(pub T);
+pub struct Sent<T>(pub T);
 
 /// A JSON body that may be left out, with the type's default.
-pub struct OptionalJson<T>(pub T);
+pub struct MaybeSent<T>(pub T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Sent<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -29,7 +29,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-impl<S: Sync, T: Default + DeserializeOwned> FromRequest<S> for OptionalJson<T> {
+impl<S: Sync, T: Default + DeserializeOwned> FromRequest<S> for MaybeSent<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {

@@ -1,0 +1,54 @@
+//! The OpenAPI document, made of the routes themselves.
+
+use axum::Json;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        Components,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::{account, codespaces, events, model, ports, problem, sign_in, terminals, tokens, users};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Portico", description = "Codespaces on your own machines: create them, open them, share their ports."),
+    paths(
+        answer, sign_in::setup_state, sign_in::setup, sign_in::sign_in, sign_in::sign_out, account::user, account::password, account::sessions,
+        account::end_session, tokens::list, tokens::create, tokens::revoke, users::list, users::create, events::events, codespaces::list,
+        codespaces::create, codespaces::view, codespaces::change, codespaces::delete, codespaces::start, codespaces::stop,
+        codespaces::activity, codespaces::work, codespaces::logs, ports::list, ports::change, terminals::list, terminals::create,
+        terminals::remove, terminals::attach, terminals::exec,
+    ),
+    components(schemas(problem::ProblemBody, model::Removed)),
+    security(("token" = []), ("session" = [])),
+    modifiers(&Schemes),
+)]
+struct Document;
+
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_with(Components::default);
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A personal access token"));
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+        let cookie = ApiKeyValue::with_description(
+            crate::auth::SESSION_COOKIE,
+            "A browser's login session; what changes something also needs `Origin` and a JSON content type",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+/// The document as it is served.
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// Describes this API.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "about", security(()), responses((status = 200, body = Object)))]
+pub async fn answer() -> Json<utoipa::openapi::OpenApi> {
+    Json(document())
+}

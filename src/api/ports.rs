@@ -1,0 +1,74 @@
+//! Ports of a codespace, and who may open them.
+
+use axum::{Json, extract::State};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    Services,
+    body::Sent,
+    identify::{By, Params, Who},
+    model::{ChangePort, Port},
+    problem::{Problem, ProblemBody},
+};
+use crate::{
+    codespace::PortChange,
+    domain::{self, Access, UserId},
+};
+
+/// Lists the ports that listen or have settings.
+#[utoipa::path(get, path = "/api/v1/codespaces/{name}/ports", tag = "ports", params(("name" = String, Path)), responses(
+    (status = 200, body = [Port]), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody),
+))]
+pub async fn list(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Json<Vec<Port>>, Problem> {
+    let codespace = services.codespace(&who, &name, Access::View)?;
+    Ok(Json(services.show_ports(&codespace.snapshot())))
+}
+
+/// Changes who may open a port and how it is forwarded, at once and for open connections too. The port need not listen.
+#[utoipa::path(patch, path = "/api/v1/codespaces/{name}/ports/{port}", tag = "ports",
+    params(("name" = String, Path), ("port" = u16, Path)), request_body = ChangePort, responses(
+    (status = 200, body = Port), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
+))]
+pub async fn change(
+    State(services): State<Services>,
+    Who(who): Who,
+    By(actor): By,
+    Params((name, port)): Params<(String, String)>,
+    Sent(sent): Sent<ChangePort>,
+) -> Result<Json<Port>, Problem> {
+    let codespace = services.codespace(&who, &name, Access::Share)?;
+    let port: domain::Port = port
+        .parse()
+        .map_err(|error: domain::PortError| Problem::unprocessable("bad-port", "That is no port", error.to_string()))?;
+    let change = read(&services, sent)?;
+    let view = services.codespaces.change_port(codespace.name(), port, change, &actor).await?;
+    Ok(Json(services.show_port(&codespace.snapshot(), port, &view, services.clock.now())))
+}
+
+fn read(services: &Services, sent: ChangePort) -> Result<PortChange, Problem> {
+    Ok(PortChange {
+        visibility: sent.visibility.map(|word| word.parse()).transpose().map_err(|_| {
+            Problem::unprocessable("bad-visibility", "That is no visibility", "A port is private, org or public.")
+        })?,
+        label: sent.label,
+        protocol: sent.protocol,
+        host_header: sent.host_header,
+        expires_at: match sent.expires_at {
+            Some(Some(text)) => Some(Some(OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| {
+                Problem::unprocessable("bad-time", "That is no time", "Write expires_at as in 2026-01-31T12:00:00Z.")
+            })?)),
+            Some(None) => Some(None),
+            None => None,
+        },
+        users: sent.users.map(|names| names.iter().map(|name| user_id(services, name)).collect()).transpose()?,
+    })
+}
+
+fn user_id(services: &Services, name: &str) -> Result<UserId, Problem> {
+    let user = name.parse().ok().and_then(|name| services.auth.user_by_name(&name));
+    user.map(|user| user.id.clone()).ok_or_else(|| {
+        let name: String = name.chars().take(40).collect();
+        Problem::unprocessable("no-such-user", "No such account", format!("There is no account named {name:?}."))
+    })
+}

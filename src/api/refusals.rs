@@ -1,0 +1,133 @@
+//! Which problem each error of a service is.
+
+use http::{HeaderValue, StatusCode, header};
+
+use super::problem::Problem;
+use crate::{
+    auth::{LinkError, SignInError, UserError},
+    codespace::CodespaceError,
+    runtime::RuntimeError,
+    store::StoreError,
+    tunnel::DialError,
+};
+
+impl From<CodespaceError> for Problem {
+    fn from(error: CodespaceError) -> Self {
+        let said = format!("{}.", capitalised(&error.to_string()));
+        match error {
+            CodespaceError::Missing => Self::no_such_codespace(),
+            CodespaceError::Repository(_) | CodespaceError::LocalMissing { .. } | CodespaceError::NotARepository { .. } => {
+                Self::unprocessable("bad-repository", "That repository cannot be opened", said)
+            }
+            CodespaceError::Reference(_) => Self::unprocessable("bad-ref", "That is no branch, tag or commit", said),
+            CodespaceError::LocalNotAllowed => Self::new(StatusCode::FORBIDDEN, "local-not-allowed", "Not allowed", said),
+            CodespaceError::BadChange(_) => Self::unprocessable("invalid-field", "A field is not right", said),
+            CodespaceError::UnpushedWork {
+                uncommitted_files,
+                unpushed_commits,
+            } => unpushed(said)
+                .with("uncommitted_files", uncommitted_files)
+                .with("unpushed_commits", unpushed_commits),
+            CodespaceError::WorkUnknown => unpushed(said).with("unknown", true),
+            CodespaceError::Deleting => Self::new(StatusCode::CONFLICT, "deleting", "It is being deleted", said),
+            CodespaceError::Runtime(RuntimeError::DiskFull) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", said)
+            }
+            CodespaceError::Runtime(_) => Self::new(StatusCode::BAD_GATEWAY, "runtime", "The runtime could not do it", said),
+            CodespaceError::Store(cause) => cause.into(),
+            CodespaceError::ShuttingDown => unavailable("shutting-down", said),
+        }
+    }
+}
+
+fn unpushed(said: String) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "unpushed-work", "There is work that is nowhere else", said)
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::internal(&chain(&error))
+    }
+}
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Wrong => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "wrong-password",
+                "The name or the password is wrong",
+                "Check both and try again.",
+            ),
+            SignInError::TooMany { retry_after } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-attempts",
+                "Too many attempts",
+                format!("Try again in {} seconds.", retry_after.as_secs().max(1)),
+            )
+            .header(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1))),
+            SignInError::Store(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
+        let said = format!("{}.", capitalised(&error.to_string()));
+        match error {
+            UserError::NameTaken => Self::new(StatusCode::CONFLICT, "name-taken", "That name is taken", said),
+            UserError::Missing => Self::new(StatusCode::NOT_FOUND, "no-such-user", "No such account", said),
+            UserError::Password(_) => Self::unprocessable("bad-password", "That password will not do", said),
+            UserError::Busy => unavailable("busy", said),
+            UserError::Store(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        let said = format!("{}.", capitalised(&error.to_string()));
+        match error {
+            LinkError::Gone => Self::new(StatusCode::BAD_REQUEST, "link-gone", "That link is no longer good", said),
+            LinkError::FormNeeded => {
+                Self::unprocessable("form-needed", "Choose a name and a password", said).with("kind", "first_admin")
+            }
+            LinkError::Password(_) => Self::unprocessable("bad-password", "That password will not do", said).with("kind", "first_admin"),
+            LinkError::Busy => unavailable("busy", said),
+            LinkError::Store(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<DialError> for Problem {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::NotConnected => unavailable(
+                "not-connected",
+                "The codespace is not connected right now. If it is starting, try again in a moment; if it is stopped, start it.".to_owned(),
+            ),
+            DialError::TimedOut => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "agent-timeout",
+                "The codespace did not answer",
+                "It did not answer in time. Try again.",
+            ),
+            DialError::Refused(_) | DialError::Broken(_) => Self::agent(format!("{}.", capitalised(&error.to_string()))),
+        }
+    }
+}
+
+fn unavailable(slug: &'static str, said: String) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, slug, "Not right now", said).header(header::RETRY_AFTER, HeaderValue::from_static("2"))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,121 @@
+//! From what the services know to what the API shows.
+
+use time::OffsetDateTime;
+
+use super::{Services, model};
+use crate::{
+    auth,
+    codespace::{PortView, Snapshot},
+    domain::{Port, UserId},
+    protocol::tunnel::EditorState,
+};
+
+impl Services {
+    /// Shows a codespace as it is now.
+    pub(super) fn show(&self, snapshot: &Snapshot) -> model::Codespace {
+        let record = &snapshot.record;
+        model::Codespace {
+            name: record.name.to_string(),
+            display_name: record.display_name.clone(),
+            state: record.phase.to_string(),
+            reason: record.reason.clone(),
+            repository: record.repository.clone(),
+            reference: record.reference.clone(),
+            pull_request: record.pull_request,
+            owner: self.account_name(&record.owner),
+            runtime: record.runtime.clone(),
+            editor_url: format!("{}/", self.sites.editor(&record.name)),
+            editor: editor_word(snapshot.editor).to_owned(),
+            connected: snapshot.connected,
+            steps: snapshot.steps.iter().map(step).collect(),
+            ports: self.show_ports(snapshot),
+            idle_timeout_minutes: record.idle_timeout_minutes,
+            awake_because: snapshot.awake_because.clone(),
+            stopped_because: snapshot.stopped_because.clone(),
+            created_at: record.created_at,
+            last_used_at: record.last_used_at,
+        }
+    }
+
+    /// Shows the ports of a codespace, lowest first.
+    pub(super) fn show_ports(&self, snapshot: &Snapshot) -> Vec<model::Port> {
+        let now = self.clock.now();
+        snapshot.ports.iter().map(|(port, view)| self.show_port(snapshot, *port, view, now)).collect()
+    }
+
+    /// Shows a port.
+    pub(super) fn show_port(&self, snapshot: &Snapshot, port: Port, view: &PortView, now: OffsetDateTime) -> model::Port {
+        let settings = &view.settings;
+        let listening = view.listening.as_ref();
+        let path = listening.and_then(|listening| listening.path.as_deref());
+        model::Port {
+            port: port.number(),
+            url: format!("{}{}", self.sites.port(&snapshot.record.name, port), printed_path(path)),
+            label: settings.label.clone(),
+            protocol: settings.protocol.clone(),
+            host_header: settings.host_header.clone(),
+            visibility: view.visibility(now).to_string(),
+            expires_at: settings.expires_at.filter(|deadline| *deadline > now),
+            users: settings.users.iter().map(|id| self.account_name(id)).collect(),
+            listening: listening.is_some(),
+            process: listening.and_then(|listening| listening.process.clone()),
+            pid: listening.and_then(|listening| listening.pid),
+            command: listening.and_then(|listening| listening.command.clone()),
+            addresses: listening.map(|listening| listening.addresses.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// An account's name; its id where the account is gone.
+    fn account_name(&self, id: &UserId) -> String {
+        self.auth.user(id).map_or_else(|| id.to_string(), |user| user.name.to_string())
+    }
+}
+
+/// Shows an account.
+pub fn user(user: &auth::User) -> model::User {
+    model::User {
+        id: user.id.to_string(),
+        name: user.name.to_string(),
+        role: user.role.as_str().to_owned(),
+        has_password: user.has_password(),
+        email: user.email.clone(),
+    }
+}
+
+/// Shows a token without its secret.
+pub fn token(token: &auth::Token) -> model::Token {
+    model::Token {
+        id: token.id.to_string(),
+        name: token.name.clone(),
+        scope: token.scope.to_string(),
+        created_at: token.created_at,
+        expires_at: token.expires_at,
+    }
+}
+
+fn step(step: &crate::domain::Step) -> model::Step {
+    model::Step {
+        name: step.name.to_string(),
+        state: step.state.to_string(),
+        detail: step.detail.clone(),
+    }
+}
+
+fn editor_word(editor: Option<EditorState>) -> &'static str {
+    match editor {
+        None => "unknown",
+        Some(EditorState::Absent) => "absent",
+        Some(EditorState::Starting) => "starting",
+        Some(EditorState::Ready) => "ready",
+        Some(EditorState::Failed) => "failed",
+    }
+}
+
+/// The path that a program printed, which is hostile text: kept only if it is plainly a path.
+fn printed_path(path: Option<&str>) -> &str {
+    let plain = |path: &&str| {
+        let safe = |byte: u8| byte.is_ascii_graphic() && !b"\\\"'<>`#".contains(&byte);
+        path.starts_with('/') && !path.starts_with("//") && path.len() <= 200 && path.bytes().all(safe)
+    };
+    path.filter(plain).unwrap_or("/")
+}

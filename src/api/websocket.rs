@@ -1,0 +1,205 @@
+//! A browser's or a program's WebSocket, handed to the agent: the handshake is checked on both sides, after it bytes pass.
+//!
+//! The agent is the WebSocket's end and keeps its limits; here nothing is parsed after the two 101s.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{body::Body, extract::Request, response::Response};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{
+    client::conn::http1,
+    upgrade::{OnUpgrade, Upgraded},
+};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{
+    Services,
+    agent_calls::{dial, refusal, timed_out},
+    identify::ownership,
+    problem::Problem,
+};
+use crate::{
+    codespace::Codespace,
+    domain::{Access, Credential, Identity},
+    policy::grants,
+    relay::relay,
+    tunnel::AgentStream,
+};
+
+/// How long the agent's half of the handshake may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest body of a refused handshake that is read.
+const MAX_REFUSAL_BYTES: usize = 16 * 1024;
+
+/// Forwards a WebSocket to a path of the agent; answers 101 only after the agent did (SMUG-5).
+pub async fn forward(
+    services: &Services,
+    who: Identity,
+    codespace: Arc<Codespace>,
+    mut request: Request,
+    path: &str,
+) -> Result<Response, Problem> {
+    let key = check_handshake(&request)?;
+    let client = request
+        .extensions_mut()
+        .remove::<OnUpgrade>()
+        .ok_or_else(|| Problem::internal(&"the connection below cannot be upgraded"))?;
+    let opening = async {
+        let stream = dial(services, &codespace).await?;
+        shake_hands(services, stream, path, &key).await
+    };
+    let agent = tokio::time::timeout(TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))?;
+    let ended = over(services.clone(), who, codespace);
+    services.tasks.spawn(async move {
+        // A client that went away before its 101 is no fault of anyone's.
+        if let Ok(client) = client.await {
+            let outcome = relay(TokioIo::new(client), TokioIo::new(agent), ended).await;
+            tracing::debug!(forth = outcome.forth, back = outcome.back, end = ?outcome.end, "a socket to an agent ended");
+        }
+    });
+    Ok(switching(&key))
+}
+
+/// Checks what RFC 6455 §4.2.1 asks of a client, and gives the key (WS-6).
+fn check_handshake(request: &Request) -> Result<String, Problem> {
+    let headers = request.headers();
+    let upgrade = has_token(headers, &header::UPGRADE, "websocket") && has_token(headers, &header::CONNECTION, "upgrade");
+    if request.method() != Method::GET || !upgrade {
+        return Err(Problem::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "websocket-required",
+            "This is a WebSocket",
+            "Open it as one: GET with `Upgrade: websocket`.",
+        )
+        .header(header::UPGRADE, HeaderValue::from_static("websocket")));
+    }
+    if single(headers, &header::SEC_WEBSOCKET_VERSION) != Some("13") {
+        return Err(bad_handshake("Sec-WebSocket-Version must be 13.").header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+    }
+    let key = single(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16));
+    key.map(str::to_owned).ok_or_else(|| bad_handshake("Sec-WebSocket-Key must be 16 bytes in base64."))
+}
+
+fn bad_handshake(said: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-handshake", "The WebSocket handshake is not right", said)
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?.to_str().ok()?;
+    values.next().is_none().then(|| first.trim())
+}
+
+fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// Does the handshake with the agent, with headers of our own alone: no cookie, no token, no `Origin`.
+async fn shake_hands(services: &Services, stream: AgentStream, path: &str, key: &str) -> Result<Upgraded, Problem> {
+    let broken = || Problem::agent("The connection to it broke. Try again.");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| broken())?;
+    services.tasks.spawn(async move {
+        // Its faults show where the answer or the bytes are awaited.
+        let _ = connection.with_upgrades().await;
+    });
+    let request = http::Request::builder()
+        .uri(path)
+        .header(header::HOST, "agent")
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, key)
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| Problem::internal(&error))?;
+    let answer = sender.send_request(request).await.map_err(|_| broken())?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_REFUSAL_BYTES).collect().await;
+        return Err(refusal(status, &body.map(http_body_util::Collected::to_bytes).unwrap_or_default()));
+    }
+    if single(answer.headers(), &header::SEC_WEBSOCKET_ACCEPT) != Some(&derive_accept_key(key.as_bytes())) {
+        return Err(Problem::agent("It does not speak WebSocket."));
+    }
+    hyper::upgrade::on(answer).await.map_err(|_| broken())
+}
+
+fn switching(key: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+/// Ready when the caller may no longer: signed out, token revoked, codespace gone or no longer theirs (SESS-3).
+async fn over(services: Services, who: Identity, codespace: Arc<Codespace>) {
+    let permit_falls = async {
+        let mut changes = codespace.changes();
+        loop {
+            let there = services.codespaces.find(codespace.name());
+            if !there.is_some_and(|codespace| grants(&who, &ownership(&codespace)).allow(Access::Work)) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = permit_falls => {}
+        () = credential_ends(&services, &who) => {}
+    }
+}
+
+/// Ready when the credential behind an identity ends.
+pub async fn credential_ends(services: &Services, who: &Identity) {
+    let ended = match &who.credential {
+        Credential::Cookie(session) => services.auth.login_session(session).map(|session| session.ended()),
+        Credential::Token(token) => services.auth.token_ended(token),
+        Credential::Operator => return std::future::pending().await,
+    };
+    // A credential that is gone already has ended.
+    if let Some(ended) = ended {
+        ended.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes() {
+        #[track_caller]
+        fn check(headers: &[(&str, &str)], expected: Result<(), u16>) {
+            let mut request = Request::builder();
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(Body::empty()).expect("a request");
+            let found = check_handshake(&request).map(|_| ()).map_err(|problem| problem.status().as_u16());
+            assert_eq!(found, expected, "{headers:?}");
+        }
+        let upgrade = ("upgrade", "websocket");
+        let connection = ("connection", "keep-alive, Upgrade");
+        let version = ("sec-websocket-version", "13");
+        let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        check(&[upgrade, connection, version, key], Ok(()));
+        check(&[upgrade, connection, version, key, key], Err(400));
+        check(&[upgrade, connection, version], Err(400));
+        check(&[upgrade, connection, version, ("sec-websocket-key", "c2hvcnQ=")], Err(400));
+        check(&[upgrade, connection, version, ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ")], Err(400));
+        check(&[upgrade, connection, ("sec-websocket-version", "8"), key], Err(400));
+        check(&[upgrade, version, key], Err(426));
+        check(&[connection, version, key], Err(426));
+        check(&[("upgrade", "h2c"), connection, version, key], Err(426));
+    }
+}
