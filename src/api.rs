@@ -73,7 +73,9 @@ pub struct Services {
 
 /// All routes of the API, ready to be called.
 pub fn router(services: Services) -> Router {
-    let routes = table().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    let routes = table()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods));
     routes
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)

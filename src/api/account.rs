@@ -49,7 +49,14 @@ pub async fn password(
     let now = services.clock.now();
     let user = own_account(&services, &who)?;
     if user.has_password() && who.credential != Credential::Operator {
-        let wrong = || Problem::new(StatusCode::FORBIDDEN, "wrong-password", "The present password is wrong", "Send it as `current`.");
+        let wrong = || {
+            Problem::new(
+                StatusCode::FORBIDDEN,
+                "wrong-password",
+                "The present password is wrong",
+                "Send it as `current`.",
+            )
+        };
         let current = sent.current.ok_or_else(wrong)?;
         let checked = services.auth.check_password(&who.user, current.into(), &client, now).await;
         checked.map_err(|error| match error {
@@ -57,7 +64,10 @@ pub async fn password(
             other => other.into(),
         })?;
     }
-    services.auth.set_password(&who.user, sent.new.into(), session_of(&who), now).await?;
+    services
+        .auth
+        .set_password(&who.user, sent.new.into(), session_of(&who), now)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -97,7 +107,10 @@ pub async fn end_session(State(services): State<Services>, who: Who, Params(id):
 /// The account behind an identity; the operator on a gateway without accounts has none.
 pub fn own_account(services: &Services, who: &Identity) -> Result<std::sync::Arc<auth::User>, Problem> {
     let none = "There is no account yet. Make one with: portico user create NAME --admin";
-    services.auth.user(&who.user).ok_or_else(|| Problem::unprocessable("no-account", "There is no account", none))
+    services
+        .auth
+        .user(&who.user)
+        .ok_or_else(|| Problem::unprocessable("no-account", "There is no account", none))
 }
 
 fn session_of(who: &Identity) -> Option<&SessionId> {

@@ -102,7 +102,11 @@ async fn read(answer: Response<Incoming>) -> Result<Bytes, Problem> {
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
     let bytes = body.map_err(|_| Problem::agent("Its answer broke off or is too long."))?.to_bytes();
-    if status.is_success() { Ok(bytes) } else { Err(refusal(status, &bytes)) }
+    if status.is_success() {
+        Ok(bytes)
+    } else {
+        Err(refusal(status, &bytes))
+    }
 }
 
 /// What an agent says when it refuses.

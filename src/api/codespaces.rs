@@ -39,7 +39,9 @@ pub async fn list(State(services): State<Services>, Who(who): Who) -> Json<Vec<C
         Role::Admin => services.codespaces.all(),
         Role::Member => services.codespaces.owned_by(&who.user),
     };
-    let visible = all.iter().filter(|codespace| grants(&who, &ownership(codespace)).allow(Access::View));
+    let visible = all
+        .iter()
+        .filter(|codespace| grants(&who, &ownership(codespace)).allow(Access::View));
     Json(visible.map(|codespace| services.show(&codespace.snapshot())).collect())
 }
 
@@ -128,7 +130,14 @@ pub async fn delete(
 ) -> Result<StatusCode, Problem> {
     let codespace = services.codespace(&who, &name, Access::Own)?;
     let query = Query::<DeleteQuery>::try_from_uri(&uri);
-    let Query(query) = query.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad-query", "The query is not right", "Only `force=true` is known."))?;
+    let Query(query) = query.map_err(|_| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-query",
+            "The query is not right",
+            "Only `force=true` is known.",
+        )
+    })?;
     services.codespaces.delete(codespace.name(), query.force, &actor).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -44,7 +44,9 @@ pub async fn events(State(services): State<Services>, Who(who): Who) -> Result<R
         Some((Ok::<_, Infallible>(bytes), feed))
     }));
     let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // nginx buffers unless told otherwise.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)

@@ -63,7 +63,12 @@ fn operator(services: &Services, headers: &HeaderMap) -> Result<Presented, Probl
         return Err(foreign_page());
     }
     let user = match headers.get(ACT_AS).map(|value| value.to_str()) {
-        None => services.auth.users().into_iter().filter(|user| user.role == Role::Admin).min_by_key(|user| user.created_at),
+        None => services
+            .auth
+            .users()
+            .into_iter()
+            .filter(|user| user.role == Role::Admin)
+            .min_by_key(|user| user.created_at),
         Some(named) => {
             let named = named.ok().and_then(|name| name.parse::<UserName>().ok());
             let found = named.and_then(|name| services.auth.user_by_name(&name));
@@ -94,10 +99,12 @@ fn gateway(services: &Services, request: &Request) -> Result<Presented, Problem>
     let now = services.clock.now();
     if headers.contains_key(header::AUTHORIZATION) {
         check_socket_origin(request, services.sites.gateway())?;
-        return Ok(bearer(headers).map_or(Presented::Invalid, |token| match services.auth.by_token(token, now) {
-            Presented::Nothing => Presented::Invalid,
-            other => other,
-        }));
+        return Ok(
+            bearer(headers).map_or(Presented::Invalid, |token| match services.auth.by_token(token, now) {
+                Presented::Nothing => Presented::Invalid,
+                other => other,
+            }),
+        );
     }
     let presented = services.auth.by_gateway_cookie(headers, now);
     let cause = cause(request);
@@ -124,7 +131,9 @@ fn gateway(services: &Services, request: &Request) -> Result<Presented, Problem>
 fn editor(services: &Services, request: &Request, route: &Route) -> Result<Presented, Problem> {
     let presented = services.auth.by_host_cookie(request.headers(), route, services.clock.now());
     let cause = cause(request);
-    let own = cause.origin.is_some_and(|origin| services.sites.route_of_origin(origin).as_ref() == Some(route));
+    let own = cause
+        .origin
+        .is_some_and(|origin| services.sites.route_of_origin(origin).as_ref() == Some(route));
     let ours = match cause.origin {
         Some(_) => own,
         None => cause.safe_method && !cause.websocket && matches!(cause.site, None | Some("same-origin" | "none")),
@@ -145,7 +154,9 @@ fn check_socket_origin(request: &Request, own: &Origin) -> Result<(), Problem> {
 }
 
 fn not_of_another_page(cause: Cause<'_>, services: &Services) -> bool {
-    let origin = cause.origin.is_none_or(|origin| services.sites.route_of_origin(origin) == Some(Route::Gateway));
+    let origin = cause
+        .origin
+        .is_none_or(|origin| services.sites.route_of_origin(origin) == Some(Route::Gateway));
     origin && matches!(cause.site, None | Some("same-origin"))
 }
 
@@ -265,7 +276,9 @@ impl Who {
     pub fn in_full(self) -> Result<Identity, Problem> {
         match self.0.scope {
             Scope::All => Ok(self.0),
-            _ => Err(Problem::forbidden("This token's scope does not cover it; a token of scope `all` does.")),
+            _ => Err(Problem::forbidden(
+                "This token's scope does not cover it; a token of scope `all` does.",
+            )),
         }
     }
 
@@ -273,7 +286,9 @@ impl Who {
     pub fn may_see_account(self) -> Result<Identity, Problem> {
         match self.0.scope {
             Scope::All | Scope::Read => Ok(self.0),
-            _ => Err(Problem::forbidden("This token's scope does not cover it; a token of scope `read` does.")),
+            _ => Err(Problem::forbidden(
+                "This token's scope does not cover it; a token of scope `read` does.",
+            )),
         }
     }
 

@@ -48,9 +48,11 @@ pub async fn change(
 
 fn read(services: &Services, sent: ChangePort) -> Result<PortChange, Problem> {
     Ok(PortChange {
-        visibility: sent.visibility.map(|word| word.parse()).transpose().map_err(|_| {
-            Problem::unprocessable("bad-visibility", "That is no visibility", "A port is private, org or public.")
-        })?,
+        visibility: sent
+            .visibility
+            .map(|word| word.parse())
+            .transpose()
+            .map_err(|_| Problem::unprocessable("bad-visibility", "That is no visibility", "A port is private, org or public."))?,
         label: sent.label,
         protocol: sent.protocol,
         host_header: sent.host_header,
@@ -61,7 +63,10 @@ fn read(services: &Services, sent: ChangePort) -> Result<PortChange, Problem> {
             Some(None) => Some(None),
             None => None,
         },
-        users: sent.users.map(|names| names.iter().map(|name| user_id(services, name)).collect()).transpose()?,
+        users: sent
+            .users
+            .map(|names| names.iter().map(|name| user_id(services, name)).collect())
+            .transpose()?,
     })
 }
 

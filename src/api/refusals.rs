@@ -89,9 +89,7 @@ impl From<LinkError> for Problem {
         let said = format!("{}.", capitalised(&error.to_string()));
         match error {
             LinkError::Gone => Self::new(StatusCode::BAD_REQUEST, "link-gone", "That link is no longer good", said),
-            LinkError::FormNeeded => {
-                Self::unprocessable("form-needed", "Choose a name and a password", said).with("kind", "first_admin")
-            }
+            LinkError::FormNeeded => Self::unprocessable("form-needed", "Choose a name and a password", said).with("kind", "first_admin"),
             LinkError::Password(_) => Self::unprocessable("bad-password", "That password will not do", said).with("kind", "first_admin"),
             LinkError::Busy => unavailable("busy", said),
             LinkError::Store(cause) => cause.into(),
@@ -104,7 +102,8 @@ impl From<DialError> for Problem {
         match error {
             DialError::NotConnected => unavailable(
                 "not-connected",
-                "The codespace is not connected right now. If it is starting, try again in a moment; if it is stopped, start it.".to_owned(),
+                "The codespace is not connected right now. If it is starting, try again in a moment; if it is stopped, start it."
+                    .to_owned(),
             ),
             DialError::TimedOut => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -123,7 +122,9 @@ fn unavailable(slug: &'static str, said: String) -> Problem {
 
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// An error with its causes, for the log.

@@ -117,7 +117,14 @@ fn terminal_id(id: &str) -> Result<&str, Problem> {
 
 /// Writes the query anew from what was understood of it.
 fn attach_query(uri: &Uri) -> Result<String, Problem> {
-    let bad = || Problem::new(StatusCode::BAD_REQUEST, "bad-query", "The query is not right", "`since` is a number, `client` at most 64 of a-z, A-Z, 0-9, - and _.");
+    let bad = || {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-query",
+            "The query is not right",
+            "`since` is a number, `client` at most 64 of a-z, A-Z, 0-9, - and _.",
+        )
+    };
     let Query(query) = Query::<AttachQuery>::try_from_uri(uri).map_err(|_| bad())?;
     let plain = |id: &str| id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !query.client.as_deref().is_none_or(plain) {
@@ -126,5 +133,9 @@ fn attach_query(uri: &Uri) -> Result<String, Problem> {
     let since = query.since.map(|since| format!("since={since}"));
     let client = query.client.map(|client| format!("client={client}"));
     let parts: Vec<String> = since.into_iter().chain(client).collect();
-    Ok(if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) })
+    Ok(if parts.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", parts.join("&"))
+    })
 }

@@ -51,7 +51,11 @@ pub async fn create(
 ))]
 pub async fn revoke(State(services): State<Services>, who: Who, Params(id): Params<String>) -> Result<StatusCode, Problem> {
     let who = who.in_full()?;
-    match services.auth.revoke_token(&who.user, &TokenId(id.into()), services.clock.now()).await? {
+    match services
+        .auth
+        .revoke_token(&who.user, &TokenId(id.into()), services.clock.now())
+        .await?
+    {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::not_found("There is no such token.")),
     }
@@ -82,7 +86,8 @@ pub fn expiry(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String>
     let lasting = humantime::parse_duration(text).map_err(|_| "Write a duration such as 30d or 12h.".to_owned())?;
     let lasting = time::Duration::try_from(lasting).map_err(|_| "That is too long.".to_owned())?;
     let at = now.checked_add(lasting).filter(|at| at.year() < 10_000);
-    at.filter(|at| *at > now).ok_or_else(|| "It must end in the future, and before the year 10000.".to_owned())
+    at.filter(|at| *at > now)
+        .ok_or_else(|| "It must end in the future, and before the year 10000.".to_owned())
 }
 
 #[cfg(test)]

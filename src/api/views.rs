@@ -40,7 +40,11 @@ impl Services {
     /// Shows the ports of a codespace, lowest first.
     pub(super) fn show_ports(&self, snapshot: &Snapshot) -> Vec<model::Port> {
         let now = self.clock.now();
-        snapshot.ports.iter().map(|(port, view)| self.show_port(snapshot, *port, view, now)).collect()
+        snapshot
+            .ports
+            .iter()
+            .map(|(port, view)| self.show_port(snapshot, *port, view, now))
+            .collect()
     }
 
     /// Shows a port.

@@ -77,14 +77,22 @@ fn check_handshake(request: &Request) -> Result<String, Problem> {
         .header(header::UPGRADE, HeaderValue::from_static("websocket")));
     }
     if single(headers, &header::SEC_WEBSOCKET_VERSION) != Some("13") {
-        return Err(bad_handshake("Sec-WebSocket-Version must be 13.").header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+        return Err(
+            bad_handshake("Sec-WebSocket-Version must be 13.").header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+        );
     }
     let key = single(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16));
-    key.map(str::to_owned).ok_or_else(|| bad_handshake("Sec-WebSocket-Key must be 16 bytes in base64."))
+    key.map(str::to_owned)
+        .ok_or_else(|| bad_handshake("Sec-WebSocket-Key must be 16 bytes in base64."))
 }
 
 fn bad_handshake(said: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad-handshake", "The WebSocket handshake is not right", said)
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "bad-handshake",
+        "The WebSocket handshake is not right",
+        said,
+    )
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
@@ -95,7 +103,9 @@ fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a s
 
 fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    values
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case(wanted))
 }
 
 /// Does the handshake with the agent, with headers of our own alone: no cookie, no token, no `Origin`.
@@ -196,7 +206,10 @@ mod tests {
         check(&[upgrade, connection, version, key, key], Err(400));
         check(&[upgrade, connection, version], Err(400));
         check(&[upgrade, connection, version, ("sec-websocket-key", "c2hvcnQ=")], Err(400));
-        check(&[upgrade, connection, version, ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ")], Err(400));
+        check(
+            &[upgrade, connection, version, ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ")],
+            Err(400),
+        );
         check(&[upgrade, connection, ("sec-websocket-version", "8"), key], Err(400));
         check(&[upgrade, version, key], Err(426));
         check(&[connection, version, key], Err(426));

@@ -99,7 +99,9 @@ async fn list_tokens(of: &TokenPlace, output: Output) -> anyhow::Result<()> {
 async fn revoke_token(revoke: &TokenRevoke, output: Output) -> anyhow::Result<()> {
     match find(&revoke.of)? {
         Found::Gateway(client) => {
-            client.call(Method::DELETE, &format!("/api/v1/tokens/{}", segment(&revoke.id)), None::<&()>).await?;
+            client
+                .call(Method::DELETE, &format!("/api/v1/tokens/{}", segment(&revoke.id)), None::<&()>)
+                .await?;
         }
         Found::Data(data) => offline::revoke_token(&data, revoke.of.user.as_deref(), &revoke.id).await?,
     }

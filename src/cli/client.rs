@@ -154,7 +154,11 @@ impl Client {
             .await
             .map_err(|_| ClientError::Broken(self.to_string()))?
             .to_bytes();
-        if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body)) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(self.refusal(status, &body))
+        }
     }
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {

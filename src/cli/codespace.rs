@@ -53,7 +53,11 @@ async fn list(place: &Where, output: Output) -> anyhow::Result<()> {
     }
     output.show(&all, || {
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-        if rows.is_empty() { String::new() } else { table(&["name", "state", "repository", "ref", "owner"], &rows) }
+        if rows.is_empty() {
+            String::new()
+        } else {
+            table(&["name", "state", "repository", "ref", "owner"], &rows)
+        }
     });
     Ok(())
 }
@@ -117,10 +121,15 @@ async fn create(create: Create, output: Output) -> anyhow::Result<ExitCode> {
     }
     let made = ready(&client, made).await?;
     if made.state != "running" {
-        words(&format!("portico: {}", plain(made.reason.as_deref().unwrap_or("the codespace did not start"))));
+        words(&format!(
+            "portico: {}",
+            plain(made.reason.as_deref().unwrap_or("the codespace did not start"))
+        ));
         if !was_there {
             // Nothing half-created stays behind.
-            client.call(Method::DELETE, &format!("{}?force=true", path(&made.name)), None::<&()>).await?;
+            client
+                .call(Method::DELETE, &format!("{}?force=true", path(&made.name)), None::<&()>)
+                .await?;
         }
         return Ok(ExitCode::FAILURE);
     }
@@ -146,7 +155,10 @@ async fn start(named: &Named, output: Output) -> anyhow::Result<ExitCode> {
     let started: Codespace = client.json(Method::POST, &format!("{}/start", path(&name)), None::<&()>).await?;
     let started = ready(&client, started).await?;
     if started.state != "running" {
-        words(&format!("portico: {}", plain(started.reason.as_deref().unwrap_or("the codespace did not start"))));
+        words(&format!(
+            "portico: {}",
+            plain(started.reason.as_deref().unwrap_or("the codespace did not start"))
+        ));
         return Ok(ExitCode::FAILURE);
     }
     words(&format!("Open it: {}", started.editor_url));
@@ -182,7 +194,9 @@ pub async fn ready(client: &Client, mut codespace: Codespace) -> anyhow::Result<
 fn is_usable(codespace: &Codespace) -> bool {
     let needed = ["storage", "agent", "clone", "editor"];
     let steps = codespace.steps.iter().filter(|step| needed.contains(&step.name.as_str()));
-    steps.into_iter().all(|step| matches!(step.state.as_str(), "done" | "skipped" | "failed"))
+    steps
+        .into_iter()
+        .all(|step| matches!(step.state.as_str(), "done" | "skipped" | "failed"))
 }
 
 async fn stop(named: &Named, output: Output) -> anyhow::Result<()> {
@@ -212,7 +226,9 @@ async fn delete(delete: &Delete, output: Output) -> anyhow::Result<ExitCode> {
                 words("Nothing was deleted. To delete it all the same, add --force.");
                 return Ok(ExitCode::FAILURE);
             }
-            client.call(Method::DELETE, &format!("{}?force=true", path(&name)), None::<&()>).await?;
+            client
+                .call(Method::DELETE, &format!("{}?force=true", path(&name)), None::<&()>)
+                .await?;
         }
         other => drop(other?),
     }

@@ -27,7 +27,12 @@ impl Output {
 /// Prints a line of data; a reader that went away ends the process quietly, as `head` expects.
 pub fn line(text: &str) {
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_err() {
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+        .is_err()
+    {
         std::process::exit(141);
     }
 }
@@ -42,7 +47,11 @@ pub fn words(text: &str) {
 /// Lays rows out in columns; on a terminal with a heading, else with tabs for scripts.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     if !std::io::stdout().is_terminal() {
-        return rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join("\t")).collect::<Vec<_>>().join("\n");
+        return rows
+            .iter()
+            .map(|row| row.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join("\t"))
+            .collect::<Vec<_>>()
+            .join("\n");
     }
     aligned(heading, rows)
 }
@@ -52,9 +61,18 @@ fn aligned(heading: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = std::iter::once(heading)
         .chain(rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()))
         .collect();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let lines = rows.iter().map(|row| {
-        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
+        let cells = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -62,7 +80,9 @@ fn aligned(heading: &[&str], rows: &[Vec<String>]) -> String {
 
 /// Takes control characters out of text that came from a codespace, so that it cannot drive the terminal (LOG-2).
 pub fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() || is_bidi(char) { ' ' } else { char }).collect()
+    text.chars()
+        .map(|char| if char.is_control() || is_bidi(char) { ' ' } else { char })
+        .collect()
 }
 
 fn is_bidi(char: char) -> bool {
@@ -76,6 +96,9 @@ mod tests {
     #[test]
     fn columns_line_up_and_escapes_are_gone() {
         let rows = vec![vec!["a".into(), "run\u{1b}[31m".into()], vec!["long-name".into(), "x".into()]];
-        assert_eq!(aligned(&["name", "state"], &rows), "NAME       STATE\na          run [31m\nlong-name  x");
+        assert_eq!(
+            aligned(&["name", "state"], &rows),
+            "NAME       STATE\na          run [31m\nlong-name  x"
+        );
     }
 }

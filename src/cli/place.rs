@@ -69,7 +69,11 @@ pub async fn codespace(client: &Client, given: Option<&str>) -> anyhow::Result<S
         [] => Err(Usage("there is no codespace. Make one with: portico codespace create REPOSITORY".to_owned()).into()),
         several => {
             let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
-            Err(Usage(format!("there are several codespaces; say which with -c NAME: {}", names.join(", "))).into())
+            Err(Usage(format!(
+                "there are several codespaces; say which with -c NAME: {}",
+                names.join(", ")
+            ))
+            .into())
         }
     }
 }

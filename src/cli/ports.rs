@@ -39,7 +39,11 @@ async fn list(which: &PortsList, output: Output) -> anyhow::Result<()> {
 fn show(ports: &[Port], output: Output) {
     output.show(ports, || {
         let rows: Vec<Vec<String>> = ports.iter().map(row).collect();
-        if rows.is_empty() { String::new() } else { table(&["port", "visibility", "url", "process", "label"], &rows) }
+        if rows.is_empty() {
+            String::new()
+        } else {
+            table(&["port", "visibility", "url", "process", "label"], &rows)
+        }
     });
 }
 
