@@ -7,6 +7,8 @@ mod gather;
 mod keys;
 mod problems;
 mod site;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

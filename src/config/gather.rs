@@ -1,10 +1,18 @@
-//! Reading the layers: file, variables, flags.
+//! Reading the layers: file, variables, flags; each names its place in what it says about a mistake.
 
-use std::path::PathBuf;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
+use toml::de::{DeTable, DeValue};
 
-use super::Config;
+use super::{
+    Config,
+    keys::{KEYS, defaults, nearest},
+    site,
+};
 
 /// What the command line said; absent where it said nothing.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +36,183 @@ pub struct Overrides {
 /// Why there is no configuration; `Display` names the place and says what to do.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct ConfigError(pub(super) String);
+pub struct ConfigError(String);
 
-pub(super) fn gather(_overrides: Overrides, _environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
-    Err(ConfigError("to come".into()))
+/// Variables of ours that are no keys: where the file is, and what the client commands and codespaces use.
+const OTHER_VARIABLES: &[&str] = &["PORTICO_CONFIG", "PORTICO_TOKEN", "PORTICO_MARK"];
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let variables: HashMap<String, String> = environment.collect();
+    let mut config = defaults();
+    let named = variables.get("PORTICO_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(path) = overrides.config.clone().or(named) {
+        read_file(&mut config, &path)?;
+    }
+    read_variables(&mut config, &variables)?;
+    read_flags(&mut config, &overrides)?;
+    settle_paths(&mut config, &variables)?;
+    check_together(&config)?;
+    Ok(config)
+}
+
+fn read_file(config: &mut Config, path: &Path) -> Result<(), ConfigError> {
+    let shown = path.display();
+    let cannot = |why: String| ConfigError(format!("cannot read the configuration {shown}: {why}"));
+    let size = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(cannot("it is larger than 1 MiB".into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+    read_text(config, &text, &shown.to_string())
+}
+
+/// Reads the text of a file; `shown` names it in messages.
+pub(super) fn read_text(config: &mut Config, text: &str, shown: &str) -> Result<(), ConfigError> {
+    let place = |offset: usize| {
+        format!(
+            "{shown}, line {}",
+            1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+        )
+    };
+    let table = DeTable::parse(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        ConfigError(format!("{}: {}", place(offset), error.message()))
+    })?;
+    for (key, value) in table.get_ref() {
+        let name = key.get_ref().as_ref();
+        let DeValue::Table(inner) = value.get_ref() else {
+            set(config, name, value_text(value.get_ref()), || place(key.span().start))?;
+            continue;
+        };
+        known_table(name).map_err(|hint| ConfigError(format!("{}: there is no table [{name}].{hint}", place(key.span().start))))?;
+        for (key, value) in inner {
+            let name = format!("{name}.{}", key.get_ref());
+            set(config, &name, value_text(value.get_ref()), || place(key.span().start))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks the name of a table; otherwise hints at the nearest.
+fn known_table(name: &str) -> Result<(), String> {
+    let mut tables = KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(table, _)| table);
+    if tables.clone().any(|table| table == name) {
+        return Ok(());
+    }
+    let near = tables.find(|table| strsim::damerau_levenshtein(table, name) <= 2);
+    Err(near.map(|near| format!(" Did you mean [{near}]?")).unwrap_or_default())
+}
+
+fn read_variables(config: &mut Config, variables: &HashMap<String, String>) -> Result<(), ConfigError> {
+    let mut ours: Vec<_> = variables.iter().filter(|(name, _)| name.starts_with("PORTICO_")).collect();
+    ours.sort();
+    for (name, value) in ours {
+        if let Some(key) = KEYS.iter().find(|key| variable(key.name) == *name) {
+            set(config, key.name, Some(value.clone()), || format!("the variable {name}"))?;
+        } else if !OTHER_VARIABLES.contains(&name.as_str()) {
+            refuse_near_miss(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Others may use our prefix, so only a variable that looks like a misspelt key is refused.
+fn refuse_near_miss(name: &str) -> Result<(), ConfigError> {
+    let meant = KEYS
+        .iter()
+        .map(|key| variable(key.name))
+        .find(|known| strsim::damerau_levenshtein(name, known) <= 2);
+    match meant {
+        Some(meant) => Err(ConfigError(format!("there is no variable {name}. Did you mean {meant}?"))),
+        None => Ok(()),
+    }
+}
+
+fn read_flags(config: &mut Config, overrides: &Overrides) -> Result<(), ConfigError> {
+    let flags = [
+        ("listen", &overrides.listen),
+        ("url", &overrides.url),
+        ("domain", &overrides.domain),
+        ("data", &overrides.data),
+        ("allow_same_site", &overrides.allow_same_site),
+        ("runtime", &overrides.runtime),
+        ("agent_url", &overrides.agent_url),
+        ("editor", &overrides.editor),
+        ("log.format", &overrides.log_format),
+        ("log.level", &overrides.log_level),
+    ];
+    for (name, value) in flags {
+        if let Some(value) = value {
+            set(config, name, Some(value.clone()), || format!("--{}", name.replace(['_', '.'], "-")))?;
+        }
+    }
+    for (name, value) in &overrides.others {
+        set(config, name, Some(value.clone()), || "the command line".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Sets one key from its text; none is a value of a kind that no key has.
+fn set(config: &mut Config, name: &str, text: Option<String>, place: impl Fn() -> String) -> Result<(), ConfigError> {
+    let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+        let hint = nearest(name).map(|known| format!(" Did you mean {known}?")).unwrap_or_default();
+        return Err(ConfigError(format!("{}: there is no key {name:?}.{hint}", place())));
+    };
+    let done = text.as_deref().and_then(|text| (key.set)(config, text.trim()));
+    done.ok_or_else(|| {
+        let is = text
+            .map(|text| format!("{text:?} is not allowed for"))
+            .unwrap_or_else(|| "this is no value for".into());
+        ConfigError(format!("{}: {is} {name}, which is {}", place(), key.allowed))
+    })
+}
+
+fn value_text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().replace('_', "")),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+/// The variable of a key: `limits.idle_minutes` is `PORTICO_LIMITS_IDLE_MINUTES`.
+fn variable(key: &str) -> String {
+    format!("PORTICO_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// Finds the data directory's default, follows `~/`, and makes paths absolute.
+fn settle_paths(config: &mut Config, variables: &HashMap<String, String>) -> Result<(), ConfigError> {
+    let absolute = |name: &str| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = absolute("HOME");
+    if config.data.as_os_str().is_empty() {
+        let share = absolute("XDG_DATA_HOME").or_else(|| home.as_ref().map(|home| home.join(".local/share")));
+        let share = share.ok_or_else(|| ConfigError("there is no home directory, so say where the data goes: --data DIR".into()))?;
+        config.data = share.join("portico");
+    }
+    for path in std::iter::once(&mut config.data).chain(config.editor.as_mut()) {
+        if let (Ok(rest), Some(home)) = (path.strip_prefix("~"), &home) {
+            *path = home.join(rest);
+        }
+        *path = std::path::absolute(&*path).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+    }
+    Ok(())
+}
+
+/// Checks what no key shows alone.
+fn check_together(config: &Config) -> Result<(), ConfigError> {
+    if site::is_same_site(config) && !config.allow_same_site {
+        return Err(ConfigError(format!(
+            "the url's host {} and the domain {} are of the same site, so a page of any codespace could meddle with the gateway's cookies. \
+             Use another registrable domain for codespaces, or set allow_same_site = true to accept that",
+            config.url.host, config.domain
+        )));
+    }
+    if config.sessions.idle > config.sessions.absolute {
+        return Err(ConfigError(
+            "sessions.idle is longer than sessions.absolute, which ends a session in any case".into(),
+        ));
+    }
+    Ok(())
 }

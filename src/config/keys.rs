@@ -1,1 +1,240 @@
-//! Keys.
+//! Every key: its name, what it allows, and how its text becomes a value.
+
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+
+use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits};
+use crate::route::{Authority, Origin, Scheme};
+
+/// One key of the configuration.
+pub(super) struct Key {
+    /// As in the file, with its table in front: `limits.idle_minutes`.
+    pub(super) name: &'static str,
+    /// What its values can be, for the message that refuses one.
+    pub(super) allowed: &'static str,
+    /// Sets it from text; none if the text is not allowed.
+    pub(super) set: fn(&mut Config, &str) -> Option<()>,
+}
+
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const SESSION: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(365 * 24 * 3600);
+const TIMEOUT_ALLOWED: &str = "a duration from 1s to 1d, for instance 30s";
+const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
+
+/// All keys, in the order of the sample file.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        allowed: "an address with a port, for instance 127.0.0.1:8080 or [::]:8080",
+        set: |config, text| put(&mut config.listen, listen(text)),
+    },
+    Key {
+        name: "url",
+        allowed: "http://HOST[:PORT] or https://HOST[:PORT], without a path",
+        set: |config, text| put(&mut config.url, text.parse().ok()),
+    },
+    Key {
+        name: "domain",
+        allowed: "a host name without a port, for instance codespaces.example.net",
+        set: |config, text| put(&mut config.domain, domain(text)),
+    },
+    Key {
+        name: "data",
+        allowed: "the path of a directory",
+        set: |config, text| put(&mut config.data, path(text)),
+    },
+    Key {
+        name: "allow_same_site",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.allow_same_site, text.parse().ok()),
+    },
+    Key {
+        name: "runtime",
+        allowed: "process",
+        set: |config, text| put(&mut config.runtime, (text == "process").then_some(RuntimeKind::Process)),
+    },
+    Key {
+        name: "agent_url",
+        allowed: "http://HOST[:PORT] or https://HOST[:PORT], or nothing for the gateway's Unix socket",
+        set: |config, text| put(&mut config.agent_url, optional(text, |text| text.parse().ok())),
+    },
+    Key {
+        name: "editor",
+        allowed: "the path of an editor's program, or nothing for the one that is found",
+        set: |config, text| put(&mut config.editor, optional(text, path)),
+    },
+    Key {
+        name: "limits.connections",
+        allowed: "a number from 10 to 1000000",
+        set: |config, text| put(&mut config.limits.connections, number(text, 10..=1_000_000)),
+    },
+    Key {
+        name: "limits.connections_per_address",
+        allowed: "a number from 1 to 1000000",
+        set: |config, text| put(&mut config.limits.connections_per_address, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "limits.header_timeout",
+        allowed: TIMEOUT_ALLOWED,
+        set: |config, text| put(&mut config.limits.header_timeout, duration(text, TIMEOUT)),
+    },
+    Key {
+        name: "limits.idle_timeout",
+        allowed: TIMEOUT_ALLOWED,
+        set: |config, text| put(&mut config.limits.idle_timeout, duration(text, TIMEOUT)),
+    },
+    Key {
+        name: "limits.body_timeout",
+        allowed: TIMEOUT_ALLOWED,
+        set: |config, text| put(&mut config.limits.body_timeout, duration(text, TIMEOUT)),
+    },
+    Key {
+        name: "limits.write_timeout",
+        allowed: TIMEOUT_ALLOWED,
+        set: |config, text| put(&mut config.limits.write_timeout, duration(text, TIMEOUT)),
+    },
+    Key {
+        name: "limits.connect_timeout",
+        allowed: TIMEOUT_ALLOWED,
+        set: |config, text| put(&mut config.limits.connect_timeout, duration(text, TIMEOUT)),
+    },
+    Key {
+        name: "limits.drain_timeout",
+        allowed: TIMEOUT_ALLOWED,
+        set: |config, text| put(&mut config.limits.drain_timeout, duration(text, TIMEOUT)),
+    },
+    Key {
+        name: "limits.idle_minutes",
+        allowed: "a number of minutes from 5 to 240",
+        set: |config, text| put(&mut config.limits.idle_minutes, number(text, Config::IDLE_MINUTES)),
+    },
+    Key {
+        name: "limits.codespaces_per_user",
+        allowed: "a number from 1 to 100000",
+        set: |config, text| put(&mut config.limits.codespaces_per_user, number(text, 1..=100_000)),
+    },
+    Key {
+        name: "log.format",
+        allowed: "text or json",
+        set: |config, text| put(&mut config.log.format, log_format(text)),
+    },
+    Key {
+        name: "log.level",
+        allowed: "error, warn, info, debug or trace, or a filter such as portico=debug,info",
+        set: |config, text| put(&mut config.log.level, log_level(text)),
+    },
+    Key {
+        name: "sessions.idle",
+        allowed: SESSION_ALLOWED,
+        set: |config, text| put(&mut config.sessions.idle, duration(text, SESSION)),
+    },
+    Key {
+        name: "sessions.absolute",
+        allowed: SESSION_ALLOWED,
+        set: |config, text| put(&mut config.sessions.absolute, duration(text, SESSION)),
+    },
+];
+
+/// Every key at its default; `data` is empty, because its default depends on the environment.
+pub(super) fn defaults() -> Config {
+    let seconds = Duration::from_secs;
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        url: Origin {
+            scheme: Scheme::Http,
+            host: "portico.localhost".into(),
+            port: 8080,
+        },
+        domain: "codespaces.localhost".into(),
+        data: PathBuf::new(),
+        allow_same_site: false,
+        runtime: RuntimeKind::Process,
+        agent_url: None,
+        editor: None,
+        limits: Limits {
+            connections: 10_000,
+            connections_per_address: 1_000,
+            header_timeout: seconds(10),
+            idle_timeout: seconds(60),
+            body_timeout: seconds(30),
+            write_timeout: seconds(30),
+            connect_timeout: seconds(5),
+            drain_timeout: seconds(30),
+            idle_minutes: 30,
+            codespaces_per_user: 50,
+        },
+        log: Log {
+            format: LogFormat::Text,
+            level: "info".into(),
+        },
+        sessions: SessionLimits {
+            idle: seconds(12 * 3600),
+            absolute: seconds(7 * 24 * 3600),
+        },
+    }
+}
+
+/// The known key that is most like an unknown one, if any is.
+pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
+    let likeness = |key: &Key| {
+        let last = key.name.rsplit('.').next().unwrap_or(key.name);
+        strsim::jaro_winkler(unknown, key.name).max(strsim::jaro_winkler(unknown, last) - 0.01)
+    };
+    let best = KEYS.iter().map(|key| (likeness(key), key.name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(likeness, _)| *likeness > 0.75).map(|(_, name)| name)
+}
+
+fn put<T>(field: &mut T, value: Option<T>) -> Option<()> {
+    *field = value?;
+    Some(())
+}
+
+/// An empty text means none at all.
+#[expect(clippy::option_option, reason = "the outer one is about the text, the inner one about the value")]
+fn optional<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { read(text).map(Some) }
+}
+
+fn listen(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port))),
+        None => text.parse().ok(),
+    }
+}
+
+/// A name that leaves room for a label of 63 in front of it (RFC 1035 §2.3.4).
+fn domain(text: &str) -> Option<String> {
+    let authority: Authority = text.parse().ok()?;
+    let host = authority.host();
+    let label =
+        |label: &str| !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-') && !label.contains('_');
+    let is_address = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok();
+    let good = authority.port().is_none() && host.len() <= 189 && !is_address && host.split('.').all(label);
+    good.then(|| host.to_owned())
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+}
+
+fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
+    text.parse().ok().filter(|number| range.contains(number))
+}
+
+fn duration(text: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+    humantime::parse_duration(text).ok().filter(|duration| range.contains(duration))
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn log_level(text: &str) -> Option<String> {
+    let good = !text.is_empty() && tracing_subscriber::EnvFilter::try_new(text).is_ok();
+    // A misspelt level alone reads as the name of a module.
+    let level = !text.contains(['=', ',']) && !["error", "warn", "info", "debug", "trace", "off"].contains(&text);
+    (good && !level).then(|| text.to_owned())
+}

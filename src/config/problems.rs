@@ -1,6 +1,26 @@
 //! What is wrong with a configuration on this machine, before a user meets it.
 
-use super::Config;
+use std::{
+    env,
+    fs::Metadata,
+    io::ErrorKind,
+    net::{IpAddr, TcpListener},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access, statvfs};
+
+use super::{Config, site};
+use crate::route::Scheme;
+
+/// Below this the gateway cannot be trusted to keep its store.
+const NO_SPACE: u64 = 64 * 1024 * 1024;
+/// Below this the next codespace may not fit.
+const LITTLE_SPACE: u64 = 2 * 1024 * 1024 * 1024;
+/// A Unix socket's path has at most 107 bytes, and the longest that is made in the data directory needs so many of them.
+const MAX_DATA_BYTES: usize = 107 - "/codespaces//agent.sock".len() - 57;
+const EDITORS: &[&str] = &["code-server", "openvscode-server"];
 
 /// One thing that is wrong, and what to do about it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,7 +35,7 @@ pub struct Problem {
 /// How bad a problem is, the worst first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Severity {
-    /// The gateway does not start, or must not.
+    /// The gateway does not start, or nobody can use it.
     Error,
     /// It works, and something will be missing or unsafe.
     Warning,
@@ -23,6 +43,190 @@ pub enum Severity {
     Note,
 }
 
-pub(super) fn find(_config: &Config) -> Vec<Problem> {
-    Vec::new()
+pub(super) fn find(config: &Config) -> Vec<Problem> {
+    let mut problems: Vec<_> = [same_site, listen, url, url_port, data, space, git, editor]
+        .into_iter()
+        .filter_map(|look| look(config))
+        .collect();
+    problems.sort_by_key(|problem| problem.severity);
+    problems
+}
+
+fn problem(severity: Severity, key: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Option<Problem> {
+    let (text, fix) = (text.into(), fix.into());
+    Some(Problem { severity, key, text, fix })
+}
+
+fn same_site(config: &Config) -> Option<Problem> {
+    if !site::is_same_site(config) {
+        return None;
+    }
+    let severity = if config.allow_same_site {
+        Severity::Warning
+    } else {
+        Severity::Error
+    };
+    let text = format!(
+        "{} and {} are of the same site: a page of any codespace can set and evict the gateway's cookies.",
+        config.url.host, config.domain
+    );
+    problem(severity, "allow_same_site", text, "Use another registrable domain for codespaces.")
+}
+
+fn listen(config: &Config) -> Option<Problem> {
+    if UnixStream::connect(config.data.join("portico.sock")).is_ok() {
+        let text = format!("A gateway is running on {} already.", config.data.display());
+        return problem(
+            Severity::Note,
+            "data",
+            text,
+            "Stop it before you start another on the same directory.",
+        );
+    }
+    let error = TcpListener::bind(config.listen).err()?;
+    let (text, fix) = match error.kind() {
+        ErrorKind::AddrInUse => (
+            "is in use by another program.".into(),
+            "Stop that program, or choose another port with --listen.",
+        ),
+        ErrorKind::PermissionDenied => (
+            "may not be used by this user.".into(),
+            "Choose a port from 1024 on, or grant cap_net_bind_service.",
+        ),
+        ErrorKind::AddrNotAvailable => ("is no address of this machine.".into(), "Choose one that is, or 127.0.0.1."),
+        _ => (format!("cannot be used: {error}."), "Choose another with --listen."),
+    };
+    problem(Severity::Error, "listen", format!("{} {text}", config.listen), fix)
+}
+
+fn url(config: &Config) -> Option<Problem> {
+    if config.url.scheme == Scheme::Https {
+        return None;
+    }
+    if !is_local(&config.url.host) || !is_local(&config.domain) {
+        let text = "Browsers keep our cookies only over https, or on localhost, so nobody could sign in.";
+        return problem(
+            Severity::Error,
+            "url",
+            text,
+            "Use an https url, with a proxy in front that speaks TLS.",
+        );
+    }
+    if !config.listen.ip().is_loopback() {
+        let text = format!("{} can be reached from other machines, without TLS.", config.listen);
+        return problem(Severity::Warning, "listen", text, "Listen on 127.0.0.1, or use an https url.");
+    }
+    None
+}
+
+fn url_port(config: &Config) -> Option<Problem> {
+    if config.url.port == config.listen.port() {
+        return None;
+    }
+    let text = format!(
+        "Browsers are sent to port {}, and the gateway listens on port {}.",
+        config.url.port,
+        config.listen.port()
+    );
+    problem(
+        Severity::Note,
+        "url",
+        text,
+        "Right if a proxy or a port mapping stands between them.",
+    )
+}
+
+fn data(config: &Config) -> Option<Problem> {
+    let shown = config.data.display();
+    if config.data.as_os_str().len() > MAX_DATA_BYTES {
+        let text = format!("The path {shown} is too long for the sockets in it.");
+        return problem(
+            Severity::Error,
+            "data",
+            text,
+            format!("Choose a path of at most {MAX_DATA_BYTES} bytes."),
+        );
+    }
+    let (place, metadata) = existing(&config.data)?;
+    if !metadata.is_dir() {
+        return problem(
+            Severity::Error,
+            "data",
+            format!("{} is a file.", place.display()),
+            "Choose another path with --data.",
+        );
+    }
+    if access(&place, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        let text = format!("{} cannot be written by this user.", place.display());
+        return problem(
+            Severity::Error,
+            "data",
+            text,
+            "Give it to this user, or choose another path with --data.",
+        );
+    }
+    let mode = metadata.permissions().mode();
+    if place == config.data && mode & 0o077 != 0 {
+        let text = format!("Other users of this machine can look into {shown}.");
+        return problem(Severity::Warning, "data", text, format!("chmod 700 {shown}"));
+    }
+    None
+}
+
+fn space(config: &Config) -> Option<Problem> {
+    let (place, _) = existing(&config.data)?;
+    let disk = statvfs(&place).ok()?;
+    let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let severity = match left {
+        0..NO_SPACE => Severity::Error,
+        NO_SPACE..LITTLE_SPACE => Severity::Warning,
+        _ => return None,
+    };
+    let text = format!("Only {} MiB are left on the disk of {}.", left / 1024 / 1024, config.data.display());
+    problem(severity, "data", text, "Free some space, or choose another disk with --data.")
+}
+
+fn git(_: &Config) -> Option<Problem> {
+    if on_path("git").is_some() {
+        return None;
+    }
+    problem(
+        Severity::Error,
+        "",
+        "git is not installed, so no repository can be opened.",
+        "Install it, on Debian with: apt install git",
+    )
+}
+
+fn editor(config: &Config) -> Option<Problem> {
+    if let Some(program) = &config.editor {
+        let text = format!("The editor {} cannot be run.", program.display());
+        let runs = access(program, Access::EXEC_OK).is_ok();
+        return if runs {
+            None
+        } else {
+            problem(Severity::Error, "editor", text, "Correct the path, or leave it empty.")
+        };
+    }
+    if config.data.join("editors/code-server.json").is_file() || EDITORS.iter().any(|name| on_path(name).is_some()) {
+        return None;
+    }
+    let text = "No editor is installed; codespaces have terminals and ports alone.";
+    problem(Severity::Warning, "editor", text, "Run: portico editor install")
+}
+
+/// Whether a name leads to the same machine for every browser.
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost") || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The path itself, or the nearest part of it that is there.
+fn existing(path: &Path) -> Option<(PathBuf, Metadata)> {
+    path.ancestors().find_map(|part| Some((part.to_owned(), part.metadata().ok()?)))
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
 }

@@ -1,0 +1,236 @@
+use std::{path::PathBuf, time::Duration};
+
+use super::{gather::read_text, keys::KEYS, *};
+
+const HOME: (&str, &str) = ("HOME", "/home/ada");
+
+fn gather(overrides: Overrides, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::gather(overrides, variables).map_err(|error| error.to_string())
+}
+
+fn from_text(text: &str) -> Result<Config, String> {
+    let mut config = keys::defaults();
+    read_text(&mut config, text, "p.toml")
+        .map(|()| config)
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn defaults_are_those_of_the_product() {
+    let config = gather(Overrides::default(), &[HOME]).expect("defaults");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.url.to_string(), "http://portico.localhost:8080");
+    assert_eq!(config.domain, "codespaces.localhost");
+    assert_eq!(config.data, PathBuf::from("/home/ada/.local/share/portico"));
+    let config = gather(Overrides::default(), &[HOME, ("XDG_DATA_HOME", "/xdg")]).expect("defaults");
+    assert_eq!(config.data, PathBuf::from("/xdg/portico"));
+    assert!(gather(Overrides::default(), &[]).expect_err("no home").contains("--data DIR"));
+}
+
+#[test]
+fn flag_over_variable_over_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("p.toml");
+    std::fs::write(
+        &file,
+        "listen = '1.1.1.1:1'\ndomain = 'a.test'\ndata = '~/d'\n[limits]\nidle_minutes = 5\n",
+    )
+    .expect("a file");
+    let overrides = Overrides {
+        config: Some(file.clone()),
+        listen: Some("3.3.3.3:3".into()),
+        ..Overrides::default()
+    };
+    let variables = [
+        HOME,
+        ("PORTICO_LISTEN", "2.2.2.2:2"),
+        ("PORTICO_DOMAIN", "B.test"),
+        ("PORTICO_TOKEN", "x"),
+        ("PORTICO_BROWSER_TESTS", "1"),
+    ];
+    let config = gather(overrides, &variables).expect("a configuration");
+    assert_eq!(config.listen.to_string(), "3.3.3.3:3");
+    assert_eq!(config.domain, "b.test");
+    assert_eq!(config.limits.idle_minutes, 5);
+    assert_eq!(config.data, PathBuf::from("/home/ada/d"));
+    let named = file.display().to_string();
+    let config = gather(Overrides::default(), &[HOME, ("PORTICO_CONFIG", &named)]).expect("a configuration");
+    assert_eq!(config.listen.to_string(), "1.1.1.1:1");
+}
+
+#[test]
+fn mistakes_in_a_file_name_their_line() {
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(from_text(text).expect_err("a mistake"), expected, "{text}");
+    }
+    check(
+        "# x\nlisen = '1.1.1.1:1'",
+        "p.toml, line 2: there is no key \"lisen\". Did you mean listen?",
+    );
+    check(
+        "idle_minutes = 9",
+        "p.toml, line 1: there is no key \"idle_minutes\". Did you mean limits.idle_minutes?",
+    );
+    check(
+        "\n\n[limits]\nidle_minuts = 9",
+        "p.toml, line 4: there is no key \"limits.idle_minuts\". Did you mean limits.idle_minutes?",
+    );
+    check(
+        "[limit]\nconnections = 9",
+        "p.toml, line 1: there is no table [limit]. Did you mean [limits]?",
+    );
+    check("zzz = 1", "p.toml, line 1: there is no key \"zzz\".");
+    check(
+        "[limits]\nidle_minutes = 4",
+        "p.toml, line 2: \"4\" is not allowed for limits.idle_minutes, which is a number of minutes from 5 to 240",
+    );
+    check(
+        "allow_same_site = 'yes'",
+        "p.toml, line 1: \"yes\" is not allowed for allow_same_site, which is true or false",
+    );
+    check(
+        "runtime = ['process']",
+        "p.toml, line 1: this is no value for runtime, which is process",
+    );
+    assert!(from_text("a = 1\nb = = 2").expect_err("a mistake").starts_with("p.toml, line 2: "));
+}
+
+#[test]
+fn wrong_values_are_refused_and_right_ones_taken() {
+    #[track_caller]
+    fn check(key: &str, good: &[&str], bad: &[&str]) {
+        for (texts, expected) in [(good, true), (bad, false)] {
+            for text in texts {
+                let overrides = Overrides {
+                    others: vec![(key.into(), (*text).into())],
+                    ..Overrides::default()
+                };
+                let outcome = gather(overrides, &[HOME]);
+                assert_eq!(outcome.is_ok(), expected, "{key} {text:?} {:?}", outcome.err());
+            }
+        }
+    }
+    check(
+        "listen",
+        &["[::]:80", "localhost:1"],
+        &["", "8080", "host:80", "127.0.0.1", "127.0.0.1:99999"],
+    );
+    check(
+        "url",
+        &["https://p.example.com", "http://10.0.0.1:80/"],
+        &["p.example.com", "ftp://x", "https://p/x", "https://u@p"],
+    );
+    check(
+        "domain",
+        &["cs.test", "CS.test", "test"],
+        &[
+            "",
+            "cs.test:80",
+            "1.2.3.4",
+            "[::1]",
+            ".test",
+            "a..b",
+            "-a.test",
+            "a_b.test",
+            "*.test",
+        ],
+    );
+    check("limits.connections", &["10"], &["9", "-1", "1e3", "many"]);
+    check("limits.drain_timeout", &["1s", "2m 5s"], &["0s", "30", "2d", "soon"]);
+    check("log.level", &["debug", "portico=trace,info"], &["", "inof", "loud"]);
+    check("log.format", &["json"], &["xml"]);
+    check("sessions.idle", &["1h"], &["8d", "1s"]);
+    check("agent_url", &["", "https://p.example.com"], &["p.example.com"]);
+    assert!(
+        gather(Overrides::default(), &[HOME, ("PORTICO_LISEN", "x")])
+            .expect_err("a typo")
+            .contains("PORTICO_LISTEN")
+    );
+}
+
+#[test]
+fn dom_1_the_same_site_is_refused_unless_allowed() {
+    let mut overrides = Overrides {
+        url: Some("https://portico.example.com".into()),
+        domain: Some("cs.example.com".into()),
+        ..Overrides::default()
+    };
+    let message = gather(overrides.clone(), &[HOME]).expect_err("the same site");
+    assert!(message.contains("allow_same_site = true"), "{message}");
+    overrides.allow_same_site = Some("true".into());
+    let config = gather(overrides, &[HOME]).expect("allowed");
+    assert!(
+        config
+            .problems()
+            .iter()
+            .any(|problem| problem.key == "allow_same_site" && problem.severity == Severity::Warning)
+    );
+}
+
+/// The sample holds every key, commented out at its default; other samples hold what they say.
+#[test]
+fn samples_parse() {
+    let sample = include_str!("../../config/portico.toml");
+    let is_setting = |line: &str| {
+        line.split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+    };
+    let uncommented: String = sample
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(setting) if is_setting(setting) => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!(from_text(sample), Ok(keys::defaults()));
+    let mut config = from_text(&uncommented).expect("the sample");
+    assert_eq!(config.data, PathBuf::from("~/.local/share/portico"));
+    config.data = PathBuf::new();
+    assert_eq!(config, keys::defaults());
+    let mut table = "";
+    let mut named = Vec::new();
+    for line in uncommented.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            table = name;
+        } else if is_setting(line) {
+            let key = line.split(' ').next().unwrap_or_default();
+            named.push(if table.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{table}.{key}")
+            });
+        }
+    }
+    let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    assert_eq!(named, known);
+
+    let behind = from_text(include_str!("../../config/behind-nginx.toml")).expect("the sample");
+    assert_eq!(behind.url.to_string(), "https://portico.example.com");
+    assert_eq!(behind.limits.idle_timeout, Duration::from_secs(75));
+}
+
+#[test]
+fn problems_are_found() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let overrides = Overrides {
+        listen: Some(taken.local_addr().expect("its address").to_string()),
+        url: Some("http://portico.example.com".into()),
+        domain: Some("example.net".into()),
+        data: Some(directory.path().join("new/data").display().to_string()),
+        editor: Some("/nowhere/code-server".into()),
+        ..Overrides::default()
+    };
+    let config = gather(overrides, &[HOME]).expect("a configuration");
+    let problems = config.problems();
+    let found: Vec<_> = problems.iter().map(|problem| (problem.severity, problem.key)).collect();
+    assert!(found.contains(&(Severity::Error, "listen")), "{problems:?}");
+    assert!(found.contains(&(Severity::Error, "url")), "{problems:?}");
+    assert!(found.contains(&(Severity::Note, "url")), "{problems:?}");
+    assert!(found.contains(&(Severity::Error, "editor")), "{problems:?}");
+    assert!(!found.iter().any(|(_, key)| *key == "data"), "{problems:?}");
+    assert!(problems.is_sorted_by_key(|problem| problem.severity));
+    assert!(!directory.path().join("new").exists());
+}
