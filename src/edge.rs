@@ -1,1 +1,130 @@
-//! To come.
+//! The edge: every connection from the outside, and one pipeline from its authority to an upstream and back.
+//!
+//! `accept → request context → admission → authority → route → identity → permit → running codespace → stream → forward
+//! or upgrade → log`. Owns sockets, the pipeline, the sign-in hop on codespace hosts, and the form of every refusal.
+//! Refuses to know the store, runtimes, how identities are proved and what is allowed: it asks `auth`, `codespace` and
+//! `policy`.
+
+mod body;
+mod client;
+mod context;
+mod failure;
+mod gateway;
+mod hop;
+mod lease;
+pub mod listener;
+mod proxy;
+mod reserved;
+mod upgrade;
+mod upstream;
+mod visit;
+
+use std::sync::Arc;
+
+use axum::Router;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
+
+pub use body::Body;
+pub use context::{ACCESS_LOG_TARGET, Counters, Peer};
+
+use self::{context::Exchange, failure::Failure, upstream::Upstreams, visit::Visit};
+use crate::{
+    auth::Auth,
+    clock::SharedClock,
+    codespace::Codespaces,
+    forward::admission,
+    route::{Authority, Route, Sites},
+    tunnel::{SharedDialer, Tunnels},
+};
+
+/// What the edge works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Edge {
+    inner: Arc<Inner>,
+}
+
+/// The services that the edge asks.
+pub struct Services {
+    pub sites: Sites,
+    pub auth: Auth,
+    pub codespaces: Codespaces,
+    pub tunnels: Tunnels,
+    pub dialer: SharedDialer,
+    /// The gateway host's pages and API.
+    pub gateway: Router,
+    pub clock: SharedClock,
+    /// Holds every task that outlives the request that began it.
+    pub tasks: TaskTracker,
+    pub counters: Arc<Counters>,
+}
+
+struct Inner {
+    services: Services,
+    upstreams: Upstreams,
+}
+
+impl std::ops::Deref for Edge {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.inner.services
+    }
+}
+
+impl Edge {
+    /// Puts the edge together.
+    pub fn new(services: Services) -> Self {
+        let upstreams = Upstreams::new(Arc::clone(&services.dialer), services.tasks.clone());
+        Self { inner: Arc::new(Inner { services, upstreams }) }
+    }
+
+    /// Answers one request; the answer's body keeps the access-log record open until its last byte.
+    pub async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+        let exchange = Exchange::begin(&request, &peer, Arc::clone(&self.counters));
+        let response = match self.answer(request, &peer, &exchange).await {
+            Ok(response) => response,
+            Err(failure) => failure.respond(self, &exchange),
+        };
+        exchange.respond(response)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Result<Response<Body>, Failure> {
+        let (head, body) = request.into_parts();
+        exchange.describe(&head);
+        admission::check(&head)?;
+        let authority = authority_of(&head)?;
+        let route = self.sites.route(&authority);
+        exchange.route(&route, &authority);
+        if route == Route::Gateway {
+            return Ok(self.gateway_host(Request::from_parts(head, body), peer, exchange).await);
+        }
+        let visit = Visit::begin(self, &head, route, &authority, peer, exchange)?;
+        if visit.is_reserved() {
+            return self.reserved(visit, Request::from_parts(head, body)).await;
+        }
+        let permitted = visit.authorize(self).await?;
+        let awake = permitted.awake()?;
+        if awake.wants_upgrade() {
+            return self.upgrade(awake, Request::from_parts(head, body)).await;
+        }
+        self.proxy(awake, Request::from_parts(head, body)).await
+    }
+}
+
+/// Takes the one authority of a request: `Host` on HTTP/1.1, equal to the target's if that is absolute (HOST-1, HOST-4).
+fn authority_of(head: &http::request::Parts) -> Result<Authority, Failure> {
+    let mut hosts = head.headers.get_all(http::header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    if hosts.next().is_some() {
+        return Err(admission::Refusal::Host.into());
+    }
+    let target = head.uri.authority().map(http::uri::Authority::as_str);
+    let agree = match (host, target) {
+        (Some(host), Some(target)) => host.eq_ignore_ascii_case(target),
+        (host, target) => host.is_some() || (target.is_some() && head.version >= http::Version::HTTP_2),
+    };
+    let text = host.or(target).filter(|_| agree).ok_or(admission::Refusal::Host)?;
+    text.parse().map_err(|_| admission::Refusal::Host.into())
+}

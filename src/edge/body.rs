@@ -1,0 +1,126 @@
+//! The one body type of the edge, and the guard that counts what passes.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio_util::sync::DropGuard;
+
+use super::{context::Exchange, lease::Lease, upstream::Return};
+
+/// Any error of a body.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A response's body.
+pub struct Body {
+    kind: Kind,
+    /// Held until the last byte is done, so that the access log tells the whole exchange.
+    exchange: Option<Arc<Exchange>>,
+}
+
+enum Kind {
+    Full(Full<Bytes>),
+    Gateway(axum::body::Body),
+    Upstream(Box<Streaming>),
+}
+
+/// A body that streams from an app.
+struct Streaming {
+    incoming: Incoming,
+    /// Cuts the connection when the permit falls while the body goes on.
+    lease: Option<Arc<Lease>>,
+    watched: Option<DropGuard>,
+    /// Puts the upstream connection back when the body came to its end.
+    upstream: Option<Return>,
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::full(Bytes::new())
+    }
+
+    /// Bytes that are there already.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Full(Full::new(bytes.into())), exchange: None }
+    }
+
+    /// A body of the gateway's own pages or API.
+    pub fn gateway(body: axum::body::Body) -> Self {
+        Self { kind: Kind::Gateway(body), exchange: None }
+    }
+
+    pub(super) fn upstream(incoming: Incoming, lease: Arc<Lease>, upstream: Return) -> Self {
+        if incoming.is_end_stream() {
+            upstream.put_back();
+            return Self::empty();
+        }
+        Self { kind: Kind::Upstream(Box::new(Streaming { incoming, lease: Some(lease), watched: None, upstream: Some(upstream) })), exchange: None }
+    }
+
+    pub(super) fn hold(&mut self, exchange: Arc<Exchange>) {
+        self.exchange = Some(exchange);
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = match &mut this.kind {
+            Kind::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
+            Kind::Gateway(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Kind::Upstream(streaming) => streaming.poll_frame(cx),
+        };
+        if let (Some(exchange), Poll::Ready(answer)) = (&this.exchange, &polled) {
+            match answer {
+                Some(Ok(frame)) => exchange.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(_)) => exchange.cut_short(),
+                None => {}
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Full(full) => full.is_end_stream(),
+            Kind::Gateway(body) => body.is_end_stream(),
+            // Its end must be polled, or the upstream connection would never go back to the pool.
+            Kind::Upstream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Full(full) => full.size_hint(),
+            Kind::Gateway(body) => body.size_hint(),
+            Kind::Upstream(streaming) => streaming.incoming.size_hint(),
+        }
+    }
+}
+
+impl Streaming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(lease) = self.lease.take()
+        {
+            self.watched = Some(lease.watch());
+        }
+        if let Poll::Ready(None) = polled
+            && let Some(upstream) = self.upstream.take()
+        {
+            upstream.put_back();
+        }
+        polled.map_err(Into::into)
+    }
+}

@@ -1,0 +1,171 @@
+//! The context of one exchange; its drop writes the one access-log record.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use http::{Request, Response, request::Parts};
+use tokio::sync::mpsc;
+
+use super::{Body, lease::Watch};
+use crate::route::{Authority, Route};
+
+/// The `tracing` target of access-log records.
+pub const ACCESS_LOG_TARGET: &str = "portico::access";
+
+/// Longest path that is logged, in bytes (LOG-2).
+const MAX_LOGGED_PATH: usize = 1024;
+
+/// The connection that requests come from.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its address, never taken from a header that anyone can send.
+    pub address: IpAddr,
+    /// Takes the leases whose end must end the connection.
+    pub(super) leases: mpsc::UnboundedSender<Watch>,
+}
+
+/// What the edge has counted since its start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub exchanges: AtomicU64,
+    pub connections: AtomicU64,
+    pub open_connections: AtomicU64,
+    pub failures: AtomicU64,
+}
+
+/// One request and its response, or one upgraded connection.
+#[derive(Debug)]
+pub struct Exchange {
+    id: String,
+    started: Instant,
+    address: IpAddr,
+    request: OnceLock<(http::Method, String)>,
+    host: OnceLock<String>,
+    target: OnceLock<String>,
+    account: OnceLock<String>,
+    /// Why the gateway itself answered, if it did; for operators.
+    note: OnceLock<String>,
+    status: AtomicU16,
+    sent: AtomicU64,
+    received: AtomicU64,
+    cut_short: AtomicBool,
+    counters: Arc<Counters>,
+}
+
+impl Exchange {
+    /// Opens the context of a request.
+    pub(super) fn begin<B>(request: &Request<B>, peer: &Peer, counters: Arc<Counters>) -> Arc<Self> {
+        counters.exchanges.fetch_add(1, Relaxed);
+        Arc::new(Self {
+            id: request_id(request),
+            started: Instant::now(),
+            address: peer.address,
+            request: OnceLock::new(),
+            host: OnceLock::new(),
+            target: OnceLock::new(),
+            account: OnceLock::new(),
+            note: OnceLock::new(),
+            status: AtomicU16::new(0),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            cut_short: AtomicBool::new(false),
+            counters,
+        })
+    }
+
+    /// The id under which logs and pages speak of this exchange.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn describe(&self, head: &Parts) {
+        // Never the query: it may hold secrets (LOG-1). The path behind a share link's prefix is one.
+        let path: String = head.uri.path().chars().take(MAX_LOGGED_PATH).collect();
+        let path = if path.starts_with("/.portico/s/") || path.starts_with("/.portico/in/") { "/.portico/…".to_owned() } else { path };
+        drop(self.request.set((head.method.clone(), path)));
+    }
+
+    pub(super) fn route(&self, route: &Route, authority: &Authority) {
+        let target = match route {
+            Route::Gateway => "gateway".to_owned(),
+            Route::Editor(name) => format!("editor:{name}"),
+            Route::Port(name, port) => format!("port:{name}:{port}"),
+            Route::NoSuchCodespace => "none".to_owned(),
+            Route::Foreign => "foreign".to_owned(),
+        };
+        drop(self.target.set(target));
+        drop(self.host.set(authority.to_string()));
+    }
+
+    pub(super) fn account(&self, name: &str) {
+        drop(self.account.set(name.to_owned()));
+    }
+
+    pub(super) fn note(&self, note: impl Into<String>) {
+        drop(self.note.set(note.into()));
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn relayed(&self, received: u64, sent: u64) {
+        self.received.fetch_add(received, Relaxed);
+        self.sent.fetch_add(sent, Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn cut_short(&self) {
+        self.cut_short.store(true, Relaxed);
+    }
+
+    /// Notes the status and hands the context to the body.
+    pub(super) fn respond(self: Arc<Self>, mut response: Response<Body>) -> Response<Body> {
+        self.status.store(response.status().as_u16(), Relaxed);
+        response.body_mut().hold(self);
+        response
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let status = self.status.load(Relaxed);
+        if status >= 500 {
+            self.counters.failures.fetch_add(1, Relaxed);
+        }
+        let text = |cell: &'static str, value: &OnceLock<String>| value.get().cloned().unwrap_or_else(|| cell.to_owned());
+        let (method, path) = self.request.get().map_or(("", ""), |(method, path)| (method.as_str(), path.as_str()));
+        tracing::info!(
+            target: ACCESS_LOG_TARGET,
+            id = self.id,
+            client = %self.address,
+            method,
+            host = text("", &self.host),
+            path,
+            to = text("", &self.target),
+            account = text("", &self.account),
+            status,
+            sent = self.sent.load(Relaxed),
+            received = self.received.load(Relaxed),
+            cut_short = self.cut_short.load(Relaxed),
+            note = text("", &self.note),
+            micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        );
+    }
+}
+
+/// Keeps a client's request id if it is harmless, else makes one (HDR-8).
+fn request_id<B>(request: &Request<B>) -> String {
+    let harmless = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).filter(harmless);
+    given.map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
+}

@@ -1,0 +1,296 @@
+//! What is answered instead of an upstream's response, in the client's language: the one place that makes such answers.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use super::{
+    Body, Edge,
+    client::Kind,
+    context::Exchange,
+    hop,
+    visit::Visit,
+};
+use crate::{
+    codespace::Snapshot,
+    domain::{Phase, Port},
+    forward::admission,
+    policy::Denial,
+    protocol::tunnel::{Endpoint, Refusal},
+    route::Route,
+    tunnel::DialError,
+    web::{
+        assets::{CODESPACE_PREFIX, GATEWAY_PREFIX},
+        pages::{self, Page},
+    },
+};
+
+/// A refusal or failure on its way to the client.
+#[derive(Debug)]
+pub struct Failure {
+    reason: Reason,
+    visit: Option<Box<Visit>>,
+}
+
+/// Why the client does not get what it asked for.
+#[derive(Debug)]
+pub enum Reason {
+    Admission(admission::Refusal),
+    /// A host that is none of ours.
+    Misdirected(String),
+    /// A host under DOMAIN that can be no codespace's.
+    NoSuchCodespace,
+    Denied(Denial),
+    /// Signed in, and about to be signed in to new siblings as well.
+    Detour,
+    /// Permitted, but the codespace does not run or its agent is away.
+    Asleep(Arc<Snapshot>),
+    Dial(Endpoint, DialError, Arc<Snapshot>),
+    /// The app broke the exchange off or spoke no HTTP; in plain words.
+    Upstream(Port, String),
+    /// The editor broke the exchange off.
+    Editor,
+    /// The permit fell while the request was under way.
+    Revoked,
+    BadRequest(&'static str),
+    /// No such path of our own.
+    NotFound,
+}
+
+impl From<admission::Refusal> for Failure {
+    fn from(refusal: admission::Refusal) -> Self {
+        Self::new(Reason::Admission(refusal))
+    }
+}
+
+impl Failure {
+    pub(super) fn new(reason: Reason) -> Self {
+        Self { reason, visit: None }
+    }
+
+    pub(super) fn of_visit(reason: Reason, visit: Visit) -> Self {
+        Self { reason, visit: Some(Box::new(visit)) }
+    }
+
+    /// Makes the answer.
+    pub(super) fn respond(self, edge: &Edge, exchange: &Exchange) -> Response<Body> {
+        exchange.note(self.reason.note());
+        let Some(visit) = self.visit else {
+            return plain(self.reason);
+        };
+        match self.reason {
+            Reason::Denied(denial) => denied(edge, &visit, denial),
+            Reason::Detour => hop::begin(edge, &visit),
+            Reason::Admission(_) | Reason::Misdirected(_) | Reason::NoSuchCodespace => plain(self.reason),
+            reason => {
+                let page = page_of(edge, &visit, reason);
+                page_response(edge, &visit, page)
+            }
+        }
+    }
+}
+
+impl Reason {
+    /// For the access log: no secrets, no text of an app.
+    fn note(&self) -> String {
+        match self {
+            Self::Admission(refusal) => format!("refused: {refusal:?}"),
+            Self::Misdirected(_) => "foreign host".into(),
+            Self::NoSuchCodespace => "no such host".into(),
+            Self::Denied(Denial::NotShared(_)) => "denied: not shared".into(),
+            Self::Denied(denial) => format!("denied: {denial:?}"),
+            Self::Detour => "sign-in of siblings".into(),
+            Self::Asleep(snapshot) => format!("codespace is {}", snapshot.phase()),
+            Self::Dial(_, error, _) => format!("dial: {error}"),
+            Self::Upstream(_, what) => format!("upstream: {what}"),
+            Self::Editor => "editor broke off".into(),
+            Self::Revoked => "permit fell".into(),
+            Self::BadRequest(what) => format!("bad request: {what}"),
+            Self::NotFound => "no such page".into(),
+        }
+    }
+}
+
+/// Answers what is refused before anybody knows whose host it is.
+fn plain(reason: Reason) -> Response<Body> {
+    let page = match reason {
+        Reason::Misdirected(host) => pages::misdirected(&host),
+        Reason::Admission(refusal) => match refusal.status() {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => pages::head_too_large(GATEWAY_PREFIX),
+            StatusCode::URI_TOO_LONG => pages::uri_too_long(GATEWAY_PREFIX),
+            StatusCode::METHOD_NOT_ALLOWED => pages::method_not_allowed(GATEWAY_PREFIX),
+            _ => pages::bad_request(GATEWAY_PREFIX, &refusal.to_string()),
+        },
+        _ => pages::no_such_codespace(CODESPACE_PREFIX, None, None),
+    };
+    let close = matches!(reason_status(&page), StatusCode::BAD_REQUEST | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    let mut response = html(page, pages::CSP);
+    if close {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn reason_status(page: &Page) -> StatusCode {
+    page.status
+}
+
+/// Denials, by kind of client (AUTH-1).
+fn denied(edge: &Edge, visit: &Visit, denial: Denial) -> Response<Body> {
+    match (denial, visit.kind) {
+        (Denial::SignIn, Kind::Preflight) if is_sibling(visit) => preflight(edge, visit),
+        (Denial::SignIn, Kind::Navigation { framed }) => hop::sign_in(edge, visit, framed),
+        (Denial::SignIn | Denial::ForeignPage, Kind::WorkerScript) => unregister_worker(),
+        (Denial::SignIn | Denial::BadToken, _) => {
+            let page = pages::unauthorized(CODESPACE_PREFIX, &edge.sites.gateway().to_string());
+            with_cors(edge, visit, problem(page))
+        }
+        (Denial::ForeignPage, _) => page_response(edge, visit, pages::forbidden_origin(CODESPACE_PREFIX)),
+        (Denial::NotShared(identity), _) => {
+            let switch = format!("{}/sign-in?switch=1", edge.sites.gateway());
+            page_response(edge, visit, pages::no_such_codespace(CODESPACE_PREFIX, Some(identity.name.as_str()), Some(&switch)))
+        }
+    }
+}
+
+fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
+    let prefix = CODESPACE_PREFIX;
+    let dashboard = format!("{}/codespaces/{}", edge.sites.gateway(), visit.name);
+    match reason {
+        Reason::Asleep(snapshot) => match snapshot.phase() {
+            Phase::Running => pages::not_connected(prefix, &visit.name, &dashboard),
+            Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &snapshot.steps, &dashboard),
+            phase => pages::stopped(prefix, &visit.name, phase, snapshot.record.reason.as_deref(), &dashboard),
+        },
+        Reason::Dial(endpoint, error, snapshot) => dial_page(edge, visit, endpoint, &error, &snapshot, &dashboard),
+        Reason::Upstream(port, what) => pages::upstream_failed(prefix, port, &what),
+        Reason::Editor => pages::editor_failed(prefix, &visit.name, &dashboard),
+        Reason::Revoked => pages::no_such_codespace(prefix, None, None),
+        Reason::BadRequest(what) => pages::bad_request(prefix, what),
+        Reason::NotFound => {
+            let mut page = pages::bad_request(prefix, "there is no such page under /.portico/");
+            page.status = StatusCode::NOT_FOUND;
+            page
+        }
+        Reason::Admission(_) | Reason::Misdirected(_) | Reason::NoSuchCodespace | Reason::Denied(_) | Reason::Detour => pages::no_such_codespace(prefix, None, None),
+    }
+}
+
+fn dial_page(edge: &Edge, visit: &Visit, endpoint: Endpoint, error: &DialError, snapshot: &Snapshot, dashboard: &str) -> Page {
+    let prefix = CODESPACE_PREFIX;
+    match (endpoint, error) {
+        (_, DialError::NotConnected) => pages::not_connected(prefix, &visit.name, dashboard),
+        (Endpoint::Port(port), DialError::Refused(Refusal::NothingListens)) => {
+            let listening: Vec<_> = snapshot
+                .ports
+                .iter()
+                .filter_map(|(port, view)| view.listening.as_ref().map(|listener| (port.number(), listener.process.clone(), edge.sites.port(&visit.name, *port).to_string())))
+                .collect();
+            pages::nothing_listens(prefix, port, &listening, Some(&format!("python3 -m http.server {port}")))
+        }
+        (Endpoint::Port(port), error) => pages::upstream_failed(prefix, port, &error.to_string()),
+        (_, DialError::Refused(Refusal::EditorAbsent)) => pages::workbench(prefix, &visit.name, "/.portico/api/v1"),
+        (_, DialError::Refused(Refusal::EditorStarting)) => pages::editor_starting(prefix, &visit.name),
+        (_, _) => pages::editor_failed(prefix, &visit.name, dashboard),
+    }
+}
+
+/// A page for people, a problem for programs; readable by siblings, and by frames inside the codespace's own pages.
+fn page_response(edge: &Edge, visit: &Visit, page: Page) -> Response<Body> {
+    let status = page.status;
+    let mut response = match visit.kind {
+        Kind::Navigation { .. } => {
+            let editor = edge.sites.editor(&visit.name);
+            html(page, &pages::csp_for_frame([&editor]))
+        }
+        _ => with_cors(edge, visit, problem(page)),
+    };
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    }
+    response
+}
+
+/// A page of ours as HTML, never cached.
+pub(super) fn html(page: Page, csp: &str) -> Response<Body> {
+    let mut response = Response::new(Body::full(page.html));
+    *response.status_mut() = page.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if let Ok(csp) = HeaderValue::from_str(csp) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, csp);
+    }
+    guard(headers);
+    response
+}
+
+/// The same for programs (RFC 9457).
+pub(super) fn problem(page: Page) -> Response<Body> {
+    let mut response = Response::new(Body::full(page.problem.to_string()));
+    *response.status_mut() = page.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if page.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("X-Portico-Token"));
+    }
+    guard(headers);
+    response
+}
+
+/// The fields of every answer of ours on a codespace host.
+pub(super) fn guard(headers: &mut http::HeaderMap) {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "*"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("x-robots-tag"), "noindex"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+fn is_sibling(visit: &Visit) -> bool {
+    visit.from.as_ref().and_then(Route::codespace) == Some(&visit.name)
+}
+
+/// Lets a page of a sibling read the answer, and nobody else's.
+fn with_cors(edge: &Edge, visit: &Visit, mut response: Response<Body>) -> Response<Body> {
+    if !is_sibling(visit) {
+        return response;
+    }
+    let origin = visit.from.as_ref().and_then(|from| edge.sites.origin(from)).and_then(|origin| HeaderValue::from_str(&origin.to_string()).ok());
+    if let Some(origin) = origin {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// Answers a sibling's preflight: the request that follows carries the cookie and is authorized by itself.
+fn preflight(edge: &Edge, visit: &Visit) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    guard(response.headers_mut());
+    let mut methods = String::new();
+    for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+        write!(methods, "{}{method}", if methods.is_empty() { "" } else { ", " }).ok();
+    }
+    let headers = response.headers_mut();
+    if let Ok(methods) = HeaderValue::from_str(&methods) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    }
+    if let Some(asked) = &visit.preflight_headers {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("60"));
+    with_cors(edge, visit, response)
+}
+
+/// To a service worker's update without a valid cookie: a worker that removes itself, or it would hide sign-in for ever.
+fn unregister_worker() -> Response<Body> {
+    let mut response = Response::new(Body::full(pages::unregister_worker()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+    guard(response.headers_mut());
+    response
+}

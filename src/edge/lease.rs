@@ -1,0 +1,85 @@
+//! A permit over time: whether what was allowed when an exchange began is allowed still (SESS-3).
+
+use std::sync::Arc;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Peer, visit::Question};
+use crate::{clock::SharedClock, codespace::Codespace};
+
+/// Watches over a long exchange.
+pub struct Lease {
+    codespace: Arc<Codespace>,
+    question: Question,
+    /// Ends with the login session or the token that the permit was given to.
+    ended: Option<CancellationToken>,
+    clock: SharedClock,
+    peer: Arc<Peer>,
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lease({})", self.codespace.name())
+    }
+}
+
+impl Lease {
+    pub(super) fn new(codespace: Arc<Codespace>, question: Question, ended: Option<CancellationToken>, clock: SharedClock, peer: Arc<Peer>) -> Arc<Self> {
+        Arc::new(Self { codespace, question, ended, clock, peer })
+    }
+
+    /// The codespace that it is about.
+    pub fn codespace(&self) -> &Arc<Codespace> {
+        &self.codespace
+    }
+
+    /// Waits until the permit would no longer be given.
+    pub async fn fallen(&self) {
+        let mut changes = self.codespace.changes();
+        let ended = async {
+            match &self.ended {
+                Some(ended) => ended.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(ended);
+        loop {
+            if self.question.ask(&self.codespace.snapshot(), self.clock.now()).is_err() {
+                return;
+            }
+            tokio::select! {
+                () = &mut ended => return,
+                changed = changes.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+        }
+    }
+
+    /// Has the connection end when the permit falls, until the guard is dropped. A body that nobody reads (its client
+    /// stalls) could not notice by itself.
+    pub fn watch(self: Arc<Self>) -> DropGuard {
+        let done = CancellationToken::new();
+        let peer = Arc::clone(&self.peer);
+        drop(peer.leases.send(Watch { lease: self, done: done.clone() }));
+        done.drop_guard()
+    }
+}
+
+/// A lease that a connection watches.
+#[derive(Debug)]
+pub struct Watch {
+    lease: Arc<Lease>,
+    done: CancellationToken,
+}
+
+impl Watch {
+    /// Waits for the exchange to be done, or for its permit to fall: only then true.
+    pub async fn fell(self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.done.cancelled() => false,
+            () = self.lease.fallen() => true,
+        }
+    }
+}

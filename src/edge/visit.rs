@@ -1,0 +1,253 @@
+//! A request to a codespace's host on its way to a permit and a running codespace.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, header, request::Parts};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Edge, Peer,
+    client::{self, Kind},
+    context::Exchange,
+    failure::{Failure, Reason},
+    lease::Lease,
+};
+use crate::{
+    auth,
+    codespace::{Codespace, Snapshot},
+    domain::{CodespaceName, Credential, Phase, Port, UserId, Visibility},
+    forward::names::TOKEN_HEADER,
+    policy::{self, Denial, Ownership, Permit, PortFacts, Presented, browser},
+    route::{Authority, Origin, Route},
+};
+
+/// The prefix of the paths that are ours on every codespace host, matched on the raw path (PATH-1).
+pub const RESERVED: &str = "/.portico/";
+
+/// What is known of the request before anyone is asked for.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub name: CodespaceName,
+    pub route: Route,
+    /// The origin of the host that was asked.
+    pub origin: Origin,
+    /// Host and port as the client wrote them, lower-cased.
+    pub authority: Authority,
+    pub kind: Kind,
+    /// The `Origin` header, if it names one of our hosts.
+    pub from: Option<Route>,
+    pub path: String,
+    pub target: String,
+    pub who: Presented,
+    page: browser::Verdict,
+    pub peer: Arc<Peer>,
+    pub exchange: Arc<Exchange>,
+    /// Whether a page for a person should look for siblings to sign in to.
+    pub may_detour: bool,
+    /// `Access-Control-Request-Headers` of a preflight.
+    pub preflight_headers: Option<HeaderValue>,
+}
+
+/// A visit that may reach its target.
+pub struct Permitted {
+    pub visit: Visit,
+    pub permit: Permit,
+    pub codespace: Arc<Codespace>,
+    pub snapshot: Arc<Snapshot>,
+    question: Question,
+}
+
+/// A visit that may reach its target, which runs.
+pub struct Awake {
+    pub permitted: Permitted,
+}
+
+/// What policy is asked for a visit, so that it can be asked again while the exchange lasts.
+#[derive(Clone, Debug)]
+pub struct Question {
+    who: Presented,
+    page: browser::Verdict,
+    port: Option<Port>,
+}
+
+impl Question {
+    /// Asks policy, with the codespace as it is.
+    pub fn ask(&self, snapshot: &Snapshot, now: OffsetDateTime) -> Result<Permit, Denial> {
+        let codespace = Ownership { name: snapshot.record.name.clone(), owner: snapshot.record.owner.clone() };
+        if snapshot.phase() == Phase::Deleting {
+            return Err(missing(&self.who, self.page));
+        }
+        let Some(port) = self.port else {
+            return policy::authorize_editor(&self.who, self.page, &codespace);
+        };
+        let people = snapshot.ports.get(&port).map_or(&[][..], |view| &view.settings.users);
+        policy::authorize_port(&self.who, self.page, &codespace, PortFacts { port, visibility: snapshot.visibility(port, now), people })
+    }
+}
+
+impl Visit {
+    /// Reads what a request to a codespace's host says.
+    pub fn begin(edge: &Edge, head: &Parts, route: Route, authority: &Authority, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Result<Self, Failure> {
+        let (name, origin) = match (route.codespace().cloned(), edge.sites.origin(&route)) {
+            (Some(name), Some(origin)) => (name, origin),
+            _ if route == Route::Foreign => return Err(Failure::new(Reason::Misdirected(authority.to_string()))),
+            _ => return Err(Failure::new(Reason::NoSuchCodespace)),
+        };
+        let cause = client::cause(head);
+        let page = browser::judge_codespace(cause, &name, &route, &edge.sites);
+        let kind = client::kind(head);
+        let plain_get = head.method == http::Method::GET && kind == Kind::Navigation { framed: false } && cause.dest == Some("document");
+        let speculative = head.headers.contains_key("sec-purpose") || head.headers.contains_key("service-worker-navigation-preload");
+        Ok(Self {
+            name,
+            origin,
+            authority: authority.clone(),
+            kind,
+            from: cause.origin.and_then(|origin| edge.sites.route_of_origin(origin)),
+            path: head.uri.path().to_owned(),
+            target: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+            who: present(edge, head, &route),
+            page,
+            peer: Arc::clone(peer),
+            exchange: Arc::clone(exchange),
+            may_detour: plain_get && !speculative,
+            preflight_headers: head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
+            route,
+        })
+    }
+
+    /// Whether the path is ours.
+    pub fn is_reserved(&self) -> bool {
+        self.path.starts_with(RESERVED)
+    }
+
+    /// A refusal in this visit's terms.
+    pub fn fail(&self, reason: Reason) -> Failure {
+        Failure::of_visit(reason, self.clone())
+    }
+
+    /// Asks policy for a permit. A codespace that is not there is answered like one that is not shared (ENUM-1, ENUM-2).
+    pub async fn authorize(self, edge: &Edge) -> Result<Permitted, Failure> {
+        let question = self.question();
+        let now = edge.clock.now();
+        let Some(codespace) = edge.codespaces.find(&self.name) else {
+            return Err(self.fail(Reason::Denied(missing(&self.who, self.page))));
+        };
+        let snapshot = codespace.snapshot();
+        let permit = question.ask(&snapshot, now).map_err(|denial| self.fail(Reason::Denied(denial)))?;
+        if let Some(identity) = permit.subject().identity() {
+            self.exchange.account(identity.name.as_str());
+        }
+        let permitted = Permitted { visit: self, permit, codespace, snapshot, question };
+        if permitted.wants_detour(edge, now) {
+            return Err(permitted.visit.fail(Reason::Detour));
+        }
+        Ok(permitted)
+    }
+
+    fn question(&self) -> Question {
+        let port = match &self.route {
+            Route::Port(_, port) => Some(*port),
+            _ => None,
+        };
+        Question { who: self.who.clone(), page: self.page, port }
+    }
+}
+
+impl Permitted {
+    /// Goes on only if the codespace runs and its agent is there.
+    pub fn awake(self) -> Result<Awake, Failure> {
+        if self.snapshot.is_reachable() {
+            return Ok(Awake { permitted: self });
+        }
+        let reason = Reason::Asleep(Arc::clone(&self.snapshot));
+        Err(self.visit.fail(reason))
+    }
+
+    /// Whether a signed-in navigation should first sign in to siblings that were not visited (decision 3).
+    fn wants_detour(&self, edge: &Edge, now: OffsetDateTime) -> bool {
+        let Some(Credential::Cookie(session)) = self.permit.subject().identity().map(|identity| &identity.credential) else {
+            return false;
+        };
+        if !self.visit.may_detour || !matches!(self.visit.route, Route::Port(..)) || !self.snapshot.is_reachable() {
+            return false;
+        }
+        let Some(session) = edge.auth.login_session(session) else { return false };
+        let user = session.user();
+        let unvisited = self.snapshot.ports.iter().any(|(port, view)| {
+            let here = matches!(&self.visit.route, Route::Port(_, own) if own == port);
+            let may = self.snapshot.record.owner == *user || view.settings.users.contains(user);
+            !here && may && view.listening.is_some() && !session.visited(&self.visit.name, *port)
+        });
+        if !unvisited || session.tried_recently(&self.visit.route, now) {
+            return false;
+        }
+        session.mark_tried(&self.visit.route, now);
+        true
+    }
+}
+
+impl Awake {
+    /// Whether the client asks for a WebSocket.
+    pub fn wants_upgrade(&self) -> bool {
+        self.permitted.visit.kind == Kind::WebSocket
+    }
+
+    /// The permit as it must hold for as long as the exchange lasts.
+    pub fn lease(&self, edge: &Edge) -> Arc<Lease> {
+        let permitted = &self.permitted;
+        let ended = permitted.permit.subject().identity().and_then(|identity| match &identity.credential {
+            Credential::Cookie(session) => edge.auth.login_session(session).map(|session| session.ended()),
+            Credential::Token(token) => edge.auth.token_ended(token),
+            Credential::Operator => None,
+        });
+        // A session that is gone by now must not leave an exchange that nothing ends.
+        let ended = match (&ended, permitted.permit.subject().identity()) {
+            (None, Some(_)) => Some(already_ended()),
+            _ => ended,
+        };
+        Lease::new(Arc::clone(&permitted.codespace), permitted.question.clone(), ended, Arc::clone(&edge.clock), Arc::clone(&permitted.visit.peer))
+    }
+}
+
+fn already_ended() -> CancellationToken {
+    let ended = CancellationToken::new();
+    ended.cancel();
+    ended
+}
+
+/// The denial for a codespace that is not there: what a stranger would get for one that is.
+fn missing(who: &Presented, page: browser::Verdict) -> Denial {
+    match who {
+        Presented::Nothing => Denial::SignIn,
+        Presented::Invalid => Denial::BadToken,
+        Presented::Valid(identity) if matches!(identity.credential, Credential::Cookie(_)) && page == browser::Verdict::Foreign => Denial::ForeignPage,
+        Presented::Valid(identity) => Denial::NotShared(identity.clone()),
+    }
+}
+
+/// Finds out who a request to a codespace's host is from: the token header if there is one, else the host's own cookie.
+fn present(edge: &Edge, head: &Parts, route: &Route) -> Presented {
+    let now = edge.clock.now();
+    let mut tokens = head.headers.get_all(TOKEN_HEADER).iter();
+    if let Some(token) = tokens.next() {
+        return match (token.to_str(), tokens.next()) {
+            (Ok(token), None) => edge.auth.by_token(token, now),
+            _ => Presented::Invalid,
+        };
+    }
+    match edge.auth.by_host_cookie(&head.headers, route, now) {
+        // A browser keeps sending a cookie whose session is over; to it, that is to be signed out.
+        auth::Presented::Invalid => Presented::Nothing,
+        presented => presented,
+    }
+}
+
+/// What a session's user may do at a codespace at all: the editor host is the hub of everybody who may open something.
+pub fn may_enter(snapshot: &Snapshot, user: &UserId) -> bool {
+    let owner = snapshot.record.owner == *user;
+    let named = snapshot.ports.values().any(|view| view.settings.users.contains(user));
+    let shared = snapshot.ports.values().any(|view| view.settings.visibility > Visibility::Private);
+    owner || named || shared
+}
