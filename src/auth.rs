@@ -43,16 +43,7 @@ pub use tickets::{Binding, Proof, Redeemed, Ticket, TicketError};
 pub use tokens::{NewToken, Token};
 pub use users::{NewUser, User, UserError};
 
-/// What a request showed of one kind of credential.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Presented {
-    /// No credential of that kind.
-    Nothing,
-    /// A good one.
-    Valid(Identity),
-    /// One that is wrong, expired, revoked or offered twice; never to be taken for [`Presented::Nothing`] (FAIL-1).
-    Invalid,
-}
+pub use crate::policy::Presented;
 
 /// What the module is configured with.
 #[derive(Clone, Debug)]

@@ -17,6 +17,7 @@ mod proxy;
 mod reserved;
 mod upgrade;
 mod upstream;
+mod upstream_tls;
 mod visit;
 
 use std::sync::Arc;
@@ -77,7 +78,9 @@ impl Edge {
     /// Puts the edge together.
     pub fn new(services: Services) -> Self {
         let upstreams = Upstreams::new(Arc::clone(&services.dialer), services.tasks.clone());
-        Self { inner: Arc::new(Inner { services, upstreams }) }
+        Self {
+            inner: Arc::new(Inner { services, upstreams }),
+        }
     }
 
     /// Answers one request; the answer's body keeps the access-log record open until its last byte.

@@ -48,12 +48,18 @@ impl Body {
 
     /// Bytes that are there already.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Full(Full::new(bytes.into())), exchange: None }
+        Self {
+            kind: Kind::Full(Full::new(bytes.into())),
+            exchange: None,
+        }
     }
 
     /// A body of the gateway's own pages or API.
     pub fn gateway(body: axum::body::Body) -> Self {
-        Self { kind: Kind::Gateway(body), exchange: None }
+        Self {
+            kind: Kind::Gateway(body),
+            exchange: None,
+        }
     }
 
     pub(super) fn upstream(incoming: Incoming, lease: Arc<Lease>, upstream: Return) -> Self {
@@ -61,7 +67,15 @@ impl Body {
             upstream.put_back();
             return Self::empty();
         }
-        Self { kind: Kind::Upstream(Box::new(Streaming { incoming, lease: Some(lease), watched: None, upstream: Some(upstream) })), exchange: None }
+        Self {
+            kind: Kind::Upstream(Box::new(Streaming {
+                incoming,
+                lease: Some(lease),
+                watched: None,
+                upstream: Some(upstream),
+            })),
+            exchange: None,
+        }
     }
 
     pub(super) fn hold(&mut self, exchange: Arc<Exchange>) {

@@ -27,7 +27,10 @@ pub fn kind(head: &Parts) -> Kind {
     if is_websocket(head) {
         return Kind::WebSocket;
     }
-    if head.method == Method::OPTIONS && head.headers.contains_key(header::ORIGIN) && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+    if head.method == Method::OPTIONS
+        && head.headers.contains_key(header::ORIGIN)
+        && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    {
         return Kind::Preflight;
     }
     if text("service-worker") == Some("script") {
@@ -47,7 +50,10 @@ pub fn kind(head: &Parts) -> Kind {
 
 /// Whether the client asks for a WebSocket in the way of HTTP/1.1 (RFC 6455 §4.1).
 pub fn is_websocket(head: &Parts) -> bool {
-    let upgrade = head.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let upgrade = head
+        .headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     upgrade && has_token(&head.headers, &header::CONNECTION, b"upgrade")
 }
 
@@ -70,7 +76,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Whether a list field has a token, in any case.
 pub fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &[u8]) -> bool {
-    headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]
@@ -81,22 +91,50 @@ mod tests {
     fn kinds() {
         #[track_caller]
         fn check(method: &str, fields: &[(&str, &str)], expected: Kind) {
-            let request = fields.iter().fold(http::Request::builder().method(method), |request, (name, value)| request.header(*name, *value));
-            assert_eq!(kind(&request.body(()).expect("a request").into_parts().0), expected, "{method} {fields:?}");
+            let request = fields
+                .iter()
+                .fold(http::Request::builder().method(method), |request, (name, value)| {
+                    request.header(*name, *value)
+                });
+            assert_eq!(
+                kind(&request.body(()).expect("a request").into_parts().0),
+                expected,
+                "{method} {fields:?}"
+            );
         }
         let page = Kind::Navigation { framed: false };
         check("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], page);
         check("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "empty")], page);
-        check("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], Kind::Navigation { framed: true });
+        check(
+            "GET",
+            &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")],
+            Kind::Navigation { framed: true },
+        );
         check("GET", &[("accept", "text/html,*/*")], page);
         check("GET", &[("accept", "*/*")], Kind::Program);
         check("GET", &[("sec-fetch-mode", "cors"), ("accept", "text/html")], Kind::Program);
-        check("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object")], Kind::Program);
-        check("POST", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Kind::Program);
+        check(
+            "GET",
+            &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object")],
+            Kind::Program,
+        );
+        check(
+            "POST",
+            &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
+            Kind::Program,
+        );
         check("GET", &[("service-worker", "script")], Kind::WorkerScript);
-        check("OPTIONS", &[("origin", "http://a"), ("access-control-request-method", "PUT")], Kind::Preflight);
+        check(
+            "OPTIONS",
+            &[("origin", "http://a"), ("access-control-request-method", "PUT")],
+            Kind::Preflight,
+        );
         check("OPTIONS", &[], Kind::Program);
-        check("GET", &[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")], Kind::WebSocket);
+        check(
+            "GET",
+            &[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")],
+            Kind::WebSocket,
+        );
         check("GET", &[("upgrade", "websocket"), ("accept", "text/html")], page);
     }
 }

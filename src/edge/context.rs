@@ -87,7 +87,11 @@ impl Exchange {
     pub(super) fn describe(&self, head: &Parts) {
         // Never the query: it may hold secrets (LOG-1). The path behind a share link's prefix is one.
         let path: String = head.uri.path().chars().take(MAX_LOGGED_PATH).collect();
-        let path = if path.starts_with("/.portico/s/") || path.starts_with("/.portico/in/") { "/.portico/…".to_owned() } else { path };
+        let path = if path.starts_with("/.portico/s/") || path.starts_with("/.portico/in/") {
+            "/.portico/…".to_owned()
+        } else {
+            path
+        };
         drop(self.request.set((head.method.clone(), path)));
     }
 
@@ -143,7 +147,10 @@ impl Drop for Exchange {
             self.counters.failures.fetch_add(1, Relaxed);
         }
         let text = |cell: &'static str, value: &OnceLock<String>| value.get().cloned().unwrap_or_else(|| cell.to_owned());
-        let (method, path) = self.request.get().map_or(("", ""), |(method, path)| (method.as_str(), path.as_str()));
+        let (method, path) = self
+            .request
+            .get()
+            .map_or(("", ""), |(method, path)| (method.as_str(), path.as_str()));
         tracing::info!(
             target: ACCESS_LOG_TARGET,
             id = self.id,
@@ -166,6 +173,10 @@ impl Drop for Exchange {
 /// Keeps a client's request id if it is harmless, else makes one (HDR-8).
 fn request_id<B>(request: &Request<B>) -> String {
     let harmless = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).filter(harmless);
+    let given = request
+        .headers()
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .filter(harmless);
     given.map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
 }

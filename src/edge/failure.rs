@@ -4,13 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{
-    Body, Edge,
-    client::Kind,
-    context::Exchange,
-    hop,
-    visit::Visit,
-};
+use super::{Body, Edge, client::Kind, context::Exchange, hop, visit::Visit};
 use crate::{
     codespace::Snapshot,
     domain::{Phase, Port},
@@ -69,7 +63,10 @@ impl Failure {
     }
 
     pub(super) fn of_visit(reason: Reason, visit: Visit) -> Self {
-        Self { reason, visit: Some(Box::new(visit)) }
+        Self {
+            reason,
+            visit: Some(Box::new(visit)),
+        }
     }
 
     /// Makes the answer.
@@ -123,7 +120,10 @@ fn plain(reason: Reason) -> Response<Body> {
         },
         _ => pages::no_such_codespace(CODESPACE_PREFIX, None, None),
     };
-    let close = matches!(reason_status(&page), StatusCode::BAD_REQUEST | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    let close = matches!(
+        reason_status(&page),
+        StatusCode::BAD_REQUEST | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    );
     let mut response = html(page, pages::CSP);
     if close {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -148,7 +148,11 @@ fn denied(edge: &Edge, visit: &Visit, denial: Denial) -> Response<Body> {
         (Denial::ForeignPage, _) => page_response(edge, visit, pages::forbidden_origin(CODESPACE_PREFIX)),
         (Denial::NotShared(identity), _) => {
             let switch = format!("{}/sign-in?switch=1", edge.sites.gateway());
-            page_response(edge, visit, pages::no_such_codespace(CODESPACE_PREFIX, Some(identity.name.as_str()), Some(&switch)))
+            page_response(
+                edge,
+                visit,
+                pages::no_such_codespace(CODESPACE_PREFIX, Some(identity.name.as_str()), Some(&switch)),
+            )
         }
     }
 }
@@ -172,7 +176,9 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
             page.status = StatusCode::NOT_FOUND;
             page
         }
-        Reason::Admission(_) | Reason::Misdirected(_) | Reason::NoSuchCodespace | Reason::Denied(_) | Reason::Detour => pages::no_such_codespace(prefix, None, None),
+        Reason::Admission(_) | Reason::Misdirected(_) | Reason::NoSuchCodespace | Reason::Denied(_) | Reason::Detour => {
+            pages::no_such_codespace(prefix, None, None)
+        }
     }
 }
 
@@ -184,7 +190,15 @@ fn dial_page(edge: &Edge, visit: &Visit, endpoint: Endpoint, error: &DialError, 
             let listening: Vec<_> = snapshot
                 .ports
                 .iter()
-                .filter_map(|(port, view)| view.listening.as_ref().map(|listener| (port.number(), listener.process.clone(), edge.sites.port(&visit.name, *port).to_string())))
+                .filter_map(|(port, view)| {
+                    view.listening.as_ref().map(|listener| {
+                        (
+                            port.number(),
+                            listener.process.clone(),
+                            edge.sites.port(&visit.name, *port).to_string(),
+                        )
+                    })
+                })
                 .collect();
             pages::nothing_listens(prefix, port, &listening, Some(&format!("python3 -m http.server {port}")))
         }
@@ -259,10 +273,16 @@ fn with_cors(edge: &Edge, visit: &Visit, mut response: Response<Body>) -> Respon
     if !is_sibling(visit) {
         return response;
     }
-    let origin = visit.from.as_ref().and_then(|from| edge.sites.origin(from)).and_then(|origin| HeaderValue::from_str(&origin.to_string()).ok());
+    let origin = visit
+        .from
+        .as_ref()
+        .and_then(|from| edge.sites.origin(from))
+        .and_then(|origin| HeaderValue::from_str(&origin.to_string()).ok());
     if let Some(origin) = origin {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
     response
 }
@@ -273,7 +293,15 @@ fn preflight(edge: &Edge, visit: &Visit) -> Response<Body> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     guard(response.headers_mut());
     let mut methods = String::new();
-    for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+    for method in [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ] {
         write!(methods, "{}{method}", if methods.is_empty() { "" } else { ", " }).ok();
     }
     let headers = response.headers_mut();
@@ -290,7 +318,9 @@ fn preflight(edge: &Edge, visit: &Visit) -> Response<Body> {
 /// To a service worker's update without a valid cookie: a worker that removes itself, or it would hide sign-in for ever.
 fn unregister_worker() -> Response<Body> {
     let mut response = Response::new(Body::full(pages::unregister_worker()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
     guard(response.headers_mut());
     response
 }

@@ -24,8 +24,20 @@ impl std::fmt::Debug for Lease {
 }
 
 impl Lease {
-    pub(super) fn new(codespace: Arc<Codespace>, question: Question, ended: Option<CancellationToken>, clock: SharedClock, peer: Arc<Peer>) -> Arc<Self> {
-        Arc::new(Self { codespace, question, ended, clock, peer })
+    pub(super) fn new(
+        codespace: Arc<Codespace>,
+        question: Question,
+        ended: Option<CancellationToken>,
+        clock: SharedClock,
+        peer: Arc<Peer>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            codespace,
+            question,
+            ended,
+            clock,
+            peer,
+        })
     }
 
     /// The codespace that it is about.
@@ -61,7 +73,10 @@ impl Lease {
     pub fn watch(self: Arc<Self>) -> DropGuard {
         let done = CancellationToken::new();
         let peer = Arc::clone(&self.peer);
-        drop(peer.leases.send(Watch { lease: self, done: done.clone() }));
+        drop(peer.leases.send(Watch {
+            lease: self,
+            done: done.clone(),
+        }));
         done.drop_guard()
     }
 }

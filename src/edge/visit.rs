@@ -14,7 +14,6 @@ use super::{
     lease::Lease,
 };
 use crate::{
-    auth,
     codespace::{Codespace, Snapshot},
     domain::{CodespaceName, Credential, Phase, Port, UserId, Visibility},
     forward::names::TOKEN_HEADER,
@@ -72,9 +71,21 @@ pub struct Question {
 }
 
 impl Question {
+    /// What would be asked for a page's own request to a port.
+    pub fn of_port(who: Presented, port: Port) -> Self {
+        Self {
+            who,
+            page: browser::Verdict::Ours,
+            port: Some(port),
+        }
+    }
+
     /// Asks policy, with the codespace as it is.
     pub fn ask(&self, snapshot: &Snapshot, now: OffsetDateTime) -> Result<Permit, Denial> {
-        let codespace = Ownership { name: snapshot.record.name.clone(), owner: snapshot.record.owner.clone() };
+        let codespace = Ownership {
+            name: snapshot.record.name.clone(),
+            owner: snapshot.record.owner.clone(),
+        };
         if snapshot.phase() == Phase::Deleting {
             return Err(missing(&self.who, self.page));
         }
@@ -82,13 +93,29 @@ impl Question {
             return policy::authorize_editor(&self.who, self.page, &codespace);
         };
         let people = snapshot.ports.get(&port).map_or(&[][..], |view| &view.settings.users);
-        policy::authorize_port(&self.who, self.page, &codespace, PortFacts { port, visibility: snapshot.visibility(port, now), people })
+        policy::authorize_port(
+            &self.who,
+            self.page,
+            &codespace,
+            PortFacts {
+                port,
+                visibility: snapshot.visibility(port, now),
+                people,
+            },
+        )
     }
 }
 
 impl Visit {
     /// Reads what a request to a codespace's host says.
-    pub fn begin(edge: &Edge, head: &Parts, route: Route, authority: &Authority, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Result<Self, Failure> {
+    pub fn begin(
+        edge: &Edge,
+        head: &Parts,
+        route: Route,
+        authority: &Authority,
+        peer: &Arc<Peer>,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Self, Failure> {
         let (name, origin) = match (route.codespace().cloned(), edge.sites.origin(&route)) {
             (Some(name), Some(origin)) => (name, origin),
             _ if route == Route::Foreign => return Err(Failure::new(Reason::Misdirected(authority.to_string()))),
@@ -139,7 +166,13 @@ impl Visit {
         if let Some(identity) = permit.subject().identity() {
             self.exchange.account(identity.name.as_str());
         }
-        let permitted = Permitted { visit: self, permit, codespace, snapshot, question };
+        let permitted = Permitted {
+            visit: self,
+            permit,
+            codespace,
+            snapshot,
+            question,
+        };
         if permitted.wants_detour(edge, now) {
             return Err(permitted.visit.fail(Reason::Detour));
         }
@@ -151,7 +184,11 @@ impl Visit {
             Route::Port(_, port) => Some(*port),
             _ => None,
         };
-        Question { who: self.who.clone(), page: self.page, port }
+        Question {
+            who: self.who.clone(),
+            page: self.page,
+            port,
+        }
     }
 }
 
@@ -173,7 +210,9 @@ impl Permitted {
         if !self.visit.may_detour || !matches!(self.visit.route, Route::Port(..)) || !self.snapshot.is_reachable() {
             return false;
         }
-        let Some(session) = edge.auth.login_session(session) else { return false };
+        let Some(session) = edge.auth.login_session(session) else {
+            return false;
+        };
         let user = session.user();
         let unvisited = self.snapshot.ports.iter().any(|(port, view)| {
             let here = matches!(&self.visit.route, Route::Port(_, own) if own == port);
@@ -197,17 +236,27 @@ impl Awake {
     /// The permit as it must hold for as long as the exchange lasts.
     pub fn lease(&self, edge: &Edge) -> Arc<Lease> {
         let permitted = &self.permitted;
-        let ended = permitted.permit.subject().identity().and_then(|identity| match &identity.credential {
-            Credential::Cookie(session) => edge.auth.login_session(session).map(|session| session.ended()),
-            Credential::Token(token) => edge.auth.token_ended(token),
-            Credential::Operator => None,
-        });
+        let ended = permitted
+            .permit
+            .subject()
+            .identity()
+            .and_then(|identity| match &identity.credential {
+                Credential::Cookie(session) => edge.auth.login_session(session).map(|session| session.ended()),
+                Credential::Token(token) => edge.auth.token_ended(token),
+                Credential::Operator => None,
+            });
         // A session that is gone by now must not leave an exchange that nothing ends.
         let ended = match (&ended, permitted.permit.subject().identity()) {
             (None, Some(_)) => Some(already_ended()),
             _ => ended,
         };
-        Lease::new(Arc::clone(&permitted.codespace), permitted.question.clone(), ended, Arc::clone(&edge.clock), Arc::clone(&permitted.visit.peer))
+        Lease::new(
+            Arc::clone(&permitted.codespace),
+            permitted.question.clone(),
+            ended,
+            Arc::clone(&edge.clock),
+            Arc::clone(&permitted.visit.peer),
+        )
     }
 }
 
@@ -222,7 +271,9 @@ fn missing(who: &Presented, page: browser::Verdict) -> Denial {
     match who {
         Presented::Nothing => Denial::SignIn,
         Presented::Invalid => Denial::BadToken,
-        Presented::Valid(identity) if matches!(identity.credential, Credential::Cookie(_)) && page == browser::Verdict::Foreign => Denial::ForeignPage,
+        Presented::Valid(identity) if matches!(identity.credential, Credential::Cookie(_)) && page == browser::Verdict::Foreign => {
+            Denial::ForeignPage
+        }
         Presented::Valid(identity) => Denial::NotShared(identity.clone()),
     }
 }
@@ -239,7 +290,7 @@ fn present(edge: &Edge, head: &Parts, route: &Route) -> Presented {
     }
     match edge.auth.by_host_cookie(&head.headers, route, now) {
         // A browser keeps sending a cookie whose session is over; to it, that is to be signed out.
-        auth::Presented::Invalid => Presented::Nothing,
+        Presented::Invalid => Presented::Nothing,
         presented => presented,
     }
 }

@@ -8,8 +8,11 @@ use crate::domain::{Access, Credential, Identity, Port, Role, Scope, UserId, Vis
 /// Three answers, because an invalid credential must never be taken for none.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Presented {
+    /// No credential of that kind.
     Nothing,
+    /// A good one.
     Valid(Identity),
+    /// One that is wrong, expired, revoked or offered twice; never to be taken for [`Presented::Nothing`] (FAIL-1).
     Invalid,
 }
 

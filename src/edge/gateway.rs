@@ -1,0 +1,55 @@
+//! The gateway host: pages, API, agents' connections and the gateway's end of the sign-in hop.
+
+use std::sync::Arc;
+
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
+
+use super::{Body, Edge, Peer, context::Exchange, hop};
+use crate::api::{ClientAddress, Door, RequestId};
+
+impl Edge {
+    pub(super) async fn gateway_host(&self, request: Request<Incoming>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Response<Body> {
+        let path = request.uri().path();
+        if path == "/authorize" {
+            return hop::authorize_at_gateway(self, &request);
+        }
+        if path.starts_with("/api/v1/agent/") {
+            return self
+                .tunnels
+                .serve(request)
+                .await
+                .map(|body| Body::gateway(axum::body::Body::new(body)));
+        }
+        self.gateway_service(request, Door::Gateway, peer, exchange).await
+    }
+
+    /// Hands a request to the gateway's own pages and API, through one of their doors.
+    pub(super) async fn gateway_service(
+        &self,
+        mut request: Request<Incoming>,
+        door: Door,
+        peer: &Arc<Peer>,
+        exchange: &Arc<Exchange>,
+    ) -> Response<Body> {
+        if matches!(door, Door::Editor(_)) {
+            strip_reserved_prefix(&mut request);
+        }
+        request.extensions_mut().insert(door);
+        request.extensions_mut().insert(ClientAddress(Some(peer.address)));
+        request.extensions_mut().insert(RequestId(exchange.id().to_owned()));
+        match self.gateway.clone().oneshot(request.map(axum::body::Body::new)).await {
+            Ok(response) => response.map(Body::gateway),
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// `/.portico/api/v1/…` on the editor host is `/api/v1/…` of the API.
+fn strip_reserved_prefix(request: &mut Request<Incoming>) {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    if let Some(uri) = target.strip_prefix("/.portico").and_then(|rest| rest.parse::<Uri>().ok()) {
+        *request.uri_mut() = uri;
+    }
+}

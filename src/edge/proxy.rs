@@ -1,0 +1,143 @@
+//! One exchange with an app: the request rebuilt, sent, and its response on the way back.
+
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, request::Parts};
+use hyper::body::Incoming;
+
+use super::{
+    Body, Edge,
+    failure::{Failure, Reason},
+    upstream::{Key, RequestBody, UpstreamError},
+    visit::{Awake, Visit},
+};
+use crate::{
+    codespace::{Activity, Snapshot},
+    forward::{
+        request::{self, Facts},
+        response,
+        world::{Translation, World},
+    },
+    protocol::tunnel::Endpoint,
+    route::{Route, Scheme},
+};
+
+/// How the app or editor of a visit is addressed.
+pub(super) struct Target {
+    pub key: Key,
+    pub world: World,
+    pub upstream_host: String,
+    pub app_scheme: Scheme,
+}
+
+impl Target {
+    pub(super) fn of(visit: &Visit, snapshot: &Snapshot) -> Self {
+        let key = |endpoint, tls| Key {
+            codespace: visit.name.clone(),
+            generation: snapshot.generation(),
+            endpoint,
+            tls,
+        };
+        let Route::Port(_, port) = visit.route else {
+            return Self {
+                key: key(Endpoint::Editor, false),
+                world: World::Preserve,
+                upstream_host: visit.authority.to_string(),
+                app_scheme: Scheme::Http,
+            };
+        };
+        let settings = snapshot.ports.get(&port).map(|view| &view.settings);
+        let tls = settings.is_some_and(|settings| settings.protocol == "https");
+        let preserve = settings.is_some_and(|settings| settings.host_header == "preserve");
+        Self {
+            key: key(Endpoint::Port(port), tls),
+            world: if preserve { World::Preserve } else { World::Localhost },
+            upstream_host: if preserve {
+                visit.authority.to_string()
+            } else {
+                format!("localhost:{port}")
+            },
+            app_scheme: if tls { Scheme::Https } else { Scheme::Http },
+        }
+    }
+
+    pub(super) fn translation<'a>(&self, edge: &'a Edge, visit: &'a Visit) -> Translation<'a> {
+        Translation {
+            sites: &edge.sites,
+            name: &visit.name,
+            app_scheme: self.app_scheme,
+        }
+    }
+
+    /// The head for the app.
+    pub(super) fn head(&self, edge: &Edge, visit: &Visit, head: &Parts, upgrade: Option<&HeaderValue>) -> HeaderMap {
+        let facts = Facts {
+            world: self.world,
+            upstream_host: &self.upstream_host,
+            origin: &visit.origin,
+            client: visit.peer.address,
+            request_id: visit.exchange.id(),
+            upgrade,
+            authorization_is_ours: false,
+        };
+        request::rebuild(&head.headers, facts, self.translation(edge, visit))
+    }
+}
+
+impl Edge {
+    pub(super) async fn proxy(&self, awake: Awake, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+        let lease = awake.lease(self);
+        let visit = &awake.permitted.visit;
+        let snapshot = &awake.permitted.snapshot;
+        let target = Target::of(visit, snapshot);
+        if target.key.endpoint == Endpoint::Editor {
+            awake.permitted.codespace.touch(Activity::Editor);
+        }
+        let (head, body) = request.into_parts();
+        let upstream_request = rebuilt(target.head(self, visit, &head, None), &head, visit, Some(body));
+        let answered = tokio::select! {
+            biased;
+            answered = self.inner.upstreams.send(target.key.clone(), upstream_request) => answered,
+            () = lease.fallen() => return Err(visit.fail(Reason::Revoked)),
+        };
+        let (response, upstream) = answered.map_err(|error| failed(visit, &target, error, snapshot))?;
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(visit.fail(unasked_switch(visit)));
+        }
+        let (mut parts, incoming) = response.into_parts();
+        response::filter(&mut parts.headers, target.world, target.translation(self, visit));
+        parts.version = Version::HTTP_11;
+        Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream)))
+    }
+}
+
+/// Puts a request for the app together; path and query stay as they are, byte by byte (PATH-3).
+pub(super) fn rebuilt(headers: HeaderMap, head: &Parts, visit: &Visit, body: Option<Incoming>) -> Request<RequestBody> {
+    let mut request = Request::new(RequestBody::new(body, std::sync::Arc::clone(&visit.exchange)));
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    *request.headers_mut() = headers;
+    request
+}
+
+/// An upstream's failure in the visitor's terms.
+pub(super) fn failed(visit: &Visit, target: &Target, error: UpstreamError, snapshot: &std::sync::Arc<Snapshot>) -> Failure {
+    let what = match error {
+        UpstreamError::Dial(error) => return visit.fail(Reason::Dial(target.key.endpoint, error, std::sync::Arc::clone(snapshot))),
+        UpstreamError::Tls(error) => format!("it does not speak TLS as this port is set to ({error}). Set the port's protocol to http"),
+        UpstreamError::Exchange(error) if error.is_parse() => {
+            "what listens there did not answer in HTTP. If it speaks TLS, set the port's protocol to https".to_owned()
+        }
+        UpstreamError::Exchange(_) => "the app closed the connection before it answered. Look at its output in the terminal".to_owned(),
+    };
+    match target.key.endpoint {
+        Endpoint::Port(port) => visit.fail(Reason::Upstream(port, what)),
+        Endpoint::Editor | Endpoint::Agent => visit.fail(Reason::Editor),
+    }
+}
+
+/// An app that switches protocols without being asked is refused, and its connection is closed (SMUG-6).
+fn unasked_switch(visit: &Visit) -> Reason {
+    match visit.route {
+        Route::Port(_, port) => Reason::Upstream(port, "the app switched protocols without being asked".to_owned()),
+        _ => Reason::Editor,
+    }
+}

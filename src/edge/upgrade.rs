@@ -1,0 +1,224 @@
+//! WebSockets to apps and editors: bytes, after the upstream's 101 and never before (decision 7, SMUG-5).
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{
+    Body, Edge,
+    failure::{Failure, Reason},
+    lease::Lease,
+    proxy::{Target, failed, rebuilt},
+    visit::{Awake, Visit},
+};
+use crate::{
+    codespace::{Activity, Codespace},
+    forward::response,
+    protocol::tunnel::Endpoint,
+    relay,
+    route::Route,
+};
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+impl Edge {
+    pub(super) async fn upgrade(&self, awake: Awake, mut request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+        let lease = awake.lease(self);
+        let visit = &awake.permitted.visit;
+        let snapshot = &awake.permitted.snapshot;
+        let client_upgrade = hyper::upgrade::on(&mut request);
+        let (head, _) = request.into_parts();
+        let accept = check_handshake(&head, visit)?;
+        let target = Target::of(visit, snapshot);
+        let upstream_request = rebuilt(target.head(self, visit, &head, Some(&WEBSOCKET)), &head, visit, None);
+        let answered = tokio::select! {
+            biased;
+            answered = self.inner.upstreams.send(target.key.clone(), upstream_request) => answered,
+            () = lease.fallen() => return Err(visit.fail(Reason::Revoked)),
+        };
+        let (mut answer, upstream) = answered.map_err(|error| failed(visit, &target, error, snapshot))?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if answer.status().is_success() {
+                return Err(visit.fail(no_websocket(visit, answer.status())));
+            }
+            response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
+            let (parts, incoming) = answer.into_parts();
+            return Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream)));
+        }
+        check_answer(answer.headers(), &accept).map_err(|what| visit.fail(broken_handshake(visit, what)))?;
+        let upstream_upgrade = hyper::upgrade::on(&mut answer);
+        let mut headers = std::mem::take(answer.headers_mut());
+        response::filter(&mut headers, target.world, target.translation(self, visit));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, WEBSOCKET);
+        let touch = (target.key.endpoint == Endpoint::Editor).then(|| Arc::clone(&awake.permitted.codespace));
+        self.tasks
+            .spawn(join(client_upgrade, upstream_upgrade, lease, Arc::clone(&visit.exchange), touch));
+        let mut switching = Response::new(Body::empty());
+        *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *switching.headers_mut() = headers;
+        Ok(switching)
+    }
+}
+
+/// Checks the client's half of the handshake (RFC 6455 §4.2.1, WS-6) and returns the accept value that must answer it.
+fn check_handshake(head: &Parts, visit: &Visit) -> Result<String, Failure> {
+    let one = |name: &header::HeaderName| {
+        let mut values = head.headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none())
+    };
+    let version = one(&header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let key = one(&header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).filter(|key| is_key(key));
+    match key {
+        Some(key) if version && head.method == http::Method::GET => Ok(derive_accept_key(key)),
+        _ => Err(visit.fail(Reason::BadRequest(
+            "the WebSocket handshake is not one of version 13 with a 16-byte key",
+        ))),
+    }
+}
+
+/// Whether a key is the base64 of 16 bytes.
+fn is_key(key: &[u8]) -> bool {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    key.len() == 24 && STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
+}
+
+fn check_answer(headers: &HeaderMap, accept: &str) -> Result<(), &'static str> {
+    let upgraded = headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let accepted = headers
+        .get(header::SEC_WEBSOCKET_ACCEPT)
+        .is_some_and(|value| value.as_bytes() == accept.as_bytes());
+    if upgraded && accepted {
+        Ok(())
+    } else {
+        Err("the app's half of the WebSocket handshake does not answer the client's")
+    }
+}
+
+fn no_websocket(visit: &Visit, status: StatusCode) -> Reason {
+    broken_handshake(
+        visit,
+        &format!(
+            "the app answered {} to a WebSocket handshake: it serves no WebSocket at this address",
+            status.as_u16()
+        ),
+    )
+}
+
+fn broken_handshake(visit: &Visit, what: &str) -> Reason {
+    match visit.route {
+        Route::Port(_, port) => Reason::Upstream(port, what.to_owned()),
+        _ => Reason::Editor,
+    }
+}
+
+/// Makes one connection of the two, for as long as both live and the permit holds.
+async fn join(
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    lease: Arc<Lease>,
+    exchange: Arc<super::context::Exchange>,
+    touch: Option<Arc<Codespace>>,
+) {
+    let Ok((client, upstream)) = tokio::try_join!(client, upstream) else {
+        exchange.cut_short();
+        return;
+    };
+    let client = Attentive {
+        inner: TokioIo::new(client),
+        codespace: touch,
+        since: Instant::now(),
+        bytes: 0,
+    };
+    let outcome = relay::relay(client, TokioIo::new(upstream), lease.fallen()).await;
+    exchange.relayed(outcome.forth, outcome.back);
+    match outcome.end {
+        relay::End::Finished => {}
+        relay::End::Failed(_) => exchange.cut_short(),
+        relay::End::Cut => {
+            exchange.cut_short();
+            exchange.note("permit fell");
+        }
+    }
+}
+
+/// How much a client must send within a window to count as someone working: an editor's page left alone sends a few
+/// dozen bytes of keep-alive every few seconds.
+const WORKING_BYTES: usize = 1024;
+const WINDOW: Duration = Duration::from_secs(15);
+
+/// A client's side of an editor's socket that notices when someone works.
+struct Attentive<S> {
+    inner: S,
+    codespace: Option<Arc<Codespace>>,
+    since: Instant,
+    bytes: usize,
+}
+
+impl<S> Attentive<S> {
+    fn notice(&mut self, bytes: usize) {
+        let Some(codespace) = &self.codespace else { return };
+        if self.since.elapsed() > WINDOW {
+            (self.since, self.bytes) = (Instant::now(), 0);
+        }
+        let before = self.bytes;
+        self.bytes += bytes;
+        if before < WORKING_BYTES && self.bytes >= WORKING_BYTES {
+            codespace.touch(Activity::Editor);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Attentive<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.notice(buf.filled().len() - before);
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Attentive<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ws_6_keys_are_sixteen_bytes() {
+        assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        for bad in [
+            &b""[..],
+            b"short",
+            b"dGhlIHNhbXBsZSBub25jZQ",
+            b"dGhlIHNhbXBsZSBub25jZSEhISE=",
+            b"!!!!!!!!!!!!!!!!!!!!!!!!",
+        ] {
+            assert!(!is_key(bad));
+        }
+    }
+}

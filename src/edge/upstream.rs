@@ -1,0 +1,226 @@
+//! HTTP/1.1 connections to apps: dialled through the tunnel, kept for the next request of the same codespace and port.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio_util::task::TaskTracker;
+
+use super::context::Exchange;
+use crate::{
+    domain::{CodespaceName, Generation},
+    protocol::tunnel::Endpoint,
+    tunnel::{DialError, SharedDialer},
+};
+
+/// How long an idle connection is kept: less than Node's 5 s, so that the app is rarely the first to close it.
+const KEPT_FOR: Duration = Duration::from_secs(4);
+/// Most idle connections to one port.
+const MAX_KEPT: usize = 64;
+/// Longest response head of an app in bytes.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
+
+/// Where a connection leads. Never shared between codespaces or between two starts of one (POOL-1).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Key {
+    pub codespace: CodespaceName,
+    pub generation: Generation,
+    pub endpoint: Endpoint,
+    /// Whether TLS is spoken to the app.
+    pub tls: bool,
+}
+
+/// Connections to apps.
+#[derive(Clone)]
+pub struct Upstreams {
+    dialer: SharedDialer,
+    tasks: TaskTracker,
+    kept: Arc<DashMap<Key, Vec<Kept>>>,
+}
+
+struct Kept {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// Why an app gave no response.
+#[derive(Debug, Error)]
+pub enum UpstreamError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("the app broke the connection off or did not speak HTTP")]
+    Exchange(#[source] hyper::Error),
+    #[error("TLS with the app failed")]
+    Tls(#[source] std::io::Error),
+}
+
+impl Upstreams {
+    pub(super) fn new(dialer: SharedDialer, tasks: TaskTracker) -> Self {
+        let kept = Arc::new(DashMap::new());
+        tasks.spawn(sweep(Arc::downgrade(&kept)));
+        Self { dialer, tasks, kept }
+    }
+
+    /// Sends a request over a kept connection, or over a new one.
+    pub(super) async fn send(&self, key: Key, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Return), UpstreamError> {
+        while let Some(mut sender) = self.take(&key) {
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, self.to_return(key, sender))),
+                // The app had closed it, and the request was not begun: it goes over the next one.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(UpstreamError::Exchange(error.into_error())),
+                },
+            }
+        }
+        let mut sender = self.connect(&key).await?;
+        let response = sender.send_request(request).await.map_err(UpstreamError::Exchange)?;
+        Ok((response, self.to_return(key, sender)))
+    }
+
+    async fn connect(&self, key: &Key) -> Result<SendRequest<RequestBody>, UpstreamError> {
+        let stream = self.dialer.dial(&key.codespace, key.endpoint).await?;
+        if key.tls {
+            let stream = super::upstream_tls::connect(stream).await.map_err(UpstreamError::Tls)?;
+            return self.handshake(stream).await;
+        }
+        self.handshake(stream).await
+    }
+
+    async fn handshake(
+        &self,
+        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<SendRequest<RequestBody>, UpstreamError> {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(UpstreamError::Exchange)?;
+        self.tasks.spawn(async move {
+            // What goes wrong is told to the exchange that waits for a response.
+            drop(connection.with_upgrades().await);
+        });
+        Ok(sender)
+    }
+
+    fn take(&self, key: &Key) -> Option<SendRequest<RequestBody>> {
+        let mut kept = self.kept.get_mut(key)?;
+        while let Some(last) = kept.pop() {
+            if last.since.elapsed() < KEPT_FOR && last.sender.is_ready() {
+                return Some(last.sender);
+            }
+        }
+        None
+    }
+
+    fn to_return(&self, key: Key, sender: SendRequest<RequestBody>) -> Return {
+        Return {
+            upstreams: self.clone(),
+            key,
+            sender,
+        }
+    }
+}
+
+/// A connection that can go back once its response came to its end; dropped before that, it is closed.
+pub struct Return {
+    upstreams: Upstreams,
+    key: Key,
+    sender: SendRequest<RequestBody>,
+}
+
+impl Return {
+    /// Keeps the connection for the next request, as soon as it is ready for one.
+    pub fn put_back(self) {
+        let Self {
+            upstreams,
+            key,
+            mut sender,
+        } = self;
+        if sender.is_closed() {
+            return;
+        }
+        if sender.is_ready() {
+            return upstreams.keep(key, sender);
+        }
+        let tasks = upstreams.tasks.clone();
+        tasks.spawn(async move {
+            // The request's body may still be on its way although the response has ended.
+            if let Ok(Ok(())) = tokio::time::timeout(KEPT_FOR, sender.ready()).await {
+                upstreams.keep(key, sender);
+            }
+        });
+    }
+}
+
+impl Upstreams {
+    fn keep(&self, key: Key, sender: SendRequest<RequestBody>) {
+        let mut kept = self.kept.entry(key).or_default();
+        if kept.len() < MAX_KEPT {
+            kept.push(Kept {
+                sender,
+                since: Instant::now(),
+            });
+        }
+    }
+}
+
+/// Closes connections that were idle for too long.
+async fn sweep(kept: std::sync::Weak<DashMap<Key, Vec<Kept>>>) {
+    let mut ticks = tokio::time::interval(KEPT_FOR);
+    loop {
+        ticks.tick().await;
+        let Some(kept) = kept.upgrade() else { return };
+        kept.retain(|_, list| {
+            list.retain(|kept| kept.since.elapsed() < KEPT_FOR && !kept.sender.is_closed());
+            !list.is_empty()
+        });
+    }
+}
+
+/// A request's body on its way to an app, counted.
+pub struct RequestBody {
+    body: Option<Incoming>,
+    exchange: Arc<Exchange>,
+}
+
+impl RequestBody {
+    pub(super) fn new(body: Option<Incoming>, exchange: Arc<Exchange>) -> Self {
+        Self { body, exchange }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
