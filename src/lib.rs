@@ -26,4 +26,5 @@ pub mod route;
 pub mod runtime;
 pub mod store;
 pub mod tunnel;
+pub mod unix_socket;
 pub mod web;

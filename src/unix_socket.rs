@@ -1,0 +1,76 @@
+//! Unix sockets of ours: at paths of any length, for their owner alone.
+//!
+//! Owns the way around the 107 bytes that a socket's path may have (unix(7)): the directory is opened and the socket
+//! named through it. Refuses to know what is said over a socket.
+
+use std::{
+    fs::Permissions,
+    io,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
+    path::Path,
+};
+
+use rustix::fs::{Mode, OFlags};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Longest path that a socket's address holds, in bytes.
+const MAX_PATH_BYTES: usize = 107;
+
+/// Listens at a path, mode 0600, in place of what a process that ended left there.
+///
+/// Must be called within a tokio runtime.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = through_short_path(path, |path| UnixListener::bind(path))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Connects to the socket at a path.
+pub async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let stream = through_short_path(path, |path| std::os::unix::net::UnixStream::connect(path))?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+fn through_short_path<T>(path: &Path, action: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a socket's path names a file in a directory",
+        ));
+    };
+    if path.as_os_str().len() <= MAX_PATH_BYTES {
+        return action(path);
+    }
+    let directory = rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    action(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_path_works_like_a_short_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let deep = directory.path().join("a".repeat(120));
+        std::fs::create_dir(&deep).expect("created");
+        for path in [directory.path().join("short.sock"), deep.join("long.sock")] {
+            let listener = bind(&path).expect("bound");
+            let again = bind(&path).expect("bound in place of the first");
+            drop(listener);
+            let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let mut client = connect(&path).await.expect("connected");
+            let (mut server, _) = again.accept().await.expect("accepted");
+            server.write_all(b"x").await.expect("written");
+            assert_eq!(client.read_u8().await.expect("read"), b'x');
+        }
+    }
+}
