@@ -53,8 +53,10 @@ pub struct Services {
     pub codespaces: Codespaces,
     pub tunnels: Tunnels,
     pub dialer: SharedDialer,
-    /// The gateway host's pages and API.
-    pub gateway: Router,
+    /// The JSON API.
+    pub api: Router,
+    /// The gateway host's pages.
+    pub pages: Router,
     pub clock: SharedClock,
     /// Holds every task that outlives the request that began it.
     pub tasks: TaskTracker,

@@ -5,26 +5,26 @@
 //!
 //! The modules stand in reading order; a module uses only those above it. `tests/architecture.rs` holds the rules.
 
-pub mod agent;
-pub mod api;
-pub mod app;
-pub mod audit;
-pub mod auth;
-pub mod cli;
-pub mod clock;
-pub mod codespace;
-pub mod config;
 pub mod domain;
-pub mod edge;
-pub mod forward;
-pub mod lifecycle;
-pub mod ops;
+pub mod route;
 pub mod policy;
+pub mod lifecycle;
+pub mod forward;
 pub mod protocol;
 pub mod relay;
-pub mod route;
-pub mod runtime;
-pub mod store;
-pub mod tunnel;
+pub mod clock;
 pub mod unix_socket;
+pub mod store;
+pub mod runtime;
+pub mod audit;
+pub mod tunnel;
+pub mod auth;
+pub mod codespace;
 pub mod web;
+pub mod api;
+pub mod edge;
+pub mod ops;
+pub mod agent;
+pub mod config;
+pub mod app;
+pub mod cli;

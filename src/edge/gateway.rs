@@ -39,7 +39,12 @@ impl Edge {
         request.extensions_mut().insert(door);
         request.extensions_mut().insert(ClientAddress(Some(peer.address)));
         request.extensions_mut().insert(RequestId(exchange.id().to_owned()));
-        match self.gateway.clone().oneshot(request.map(axum::body::Body::new)).await {
+        let router = if request.uri().path().starts_with("/api/") {
+            &self.api
+        } else {
+            &self.pages
+        };
+        match router.clone().oneshot(request.map(axum::body::Body::new)).await {
             Ok(response) => response.map(Body::gateway),
             Err(never) => match never {},
         }

@@ -40,11 +40,6 @@ impl Lease {
         })
     }
 
-    /// The codespace that it is about.
-    pub fn codespace(&self) -> &Arc<Codespace> {
-        &self.codespace
-    }
-
     /// Waits until the permit would no longer be given.
     pub async fn fallen(&self) {
         let mut changes = self.codespace.changes();

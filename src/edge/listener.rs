@@ -110,7 +110,9 @@ impl Connection {
         let counters = Arc::clone(&self.edge.counters);
         counters.connections.fetch_add(1, Relaxed);
         counters.open_connections.fetch_add(1, Relaxed);
-        let _open = OnDrop(|| drop(counters.open_connections.fetch_sub(1, Relaxed)));
+        let _open = OnDrop(|| {
+            counters.open_connections.fetch_sub(1, Relaxed);
+        });
         let (leases, mut watched) = mpsc::unbounded_channel();
         let peer = Arc::new(Peer {
             address: self.address,
