@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     connector::{ConnectError, Connection, Connector, GatewayError},
-    control::Control,
+    control::{Control, Timing},
     orders::OrdersError,
     ports::Ports,
     report::Reporter,
@@ -80,6 +80,7 @@ fn assemble(bootstrap: &Bootstrap) -> Result<(Control, Ports, Option<DirectListe
         direct_key,
         reporter,
         streams,
+        timing: Timing::default(),
     };
     Ok((control, ports, direct))
 }

@@ -31,10 +31,8 @@ use crate::protocol::{
 
 /// How long the gateway may take for the handshake, and to take a message.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the gateway may be silent; it pings every 20 s.
-const SILENCE: Duration = Duration::from_secs(60);
-/// Least time between two reports of activity.
-const ACTIVITY_INTERVAL: Duration = Duration::from_secs(15);
+/// A connection that held this long was a good one: the next attempt comes soon.
+const HELD: Duration = Duration::from_secs(10);
 /// How long to wait after the gateway did not know the credential.
 const UNAUTHORIZED_WAIT: Duration = Duration::from_secs(30);
 
@@ -46,6 +44,26 @@ pub struct Control {
     pub direct_key: Option<String>,
     pub reporter: Reporter,
     pub streams: Streams,
+    pub timing: Timing,
+}
+
+/// The times that a test shortens.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long the gateway may be silent.
+    pub silence: Duration,
+    /// Least time between two reports of activity.
+    pub activity: Duration,
+}
+
+impl Default for Timing {
+    /// The gateway pings every 20 s and wants activity at most every 15 s.
+    fn default() -> Self {
+        Self {
+            silence: Duration::from_secs(60),
+            activity: Duration::from_secs(15),
+        }
+    }
 }
 
 /// Why the agent must not come back.
@@ -91,23 +109,23 @@ struct Session<'a> {
 impl Control {
     /// Keeps connected until it is over, however long the gateway is away.
     pub async fn run(&self) -> Over {
-        let mut attempt = 0;
+        let mut attempt = 0_u32;
         loop {
+            let began = Instant::now();
             let (welcomed, lost) = self.once().await;
             let wait = match lost {
                 Lost::Over(over) => return over,
                 Lost::Unauthorized => backoff::around(UNAUTHORIZED_WAIT, rand::random()),
                 _ => {
-                    attempt = if welcomed { 0 } else { attempt + 1 };
-                    backoff::delay(attempt, rand::random())
+                    attempt = if welcomed && began.elapsed() >= HELD {
+                        1
+                    } else {
+                        attempt.saturating_add(1)
+                    };
+                    backoff::delay(attempt - 1, rand::random())
                 }
             };
-            let cause = &lost as &dyn std::error::Error;
-            if welcomed {
-                tracing::warn!(cause, ?wait, "lost the gateway");
-            } else {
-                tracing::debug!(cause, ?wait, "no gateway");
-            }
+            lost.log(welcomed, wait);
             sleep(wait).await;
         }
     }
@@ -167,11 +185,11 @@ impl Session<'_> {
                     Some(message) => self.hear(message?).await?,
                     None => return Err(Lost::Closed),
                 },
-                () = sleep_until(self.heard + SILENCE) => return Err(Lost::Silent),
+                () = sleep_until(self.heard + self.control.timing.silence) => return Err(Lost::Silent),
                 // The reporter outlives every connection.
                 Ok(()) = state.changed(), if welcomed => self.tell().await?,
                 kinds = activity(&self.control.reporter, self.next_activity), if welcomed => {
-                    self.next_activity = Instant::now() + ACTIVITY_INTERVAL;
+                    self.next_activity = Instant::now() + self.control.timing.activity;
                     self.say(&FromAgent::Activity { kinds }).await?;
                 }
             }
@@ -215,6 +233,17 @@ impl Session<'_> {
             .await
             .map_err(|_| Lost::Silent)??;
         Ok(())
+    }
+}
+
+impl Lost {
+    fn log(&self, welcomed: bool, wait: Duration) {
+        let cause = self as &dyn std::error::Error;
+        if welcomed {
+            tracing::warn!(cause, ?wait, "lost the gateway");
+        } else {
+            tracing::debug!(cause, ?wait, "no gateway");
+        }
     }
 }
 

@@ -139,4 +139,4 @@ impl Streams {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
