@@ -13,6 +13,7 @@ mod events;
 mod identify;
 pub mod model;
 mod openapi;
+pub mod parse;
 mod ports;
 pub mod problem;
 mod refusals;
@@ -20,7 +21,7 @@ mod sign_in;
 mod terminals;
 mod tokens;
 mod users;
-mod views;
+pub mod views;
 mod websocket;
 
 use std::{any::Any, net::IpAddr};

@@ -1,10 +1,69 @@
-//! The command line.
+//! The command line: what people and scripts type.
+//!
+//! Owns the words that can be typed and what is printed: data on standard output, words on standard error. The client
+//! commands know the gateway by its API alone; `user` and `token` also open the store of a gateway that is down.
 
+mod account;
+mod args;
+mod client;
+mod codespace;
+mod editor;
 pub mod editor_install;
+mod exec;
+mod failure;
+mod gateway;
+mod offline;
+mod output;
+mod place;
+mod ports;
+mod progress;
+mod prompt;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
+use clap::Parser;
+
+use args::{Cli, Command};
+use output::Output;
+
+pub use offline::STORE_FILE;
+pub use place::SOCKET;
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    let output = Output { json: cli.json };
+    match run(cli.command, output) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error, output.json),
+    }
+}
+
+fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(up) => gateway::up(up, output),
+        Command::Serve(serve) => gateway::serve(serve),
+        Command::Check(check) => gateway::check(check, output),
+        Command::Agent(agent) => gateway::agent(&agent),
+        Command::Codespace(verb) => here(codespace::run(verb, output)),
+        Command::Ports(ports) => done(ports::run(ports, output)),
+        Command::Token(verb) => done(account::token(verb, output)),
+        Command::User(verb) => done(account::user(verb, output)),
+        Command::Editor(verb) => done(editor::run(verb, output)),
+    }
+}
+
+/// Runs a client command; one thread is enough for it.
+fn here<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("the runtime does not start")?;
+    let result = runtime.block_on(command);
+    // A read of standard input may still wait; nobody waits for it.
+    runtime.shutdown_background();
+    result
+}
+
+fn done(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    here(command).map(|()| ExitCode::SUCCESS)
 }

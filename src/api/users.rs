@@ -8,14 +8,10 @@ use super::{
     body::Sent,
     identify::Who,
     model::{CreateUser, User},
+    parse,
     problem::{Problem, ProblemBody},
     views,
 };
-use crate::{
-    auth::NewUser,
-    domain::{Role, UserNameError},
-};
-
 /// Lists all accounts.
 #[utoipa::path(get, path = "/api/v1/users", tag = "users", responses(
     (status = 200, body = [User]), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
@@ -32,17 +28,7 @@ pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec
 ))]
 pub async fn create(State(services): State<Services>, who: Who, Sent(sent): Sent<CreateUser>) -> Result<(StatusCode, Json<User>), Problem> {
     who.as_admin()?;
-    let new = new_user(sent).map_err(|error| Problem::unprocessable("bad-name", "That name will not do", error.to_string()))?;
+    let new = parse::new_user(sent).map_err(|error| Problem::unprocessable("bad-name", "That name will not do", error.to_string()))?;
     let made = services.auth.create_user(new, services.clock.now()).await?;
     Ok((StatusCode::CREATED, Json(views::user(&made))))
-}
-
-/// Reads what an account is to be.
-pub fn new_user(sent: CreateUser) -> Result<NewUser, UserNameError> {
-    Ok(NewUser {
-        name: sent.name.parse()?,
-        role: if sent.admin { Role::Admin } else { Role::Member },
-        password: sent.password.map(Into::into),
-        email: None,
-    })
 }

@@ -1,5 +1,6 @@
 //! From what the services know to what the API shows.
 
+use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
 use super::{Services, model};
@@ -94,6 +95,18 @@ pub fn token(token: &auth::Token) -> model::Token {
         scope: token.scope.to_string(),
         created_at: token.created_at,
         expires_at: token.expires_at,
+    }
+}
+
+/// Shows a token that was just made.
+pub fn new_token(made: &auth::NewToken) -> model::NewToken {
+    model::NewToken {
+        id: made.record.id.to_string(),
+        name: made.record.name.clone(),
+        scope: made.record.scope.to_string(),
+        token: made.plain.expose_secret().to_owned(),
+        created_at: made.record.created_at,
+        expires_at: made.record.expires_at,
     }
 }
 

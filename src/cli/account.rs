@@ -3,23 +3,17 @@
 //! Where it is down, the operator's command works on the store itself; where it is up, through the administration
 //! socket, so that what is revoked is revoked at once.
 
-use std::path::Path;
-
-use anyhow::Context;
 use http::Method;
-use time::OffsetDateTime;
 
 use super::{
     args::{Token as TokenVerb, TokenCreate, TokenPlace, TokenRevoke, User as UserVerb, UserCreate, Where},
     client::Client,
+    offline::Offline,
     output::{Output, table, words},
     place::{self, Found},
     prompt,
 };
-use crate::{
-    api::model::{CreateToken, CreateUser, NewToken, Token, User},
-    auth::Auth,
-};
+use crate::api::model::{CreateToken, CreateUser, NewToken, Token, User};
 
 /// Runs `portico user`.
 pub async fn user(verb: UserVerb, output: Output) -> anyhow::Result<()> {
@@ -50,7 +44,12 @@ async fn create_user(create: &UserCreate, output: Output) -> anyhow::Result<()> 
     };
     let made: User = match place::find(&create.place)? {
         Found::Gateway(client) => client.json(Method::POST, "/api/v1/users", Some(&body)).await?,
-        Found::Data(data) => offline::create_user(&data, &body).await?,
+        Found::Data(data) => {
+            let offline = Offline::open(&data).await?;
+            let made = offline.create_user(body).await;
+            offline.close().await;
+            made?
+        }
     };
     words(&format!("The account {} is there.", made.name));
     output.show(&made, String::new);
@@ -60,7 +59,12 @@ async fn create_user(create: &UserCreate, output: Output) -> anyhow::Result<()> 
 async fn list_users(place: &Where, output: Output) -> anyhow::Result<()> {
     let users: Vec<User> = match place::find(place)? {
         Found::Gateway(client) => client.get("/api/v1/users").await?,
-        Found::Data(data) => offline::users(&data).await?,
+        Found::Data(data) => {
+            let offline = Offline::open(&data).await?;
+            let users = offline.users();
+            offline.close().await;
+            users
+        }
     };
     output.show(&users, || {
         let rows: Vec<Vec<String>> = users.iter().map(|user| vec![user.name.clone(), user.role.clone()]).collect();
@@ -77,7 +81,12 @@ async fn create_token(create: &TokenCreate, output: Output) -> anyhow::Result<()
     };
     let made: NewToken = match find(&create.of)? {
         Found::Gateway(client) => client.json(Method::POST, "/api/v1/tokens", Some(&body)).await?,
-        Found::Data(data) => offline::create_token(&data, create.of.user.as_deref(), &body).await?,
+        Found::Data(data) => {
+            let offline = Offline::open(&data).await?;
+            let made = offline.create_token(create.of.user.as_deref(), &body).await;
+            offline.close().await;
+            made?
+        }
     };
     output.show(&made, || made.token.clone());
     Ok(())
@@ -86,7 +95,12 @@ async fn create_token(create: &TokenCreate, output: Output) -> anyhow::Result<()
 async fn list_tokens(of: &TokenPlace, output: Output) -> anyhow::Result<()> {
     let tokens: Vec<Token> = match find(of)? {
         Found::Gateway(client) => client.get("/api/v1/tokens").await?,
-        Found::Data(data) => offline::tokens(&data, of.user.as_deref()).await?,
+        Found::Data(data) => {
+            let offline = Offline::open(&data).await?;
+            let tokens = offline.tokens(of.user.as_deref());
+            offline.close().await;
+            tokens?
+        }
     };
     output.show(&tokens, || {
         let until = |token: &Token| token.expires_at.map_or("never".to_owned(), |at| at.date().to_string());
@@ -103,7 +117,12 @@ async fn revoke_token(revoke: &TokenRevoke, output: Output) -> anyhow::Result<()
                 .call(Method::DELETE, &format!("/api/v1/tokens/{}", segment(&revoke.id)), None::<&()>)
                 .await?;
         }
-        Found::Data(data) => offline::revoke_token(&data, revoke.of.user.as_deref(), &revoke.id).await?,
+        Found::Data(data) => {
+            let offline = Offline::open(&data).await?;
+            let revoked = offline.revoke_token(revoke.of.user.as_deref(), &revoke.id).await;
+            offline.close().await;
+            revoked?;
+        }
     }
     words("The token is revoked.");
     output.show(&serde_json::json!({ "id": revoke.id }), String::new);

@@ -125,11 +125,11 @@ pub struct Agent {
 /// Which gateway, and as whom.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Where {
-    /// The gateway's URL; PORTICO_TOKEN says who you are.
-    #[arg(long, value_name = "URL", env = "PORTICO_URL")]
+    /// The gateway's URL; PORTICO_TOKEN says who you are [env: PORTICO_URL].
+    #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// The data directory of the gateway on this machine.
-    #[arg(long, value_name = "DIR", conflicts_with = "url", env = "PORTICO_DATA")]
+    /// The data directory of the gateway on this machine [env: PORTICO_DATA].
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
     pub data: Option<PathBuf>,
 }
 
@@ -145,7 +145,7 @@ pub struct Which {
 pub enum Codespace {
     /// List your codespaces.
     #[command(visible_alias = "ls")]
-    List(#[command(flatten)] Where),
+    List(Where),
     /// Show one codespace.
     View(Named),
     /// Create a codespace and wait until it can be used.
@@ -360,7 +360,7 @@ pub enum User {
     Create(UserCreate),
     /// List accounts.
     #[command(visible_alias = "ls")]
-    List(#[command(flatten)] Where),
+    List(Where),
 }
 
 #[derive(Args, Debug)]
@@ -388,8 +388,8 @@ pub enum Editor {
 
 #[derive(Args, Debug)]
 pub struct EditorInstall {
-    /// The gateway's data directory.
-    #[arg(long, value_name = "DIR", env = "PORTICO_DATA")]
+    /// The gateway's data directory [env: PORTICO_DATA].
+    #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
 

@@ -79,7 +79,7 @@ pub async fn run(exec: Exec) -> anyhow::Result<ExitCode> {
         cols: size.map(|(cols, _)| cols),
         rows: size.map(|(_, rows)| rows),
         env: exec.tty.then(|| Environment {
-            term: crate::config::terminal_kind(),
+            term: std::env::var("TERM").unwrap_or_else(|_| "xterm-256color".to_owned()),
         }),
     };
     socket.send(Message::text(serde_json::to_string(&start)?)).await.context(LOST)?;

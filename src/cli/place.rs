@@ -9,7 +9,10 @@ use super::{
     client::{Client, Place},
     failure::Usage,
 };
-use crate::api::model::Codespace;
+use crate::{
+    api::model::Codespace,
+    config::{Config, Overrides},
+};
 
 /// The administration socket's name in the data directory.
 pub const SOCKET: &str = "portico.sock";
@@ -22,29 +25,48 @@ pub enum Found {
     Data(PathBuf),
 }
 
-/// Finds the gateway: a URL, else the socket of the one on this machine.
+/// Finds the gateway, up or down: a command that needs one then says that it is not up.
 pub fn gateway(place: &Where) -> anyhow::Result<Client> {
-    match find(place)? {
-        Found::Gateway(client) => Ok(client),
-        Found::Data(_) => Ok(Client::new(Place::Socket(data_dir(place).join(SOCKET)), None)),
-    }
+    Ok(match find(place)? {
+        Found::Gateway(client) => client,
+        Found::Data(data) => Client::new(Place::Socket(data.join(SOCKET)), None),
+    })
 }
 
-/// Finds the gateway, or the data directory of the one that is down.
-///
-/// A data directory that was named wins over a URL from the environment: the words are newer.
+/// Finds the gateway: by flag, else by `PORTICO_URL` and `PORTICO_TOKEN` together, else by the socket of the one on this
+/// machine. The URL alone is also the configuration of a gateway, so it does not count without a token.
 pub fn find(place: &Where) -> anyhow::Result<Found> {
-    if let Some(url) = &place.url {
-        let origin = url.parse().with_context(|| format!("{url:?} is no URL of a gateway"))?;
-        let token = crate::config::client_token();
+    let token = variable("PORTICO_TOKEN");
+    let from_environment = variable("PORTICO_URL").filter(|_| token.is_some() && place.data.is_none());
+    if let Some(url) = place.url.clone().or(from_environment) {
+        let origin = url.parse().with_context(|| format!("{url:?} is no gateway's URL"))?;
         return Ok(Found::Gateway(Client::new(Place::Url(origin), token)));
     }
-    let data = data_dir(place);
+    let data = config(place.data.as_deref())?.data;
     let socket = data.join(SOCKET);
-    Ok(match answers(&socket) {
-        true => Found::Gateway(Client::new(Place::Socket(socket), None)),
-        false => Found::Data(data),
+    Ok(if answers(&socket) {
+        Found::Gateway(Client::new(Place::Socket(socket), None))
+    } else {
+        Found::Data(data)
     })
+}
+
+/// The configuration as this command line would run with.
+pub fn config(data: Option<&Path>) -> anyhow::Result<Config> {
+    let overrides = Overrides {
+        data: data.map(|data| data.to_string_lossy().into_owned()),
+        ..Overrides::default()
+    };
+    Ok(Config::gather(overrides, environment())?)
+}
+
+/// This process's environment; what is no text cannot be a setting of ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Whether somebody listens; the file alone proves nothing, a killed gateway leaves it.
@@ -52,16 +74,11 @@ fn answers(socket: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(socket).is_ok()
 }
 
-/// The data directory that is meant.
-pub fn data_dir(place: &Where) -> PathBuf {
-    place.data.clone().unwrap_or_else(crate::config::default_data_dir)
-}
-
 /// Picks the codespace: the one that was named, or the only one.
 pub async fn codespace(client: &Client, given: Option<&str>) -> anyhow::Result<String> {
     if let Some(name) = given {
-        let name: crate::domain::CodespaceName = name.parse().map_err(|error: crate::domain::NameError| Usage(error.to_string()))?;
-        return Ok(name.to_string());
+        let name: Result<crate::domain::CodespaceName, _> = name.parse();
+        return name.map(|name| name.to_string()).map_err(|error| Usage(error.to_string()).into());
     }
     let all: Vec<Codespace> = client.get("/api/v1/codespaces").await?;
     match all.as_slice() {

@@ -1,0 +1,91 @@
+//! `portico up`, `serve`, `check` and `agent`: the commands that are not clients.
+
+use std::process::ExitCode;
+
+use super::{
+    args::{Agent, Check, Serve, Settings, Up},
+    failure::Usage,
+    output::{Output, table, words},
+    place,
+};
+use crate::config::{Config, Overrides, Severity};
+
+/// Says what is wrong with the configuration; fails if the gateway would not start.
+pub fn check(check: Check, output: Output) -> anyhow::Result<ExitCode> {
+    let config = gather(check.settings)?;
+    let problems = config.problems();
+    let words_of = |severity| match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    };
+    let as_json: Vec<_> = problems
+        .iter()
+        .map(|problem| serde_json::json!({ "severity": words_of(problem.severity), "key": problem.key, "text": problem.text, "fix": problem.fix }))
+        .collect();
+    output.show(&as_json, || {
+        let rows: Vec<Vec<String>> = problems
+            .iter()
+            .map(|problem| {
+                vec![
+                    words_of(problem.severity).into(),
+                    problem.key.into(),
+                    problem.text.clone(),
+                    problem.fix.clone(),
+                ]
+            })
+            .collect();
+        if rows.is_empty() {
+            String::new()
+        } else {
+            table(&["", "key", "what", "do"], &rows)
+        }
+    });
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    if errors == 0 {
+        words(&format!(
+            "The configuration is sound: {} with codespaces under {}.",
+            config.url, config.domain
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    words(&format!(
+        "{errors} {} the gateway from starting.",
+        if errors == 1 { "problem keeps" } else { "problems keep" }
+    ));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Runs the gateway until it is told to end.
+pub fn serve(serve: Serve) -> anyhow::Result<ExitCode> {
+    let config = gather(serve.settings)?;
+    drop(config);
+    anyhow::bail!("the gateway is not wired up yet")
+}
+
+/// Runs the gateway and opens a codespace in it.
+pub fn up(up: Up, output: Output) -> anyhow::Result<ExitCode> {
+    let config = gather(up.settings)?;
+    drop((config, output));
+    anyhow::bail!("the gateway is not wired up yet")
+}
+
+/// Runs the agent.
+pub fn agent(agent: &Agent) -> anyhow::Result<ExitCode> {
+    drop(agent);
+    anyhow::bail!("the agent is not wired up yet")
+}
+
+/// From flags to the configuration that is meant.
+fn gather(settings: Settings) -> anyhow::Result<Config> {
+    let overrides = Overrides {
+        config: settings.config,
+        listen: settings.listen,
+        url: settings.url,
+        domain: settings.domain,
+        data: settings.data.map(|data| data.to_string_lossy().into_owned()),
+        runtime: settings.runtime,
+        ..Overrides::default()
+    };
+    Config::gather(overrides, place::environment()).map_err(|error| Usage(error.to_string()).into())
+}

@@ -1,0 +1,104 @@
+//! The operator's commands on the store itself, for when the gateway is down.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, bail};
+use time::OffsetDateTime;
+
+use super::place;
+use crate::{
+    api::{
+        model::{CreateToken, CreateUser, NewToken, Token, User},
+        parse, views,
+    },
+    auth::{self, Auth, Options},
+    domain::{Role, TokenId, UserName},
+    store::sqlite::SqliteStore,
+};
+
+/// The name of the store in the data directory.
+pub const STORE_FILE: &str = "portico.db";
+
+/// The store of a data directory, with the accounts in it.
+pub struct Offline {
+    store: Arc<SqliteStore>,
+    auth: Auth,
+    now: OffsetDateTime,
+}
+
+impl Offline {
+    /// Opens the store, and makes it where there is none yet.
+    pub async fn open(data: &Path) -> anyhow::Result<Self> {
+        let config = place::config(Some(data))?;
+        let path = data.join(STORE_FILE);
+        let store = SqliteStore::open(&path)
+            .await
+            .with_context(|| format!("the store {} cannot be opened", path.display()))?;
+        let store = Arc::new(store);
+        let options = Options {
+            sites: config.sites(),
+            session_idle: config.sessions.idle,
+            session_absolute: config.sessions.absolute,
+        };
+        let now = OffsetDateTime::now_utc();
+        let auth = Auth::load(store.clone(), options, now)
+            .await
+            .context("the accounts cannot be read")?;
+        Ok(Self { store, auth, now })
+    }
+
+    /// Writes what is still to be written.
+    pub async fn close(self) {
+        self.auth.settle().await;
+        self.store.close().await;
+    }
+
+    /// Makes an account.
+    pub async fn create_user(&self, wanted: CreateUser) -> anyhow::Result<User> {
+        let made = self.auth.create_user(parse::new_user(wanted)?, self.now).await?;
+        Ok(views::user(&made))
+    }
+
+    /// All accounts.
+    pub fn users(&self) -> Vec<User> {
+        self.auth.users().iter().map(|user| views::user(user)).collect()
+    }
+
+    /// Makes a token for an account.
+    pub async fn create_token(&self, of: Option<&str>, wanted: &CreateToken) -> anyhow::Result<NewToken> {
+        let user = self.account(of)?;
+        let scope = parse::personal_scope(&wanted.scope)?;
+        let expires_at = wanted.expires_in.as_deref().map(|text| parse::expiry(text, self.now));
+        let expires_at = expires_at.transpose().map_err(anyhow::Error::msg)?;
+        let made = self.auth.create_token(&user.id, &wanted.name, scope, expires_at, self.now).await?;
+        Ok(views::new_token(&made))
+    }
+
+    /// The tokens of an account.
+    pub fn tokens(&self, of: Option<&str>) -> anyhow::Result<Vec<Token>> {
+        let user = self.account(of)?;
+        Ok(self.auth.tokens_of(&user.id).iter().map(|token| views::token(token)).collect())
+    }
+
+    /// Revokes a token of an account.
+    pub async fn revoke_token(&self, of: Option<&str>, id: &str) -> anyhow::Result<()> {
+        let user = self.account(of)?;
+        let revoked = self.auth.revoke_token(&user.id, &TokenId(id.into()), self.now).await?;
+        anyhow::ensure!(revoked, "there is no such token; see: portico token list");
+        Ok(())
+    }
+
+    /// The account that is named, else the first admin, as on the administration socket.
+    fn account(&self, named: Option<&str>) -> anyhow::Result<Arc<auth::User>> {
+        let Some(named) = named else {
+            let admins = self.auth.users().into_iter().filter(|user| user.role == Role::Admin);
+            let first = admins.min_by_key(|user| user.created_at);
+            return first.context("there is no account yet. Make one with: portico user create NAME --admin");
+        };
+        let name: UserName = named.parse()?;
+        match self.auth.user_by_name(&name) {
+            Some(user) => Ok(user),
+            None => bail!("there is no account named {name}; see: portico user list"),
+        }
+    }
+}
