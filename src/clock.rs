@@ -1,6 +1,7 @@
 //! The time of day, behind a seam.
 //!
-//! Owns the one way to ask for it. The pure modules never name it: they are given a time.
+//! Owns the one way to ask for it. Refuses to know what the time is for; the pure modules never name it: they are
+//! given a time.
 
 use std::sync::Arc;
 
