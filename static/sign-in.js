@@ -1,0 +1,38 @@
+// Signing in with a name and a password.
+
+import { client } from "./api.js";
+
+const call = client("/api/v1");
+const form = document.querySelector("form");
+const message = document.querySelector("#message");
+const { next } = document.body.dataset;
+
+function say(text) {
+  const box = document.createElement("div");
+  box.className = "message bad";
+  box.textContent = text;
+  message.replaceChildren(...(text ? [box] : []));
+}
+
+function words(problem) {
+  if (problem.status === 401) return "That name and password do not go together. Check both and try again.";
+  if (problem.status === 429) return "Too many tries. Wait a minute, then try again.";
+  return problem.message;
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { name, password } = form.elements;
+  const button = form.querySelector("button");
+  button.disabled = true;
+  say("");
+  try {
+    await call("POST", "/sign-in", { name: name.value.trim(), password: password.value });
+    location.replace(next || "/");
+  } catch (problem) {
+    say(words(problem));
+    button.disabled = false;
+    password.select();
+    password.focus();
+  }
+});

@@ -1,0 +1,41 @@
+// What a codespace's own host shows while it has no editor: terminals, ports, and how to get one.
+
+import { client } from "./api.js";
+import { Icon, Message, State, titleOf, Toasts } from "./parts.js";
+import { announcePorts, Ports } from "./ports.js";
+import { usePolling } from "./hooks.js";
+import { Terminals } from "./terminals.js";
+import { html, render, useState } from "./vendor/preact.js";
+
+const { name, api: base } = document.body.dataset;
+const call = client(base, () => location.reload());
+
+function Workbench() {
+  const [codespace, setCodespace] = useState();
+  const [problem, setProblem] = useState();
+  const [selected, setSelected] = useState();
+  usePolling(() => call("GET", `/codespaces/${name}`).then((found) => {
+    if (found.editor === "ready") return location.reload();
+    setProblem(undefined);
+    setCodespace(found);
+    announcePorts({ codespaces: new Map([[name, found]]) });
+  }, setProblem), 4000, []);
+  if (!codespace) return problem ? html`<main><${Message}>${problem.message}<//></main>` : html`<main><p class="quiet" role="status">Loading…</p></main>`;
+  const go = (path) => setSelected(path.split("/").at(-1));
+  return html`<main id="main" class="wide"><div class="codespace">
+      <header class="page-head"><div class="head-words"><div class="head-line"><h1 tabindex="-1">${titleOf(codespace)}</h1><${State} codespace=${codespace} /></div>
+        <p class="row-facts">${codespace.ref && html`<span><${Icon} name="branch" /> ${codespace.ref}</span>`}<span class="mono">${name}</span></p></div></header>
+      <div class="columns">
+        <section class="work" aria-label="Terminals and log"><${Terminals} ...${{ codespace, call, base, go, selected }} /></section>
+        <aside class="side">
+          <section class="panel"><h2>No editor yet</h2>
+            <p class="small">This machine has no editor that runs in the browser. Whoever runs the gateway can add one:</p>
+            <pre class="command"><code>portico editor install</code></pre>
+            <p class="quiet small">Stop and start the codespace after that, and this page becomes VS Code. Terminals and ports work meanwhile.</p>
+          </section>
+          <section class="panel"><h2>Ports</h2><${Ports} codespace=${codespace} /></section>
+        </aside>
+      </div></div></main><${Toasts} />`;
+}
+
+render(html`<${Workbench} />`, document.querySelector("#app"));

@@ -1,0 +1,202 @@
+// One terminal's connection: nothing lost, nothing twice, whatever the network does. Knows no screen.
+//
+// Output counts in absolute byte offsets, input in bytes that the server took from this client. After a reconnect the
+// server sends what lies beyond `since`, and we send what lies beyond its count.
+
+/** Rendered bytes after which the server is told, well under the 1 MiB that it sends ahead. */
+const ACK_BYTES = 128 * 1024;
+
+/** Most input kept for a server that is away. */
+const INPUT_MAX = 256 * 1024;
+
+/** Silence after input that makes a connection suspect, in milliseconds. */
+const SILENCE_MS = 15_000;
+
+/** Longest wait for a connection to open, in milliseconds. */
+const OPEN_MS = 10_000;
+
+const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
+
+export class Attach {
+  /**
+   * `url` is the attach address; `screen` has write(bytes, done), reset(), resize(cols, rows); `changed(state, detail)`
+   * hears of "connecting", "open", "waiting", "ended".
+   */
+  constructor(url, screen, changed) {
+    this.url = url;
+    this.screen = screen;
+    this.changed = changed;
+    this.client = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    this.seq = undefined;
+    this.rendered = 0;
+    this.acked = 0;
+    this.redrawing = false;
+    this.epoch = 0;
+    this.queue = [];
+    this.queued = 0;
+    this.inputBase = 0;
+    this.size = undefined;
+    this.tries = 0;
+    this.greeted = false;
+    this.over = false;
+    this.wake = () => this.hurry();
+    addEventListener("online", this.wake);
+    document.addEventListener("visibilitychange", this.wake);
+  }
+
+  connect() {
+    if (this.over) return;
+    clearTimeout(this.retry);
+    const url = new URL(this.url, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("client", this.client);
+    if (this.seq !== undefined) url.searchParams.set("since", this.seq);
+    const socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    this.greeted = false;
+    this.watchdog = setTimeout(() => socket === this.socket && !this.greeted && this.lose(), OPEN_MS);
+    socket.onmessage = (event) => socket === this.socket && this.receive(event.data);
+    socket.onclose = (event) => socket === this.socket && this.lose(event);
+  }
+
+  /** Sends input, now or as soon as there is a connection; false when too much waits already. */
+  input(bytes) {
+    if (this.over || this.queued + bytes.length > INPUT_MAX) return false;
+    this.queue.push(bytes);
+    this.queued += bytes.length;
+    if (this.greeted) {
+      this.socket.send(bytes);
+      this.suspect();
+    }
+    return true;
+  }
+
+  resize(cols, rows) {
+    this.size = { cols, rows };
+    if (this.greeted) this.say({ type: "resize", cols, rows });
+  }
+
+  close() {
+    this.over = true;
+    removeEventListener("online", this.wake);
+    document.removeEventListener("visibilitychange", this.wake);
+    clearTimeout(this.retry);
+    clearTimeout(this.watchdog);
+    clearTimeout(this.silence);
+    clearTimeout(this.ackTimer);
+    this.socket?.close();
+  }
+
+  /** Tries again at once instead of at the end of the pause. */
+  hurry() {
+    if (this.over || document.hidden || this.socket) return;
+    this.connect();
+  }
+
+  receive(data) {
+    clearTimeout(this.silence);
+    if (typeof data !== "string") return this.output(new Uint8Array(data));
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return;
+    }
+    if (message.type === "hello") this.hello(message);
+    else if (message.type === "live") this.live(message.seq);
+    else if (message.type === "ack") this.taken(message.input);
+    else if (message.type === "resize") this.screen.resize(message.cols, message.rows);
+    else if (message.type === "exit") this.end(message.status);
+  }
+
+  hello(message) {
+    clearTimeout(this.watchdog);
+    this.greeted = true;
+    this.tries = 0;
+    this.redrawing = message.redraw;
+    if (message.redraw) this.screen.reset();
+    if (message.redraw || this.seq === undefined) this.restart(message.seq);
+    this.taken(message.input);
+    if (this.size) this.say({ type: "resize", ...this.size });
+    for (const bytes of this.queue) this.socket.send(bytes);
+    if (this.queued) this.suspect();
+    this.changed("open", message.title);
+  }
+
+  /** Output counts from here; what is still being drawn from before does not. */
+  restart(seq) {
+    this.epoch += 1;
+    this.seq = seq;
+    this.rendered = seq;
+    this.acked = seq;
+  }
+
+  live(seq) {
+    this.redrawing = false;
+    this.restart(seq);
+  }
+
+  output(bytes) {
+    if (this.redrawing) return this.screen.write(bytes, () => undefined);
+    const { epoch } = this;
+    this.seq += bytes.length;
+    this.screen.write(bytes, () => {
+      if (epoch !== this.epoch) return;
+      this.rendered += bytes.length;
+      if (this.rendered - this.acked >= ACK_BYTES) this.acknowledge();
+      else this.ackTimer ??= setTimeout(() => this.acknowledge(), 1000);
+    });
+  }
+
+  acknowledge() {
+    clearTimeout(this.ackTimer);
+    this.ackTimer = undefined;
+    if (!this.greeted || this.rendered === this.acked) return;
+    this.acked = this.rendered;
+    this.say({ type: "ack", seq: this.acked });
+  }
+
+  /** Forgets the input that the server has; what it never counted stays to be sent again. */
+  taken(count) {
+    let drop = count - this.inputBase;
+    this.inputBase = count;
+    while (drop > 0 && this.queue.length) {
+      const first = this.queue[0];
+      const part = Math.min(drop, first.length);
+      drop -= part;
+      this.queued -= part;
+      if (part === first.length) this.queue.shift();
+      else this.queue[0] = first.subarray(part);
+    }
+  }
+
+  /** Input without any answer for long means that the connection is dead although nobody said so. */
+  suspect() {
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => this.lose(), SILENCE_MS);
+  }
+
+  say(message) {
+    this.socket.send(JSON.stringify(message));
+  }
+
+  end(status) {
+    this.close();
+    this.changed("ended", status);
+  }
+
+  lose(event) {
+    clearTimeout(this.watchdog);
+    clearTimeout(this.silence);
+    const { socket } = this;
+    this.socket = undefined;
+    this.greeted = false;
+    socket?.close();
+    if (this.over) return;
+    const pause = BACKOFF_MS[Math.min(this.tries, BACKOFF_MS.length - 1)] * (0.7 + Math.random() * 0.6);
+    this.tries += 1;
+    this.changed("waiting", { tries: this.tries, code: event?.code });
+    this.retry = setTimeout(() => this.connect(), pause);
+  }
+}

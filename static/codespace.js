@@ -1,0 +1,84 @@
+// One codespace: its steps, ports, terminals and log.
+
+import { Actions } from "./actions.js";
+import { useLive, usePolling, useTitle } from "./hooks.js";
+import { attempt, CopyButton, Icon, isMoving, Message, shortRepository, State, titleOf } from "./parts.js";
+import { Ports } from "./ports.js";
+import { Terminals } from "./terminals.js";
+import { html, useEffect, useState } from "./vendor/preact.js";
+
+const STEP_LABELS = { storage: "Prepare storage", agent: "Start the codespace", clone: "Fetch the repository", editor: "Start the editor", history: "Fetch the full history" };
+const STEP_WORDS = { pending: "waiting", running: "in progress", done: "done", skipped: "not needed", failed: "failed" };
+
+export function CodespacePage({ call, live, go, name, terminal, base }) {
+  useLive(live);
+  const [missing, setMissing] = useState(false);
+  const codespace = live.codespaces.get(name);
+  useTitle(codespace ? titleOf(codespace) : name);
+  useEffect(() => {
+    call("GET", `/codespaces/${encodeURIComponent(name)}`).then((found) => live.put(found), (problem) => setMissing(problem.status === 404));
+  }, [name]);
+  if (!codespace) return missing || live.loaded ? html`<${Missing} />` : html`<p class="quiet" role="status">Loading…</p>`;
+  return html`<div class="codespace">
+    <${Head} ...${{ codespace, call, live, go }} />
+    <div class="columns">
+      <section class="work" aria-label="Terminals and log"><${Terminals} ...${{ codespace, call, base, go, selected: terminal }} /></section>
+      <aside class="side">
+        <${Steps} codespace=${codespace} />
+        <section class="panel"><h2>Ports</h2><${Ports} ...${{ codespace, call, live }} /></section>
+        <${About} ...${{ codespace, call }} />
+      </aside>
+    </div>
+  </div>`;
+}
+
+const Missing = () => html`<div class="narrow"><h1 tabindex="-1">There is nothing here for you</h1>
+  <p>This codespace does not exist, or is not shared with you. Ask whoever sent you the link, or switch account.</p>
+  <p><a class="button" href="/">Go to your codespaces</a></p></div>`;
+
+function Head({ codespace, call, live, go }) {
+  const repository = shortRepository(codespace.repository);
+  return html`<header class="page-head">
+    <div class="head-words">
+      <div class="head-line"><h1 tabindex="-1">${titleOf(codespace)}</h1><${State} codespace=${codespace} /></div>
+      <p class="row-facts">
+        ${codespace.display_name && html`<span>${repository}</span>`}
+        ${codespace.ref && html`<span><${Icon} name="branch" /> ${codespace.ref}</span>`}
+        <span class="mono">${codespace.name}</span>
+      </p>
+    </div>
+    <div class="row-actions"><${Actions} ...${{ codespace, call, live, go }} gone=${() => go("/")} /></div>
+  </header>
+  ${codespace.state === "failed" && html`<${Message}><p><strong>It did not start.</strong> ${codespace.reason || "The log below may say why."}</p><p>Mend the cause and try again; what was saved is still there.</p><//>`}
+  ${codespace.state === "running" && codespace.connected === false && html`<${Message} tone="wait"><p>The connection to the codespace is down. It runs on, and comes back by itself.</p><//>`}
+  ${codespace.state === "stopped" && codespace.stopped_because && html`<${Message} tone="info"><p>Stopped: ${codespace.stopped_because}</p><//>`}`;
+}
+
+function Steps({ codespace }) {
+  const steps = codespace.steps ?? [];
+  const over = steps.every((step) => ["done", "skipped"].includes(step.state));
+  if (steps.length === 0 || (over && !isMoving(codespace)) || ["stopped", "stopping", "deleting"].includes(codespace.state)) return null;
+  return html`<section class="panel" data-testid="steps"><h2>Getting ready</h2>
+    <ol class="steps" aria-live="polite">${steps.map(
+      (step) => html`<li key=${step.name} data-step=${step.name} data-state=${step.state}>
+        <span class="step-name">${STEP_LABELS[step.name] ?? step.name}</span> <span class="step-word">${STEP_WORDS[step.state] ?? step.state}</span>
+        ${step.detail && html`<span class="step-detail">${step.detail}</span>`}
+      </li>`,
+    )}</ol></section>`;
+}
+
+function About({ codespace, call }) {
+  const [activity, setActivity] = useState();
+  usePolling(() => codespace.state === "running" && call("GET", `/codespaces/${codespace.name}/activity`).then(setActivity, () => undefined), 30_000, [codespace.state]);
+  const awake = activity?.awake_because ?? codespace.awake_because ?? [];
+  const rows = [
+    ["Repository", html`<span class="wrap">${codespace.repository}</span>`],
+    codespace.pull_request && ["Pull request", `#${codespace.pull_request}`],
+    ["Stops when idle for", codespace.idle_timeout_minutes ? `${codespace.idle_timeout_minutes} minutes` : "never"],
+    codespace.state === "running" && awake.length > 0 && ["Awake because of", awake.join(", ")],
+    ["Created", new Date(codespace.created_at).toLocaleString()],
+  ];
+  return html`<section class="panel"><h2>About</h2>
+    <dl class="facts">${rows.filter(Boolean).map(([term, value]) => html`<div key=${term}><dt>${term}</dt><dd>${value}</dd></div>`)}</dl>
+  </section>`;
+}

@@ -1,0 +1,50 @@
+// The form that makes a codespace. A link may fill it in; only a click creates.
+
+import { useTitle } from "./hooks.js";
+import { Icon, Message } from "./parts.js";
+import { html, useState } from "./vendor/preact.js";
+
+export function Create({ call, live, go, query }) {
+  useTitle("New codespace");
+  const [problem, setProblem] = useState();
+  const [busy, setBusy] = useState(false);
+  const linked = query.has("repository");
+  async function create(event) {
+    event.preventDefault();
+    const fields = event.target.elements;
+    const body = { repository: fields.repository.value.trim() };
+    if (fields.ref.value.trim()) body.ref = fields.ref.value.trim();
+    if (query.get("pull_request")) body.pull_request = Number(query.get("pull_request"));
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      const codespace = await call("POST", "/codespaces", body);
+      live.put(codespace);
+      go(`/codespaces/${codespace.name}`);
+    } catch (refusal) {
+      setProblem(refusal);
+      setBusy(false);
+    }
+  }
+  return html`<div class="narrow">
+    <h1 tabindex="-1">New codespace</h1>
+    <p class="quiet">From a git repository, at a branch, tag or commit. If you already have one for the same, you get that one.</p>
+    <form class="panel" onSubmit=${create}>
+      ${problem && html`<${Message}><p>${problem.message}</p><//>`}
+      ${linked && !problem && html`<${Message} tone="info"><p>A link filled this in. Nothing happens until you create it; check that you trust the repository.</p><//>`}
+      <div class="field">
+        <label for="repository">Repository</label>
+        <input class="input mono" id="repository" name="repository" required autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="https://git.example/team/app.git" defaultValue=${query.get("repository") ?? ""} autofocus data-testid="new-repository" aria-describedby="repository-hint" />
+        <span class="hint" id="repository-hint">An https or ssh address. Administrators may also name a folder on this machine.</span>
+      </div>
+      <div class="field">
+        <label for="ref">Branch, tag or commit <span class="quiet">(optional)</span></label>
+        <input class="input mono" id="ref" name="ref" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="the default branch" defaultValue=${query.get("ref") ?? ""} data-testid="new-ref" />
+      </div>
+      <div class="form-actions">
+        <button class="button primary" type="submit" disabled=${busy} data-testid="create"><${Icon} name=${busy ? "wait" : "plus"} spin=${busy} />${busy ? "Creating…" : "Create codespace"}</button>
+        <a class="button plain" href="/">Cancel</a>
+      </div>
+    </form>
+  </div>`;
+}

@@ -1,0 +1,87 @@
+// Ports: who may open them, and their addresses.
+
+import { attempt, CopyButton, Dialog, Icon, Message, toast } from "./parts.js";
+import { html, useState } from "./vendor/preact.js";
+
+const VISIBILITIES = {
+  private: { icon: "lock", word: "Private", means: "Only you and the people you named." },
+  org: { icon: "people", word: "Organisation", means: "Everyone who has an account on this gateway." },
+  public: { icon: "globe", word: "Public", means: "Anyone on the network who has the address, without signing in." },
+};
+
+const seen = new Map();
+
+/** Shows a toast for each port that began to listen since the last look. */
+export function announcePorts(live) {
+  for (const codespace of live.codespaces.values()) {
+    const now = new Set((codespace.ports ?? []).filter((port) => port.listening).map((port) => port.port));
+    const before = seen.get(codespace.name);
+    seen.set(codespace.name, now);
+    if (!before) continue;
+    for (const port of codespace.ports ?? []) if (port.listening && !before.has(port.port)) announce(codespace, port);
+  }
+}
+
+function announce(codespace, port) {
+  const what = port.label || port.process;
+  toast(html`Port <strong>${port.port}</strong>${what && ` (${what})`} is up in <span class="mono">${codespace.name}</span>.`, {
+    key: `port ${codespace.name} ${port.port}`,
+    actions: html`<a class="button primary compact" href=${port.url} target="_blank" rel="noopener"><${Icon} name="open" />Open</a><${CopyButton} text=${port.url} label="Copy the port's address" />`,
+    seconds: 20,
+  });
+}
+
+export function Ports({ codespace, call, live }) {
+  const ports = [...(codespace.ports ?? [])].sort((a, b) => a.port - b.port);
+  if (ports.length === 0) return html`<p class="quiet small">Nothing listens yet. Start a server in a terminal and its port shows up here.</p>`;
+  return html`<ul class="ports">${ports.map((port) => html`<${Row} key=${port.port} ...${{ codespace, port, call, live }} />`)}</ul>`;
+}
+
+function Row({ codespace, port, call, live }) {
+  const [asking, setAsking] = useState(false);
+  const { icon, word, means } = VISIBILITIES[port.visibility] ?? VISIBILITIES.private;
+  async function set(visibility) {
+    setAsking(false);
+    await attempt(async () => {
+      const changed = await call("PATCH", `/codespaces/${codespace.name}/ports/${port.port}`, { visibility });
+      const current = live.codespaces.get(codespace.name) ?? codespace;
+      live.put({ ...current, ports: current.ports.map((other) => (other.port === port.port ? { ...other, ...changed } : other)) });
+    });
+    live.tell();
+  }
+  function choose(event) {
+    const { value } = event.target;
+    event.target.value = port.visibility;
+    if (value === "public") setAsking(true);
+    else set(value);
+  }
+  return html`<li class="port" data-testid="port-row" data-port=${port.port} data-visibility=${port.visibility}>
+    <div class="port-head">
+      <strong class="port-number">${port.port}</strong>
+      <span class="port-what">${port.label || port.process || (port.listening ? "unknown program" : "")}</span>
+      ${!port.listening && html`<span class="state idle"><${Icon} name="pause" />Not listening</span>`}
+    </div>
+    <a class="port-url" href=${port.url} target="_blank" rel="noopener" data-testid="port-url">${port.url.replace(/^https?:\/\//, "")}</a>
+    <div class="port-actions">
+      ${call
+        ? html`<label><span class="visually-hidden">Who may open port ${port.port}</span><span class="select-with-icon"><${Icon} name=${icon} />
+            <select class="compact" value=${port.visibility} onChange=${choose} data-testid="port-visibility" title=${means}>
+              ${Object.entries(VISIBILITIES).map(([value, { word }]) => html`<option value=${value} selected=${value === port.visibility}>${word}</option>`)}
+            </select></span></label>`
+        : html`<span class="state idle" title=${means}><${Icon} name=${icon} />${word}</span>`}
+      <${CopyButton} text=${port.url} label="Copy the address of port ${port.port}" />
+    </div>
+    ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small">Until ${new Date(port.expires_at).toLocaleString()}</p>`}
+    ${asking && html`<${Publish} port=${port} onClose=${() => setAsking(false)} onConfirm=${() => set("public")} />`}
+  </li>`;
+}
+
+const Publish = ({ port, onClose, onConfirm }) => html`<${Dialog} title="Make port ${port.port} public?" onClose=${onClose}>
+  <p><strong>Anyone who has or guesses the address</strong> can then use what runs on port ${port.port}, without signing in, for as long as it is public:</p>
+  <p class="mono small wrap">${port.url}</p>
+  <${Message} tone="wait"><p>The app sees strangers' requests as they are. Do not publish anything with debug pages, secrets or write access that you would not put on the open internet.</p><//>
+  <div class="dialog-actions">
+    <button type="button" class="button" onClick=${onClose} autofocus>Keep it ${VISIBILITIES[port.visibility]?.word.toLowerCase() ?? "private"}</button>
+    <button type="button" class="button danger" onClick=${onConfirm} data-testid="confirm-public"><${Icon} name="globe" />Make it public</button>
+  </div>
+<//>`;

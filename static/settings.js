@@ -1,0 +1,110 @@
+// What belongs to a person: password, tokens, sign-ins.
+
+import { useTitle } from "./hooks.js";
+import { ago, attempt, CopyButton, Icon, Message, toast } from "./parts.js";
+import { html, useEffect, useState } from "./vendor/preact.js";
+
+export function Settings({ call, user, reload }) {
+  useTitle("Settings");
+  if (!user) return html`<p class="quiet" role="status">Loading…</p>`;
+  return html`<div class="narrow">
+    <h1 tabindex="-1">Settings</h1>
+    <p class="quiet">Signed in as <strong>${user.name}</strong>${user.role === "admin" && ", an administrator"}.</p>
+    <${Password} ...${{ call, user, reload }} />
+    <${Tokens} call=${call} />
+    <${Sessions} call=${call} />
+  </div>`;
+}
+
+function Password({ call, user, reload }) {
+  const [problem, setProblem] = useState();
+  async function save(event) {
+    event.preventDefault();
+    const form = event.target;
+    const { current, fresh } = form.elements;
+    setProblem(undefined);
+    try {
+      await call("PUT", "/user/password", { new: fresh.value, ...(current && { current: current.value }) });
+      form.reset();
+      toast("Your password is set.", { tone: "good" });
+      reload();
+    } catch (refusal) {
+      setProblem(refusal);
+    }
+  }
+  return html`<form class="panel" onSubmit=${save} id="password">
+    <h2>Password</h2>
+    ${!user.has_password && html`<p class="quiet small">You have none yet. With one you can sign in again when your link is used up.</p>`}
+    ${problem && html`<${Message}>${problem.message}<//>`}
+    <input type="text" name="username" autocomplete="username" value=${user.name} hidden readonly />
+    ${user.has_password && html`<div class="field"><label for="current">Present password</label><input class="input" id="current" name="current" type="password" autocomplete="current-password" required /></div>`}
+    <div class="field"><label for="fresh">New password</label><input class="input" id="fresh" name="fresh" type="password" autocomplete="new-password" required minlength="8" data-testid="new-password" /><span class="hint">At least 8 characters.</span></div>
+    <button class="button primary" type="submit" data-testid="save-password">${user.has_password ? "Change password" : "Set password"}</button>
+  </form>`;
+}
+
+const EXPIRIES = [["30d", "30 days"], ["90d", "90 days"], ["365d", "a year"], ["", "no end"]];
+
+function Tokens({ call }) {
+  const [tokens, setTokens] = useState();
+  const [made, setMade] = useState();
+  const load = () => attempt(async () => setTokens(await call("GET", "/tokens")));
+  useEffect(() => void load(), []);
+  const create = (event) => {
+    event.preventDefault();
+    const form = event.target;
+    const { name, scope, expires } = form.elements;
+    attempt(async () => {
+      setMade(await call("POST", "/tokens", { name: name.value.trim(), scope: scope.value, ...(expires.value && { expires_in: expires.value }) }));
+      form.reset();
+      load();
+    });
+  };
+  const revoke = (token) => attempt(async () => {
+    await call("DELETE", `/tokens/${token.id}`);
+    if (made?.id === token.id) setMade(undefined);
+    load();
+  });
+  return html`<section class="panel"><h2>Access tokens</h2>
+    <p class="quiet small">For the command line and for scripts. Each acts in your name, within its scope.</p>
+    ${made && html`<${Message} tone="good"><p><strong>Copy it now: it is not shown again.</strong></p><p class="secret"><code data-testid="token-secret">${made.token}</code><${CopyButton} text=${made.token} label="Copy the token" class="compact" /></p><//>`}
+    ${tokens?.length > 0 && html`<ul class="lines">${tokens.map((token) => html`<li key=${token.id}>
+      <div><strong>${token.name}</strong> <span class="quiet small">${token.scope} · ${token.expires_at ? `ends ${ago(token.expires_at)}` : "no end"} · made ${ago(token.created_at)}</span></div>
+      <button type="button" class="button plain compact" onClick=${() => revoke(token)} aria-label="Revoke ${token.name}">Revoke</button></li>`)}</ul>`}
+    <form class="inline-form" onSubmit=${create}>
+      <div class="field"><label for="token-name">Name</label><input class="input" id="token-name" name="name" required maxlength="100" placeholder="laptop" autocomplete="off" /></div>
+      <div class="field"><label for="token-scope">May</label><select id="token-scope" name="scope"><option value="all">do everything</option><option value="read">only read</option></select></div>
+      <div class="field"><label for="token-expires">For</label><select id="token-expires" name="expires">${EXPIRIES.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></div>
+      <button class="button" type="submit" data-testid="create-token"><${Icon} name="plus" />Create token</button>
+    </form>
+  </section>`;
+}
+
+function Sessions({ call }) {
+  const [sessions, setSessions] = useState();
+  const load = () => attempt(async () => setSessions(await call("GET", "/sessions")));
+  useEffect(() => void load(), []);
+  const end = (session) => attempt(async () => {
+    await call("DELETE", `/sessions/${session.id}`);
+    load();
+  });
+  const endAll = () => attempt(async () => {
+    await call("POST", "/sign-out", { everywhere: true });
+    location.assign("/sign-in");
+  });
+  return html`<section class="panel"><h2>Where you are signed in</h2>
+    <ul class="lines">${(sessions ?? []).map((session) => html`<li key=${session.id}>
+      <div><strong>${browserOf(session.agent)}</strong>${session.current && html` <span class="state good"><${Icon} name="check" />This browser</span>`}
+        <span class="quiet small block">since ${new Date(session.created_at).toLocaleString()} · seen ${ago(session.last_seen_at)}</span></div>
+      ${!session.current && html`<button type="button" class="button plain compact" onClick=${() => end(session)}>Sign out</button>`}</li>`)}</ul>
+    <button type="button" class="button" onClick=${endAll}>Sign out everywhere</button>
+  </section>`;
+}
+
+/** A browser's name out of its User-Agent. */
+function browserOf(agent) {
+  const text = String(agent ?? "");
+  const browser = [[/Edg\//, "Edge"], [/Firefox\//, "Firefox"], [/Chrom(e|ium)\//, "Chrome"], [/Safari\//, "Safari"], [/curl\//, "curl"]].find(([pattern]) => pattern.test(text))?.[1];
+  const system = [[/Android/, "Android"], [/iPhone|iPad/, "iOS"], [/Windows/, "Windows"], [/Mac OS/, "macOS"], [/Linux/, "Linux"]].find(([pattern]) => pattern.test(text))?.[1];
+  return [browser, system].filter(Boolean).join(" on ") || text || "Unknown browser";
+}
