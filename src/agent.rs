@@ -16,6 +16,7 @@ pub mod subreaper;
 use std::{io, path::PathBuf, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,6 +29,9 @@ use self::{
     streams::{DirectKey, DirectListener, Inside, Streams},
 };
 use crate::protocol::{bootstrap::Bootstrap, tunnel::Refusal};
+
+/// Descriptors that are asked for; programs inside inherit the limit, so it is not the highest possible.
+const DESCRIPTORS: u64 = 32_768;
 
 /// Why the agent could not start.
 #[derive(Debug, Error)]
@@ -50,6 +54,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
     let bootstrap = orders::read(&bootstrap_path)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
+    raise_descriptor_limit();
     subreaper::adopt_orphans();
     let (control, ports, direct) = assemble(&bootstrap)?;
     tracing::info!(codespace = bootstrap.codespace, generation = bootstrap.generation, "the agent runs");
@@ -63,6 +68,21 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
     }
     subreaper::end_all().await;
     Ok(())
+}
+
+/// Takes as many descriptors as [`streams`] may need, two for each, if the machine lets us.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit of descriptors stays low");
+        }
+    }
 }
 
 fn assemble(bootstrap: &Bootstrap) -> Result<(Control, Ports, Option<DirectListener>), AgentError> {

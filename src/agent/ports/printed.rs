@@ -39,7 +39,7 @@ enum Escape {
     /// In `ESC ] …` and its like, until BEL or ST.
     Text,
     /// In the same, after ESC: perhaps ST.
-    TextEscape,
+    Ending,
 }
 
 /// What one byte means to the word that is being printed.
@@ -68,12 +68,12 @@ impl UrlDetector {
 
     fn see(&mut self, byte: u8) -> Seen {
         let (next, seen) = match (self.escape, byte) {
-            (Escape::Text, 0x1b) => (Escape::TextEscape, Seen::Nothing),
+            (Escape::Text, 0x1b) => (Escape::Ending, Seen::Nothing),
             (_, 0x1b) | (Escape::Started, 0x20..=0x2f) => (Escape::Started, Seen::Nothing),
             (Escape::Started, b'[') => (Escape::Csi, Seen::Nothing),
             (Escape::Started, b']' | b'P' | b'X' | b'^' | b'_') => (Escape::Text, Seen::Nothing),
             (Escape::Csi, 0x20..=0x3f) => (Escape::Csi, Seen::Nothing),
-            (Escape::Text, 0x07) | (Escape::Csi, b'm') | (Escape::Started | Escape::TextEscape, _) => (Escape::Ground, Seen::Nothing),
+            (Escape::Text, 0x07) | (Escape::Csi, b'm') | (Escape::Started | Escape::Ending, _) => (Escape::Ground, Seen::Nothing),
             (Escape::Text, _) => (Escape::Text, Seen::Nothing),
             // The cursor went elsewhere.
             (Escape::Csi, _) => (Escape::Ground, Seen::Break),

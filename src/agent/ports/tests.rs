@@ -1,3 +1,5 @@
+//! Tests of [`super`] over real sockets.
+
 use std::{
     env,
     io::{BufRead, BufReader, Read},

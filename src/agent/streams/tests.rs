@@ -1,3 +1,5 @@
+//! Tests of [`super`] over real sockets.
+
 use std::os::unix::fs::PermissionsExt;
 
 use tokio::net::UnixListener;
