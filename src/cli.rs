@@ -12,6 +12,7 @@ pub mod editor_install;
 mod exec;
 mod failure;
 mod gateway;
+mod healthcheck;
 mod offline;
 mod output;
 mod place;
@@ -45,6 +46,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Up(up) => gateway::up(up, output),
         Command::Serve(serve) => gateway::serve(serve),
         Command::Check(check) => gateway::check(check, output),
+        Command::Healthcheck(check) => gateway::healthcheck(check),
         Command::Agent(agent) => gateway::agent(&agent),
         Command::Codespace(verb) => here(codespace::run(verb, output)),
         Command::Ports(ports) => done(ports::run(ports, output)),

@@ -39,6 +39,9 @@ pub enum Command {
     Serve(Serve),
     /// Say what is wrong with the configuration before a user meets it.
     Check(Check),
+    /// Ask the gateway of this machine whether it is well; for containers and supervisors.
+    #[command(hide = true)]
+    Healthcheck(Check),
     /// Work with codespaces.
     #[command(subcommand, visible_alias = "cs")]
     Codespace(Codespace),

@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use super::{
     args::{Agent, Check, Serve, Settings, Up},
     failure::Usage,
+    healthcheck,
     output::{Output, table, words},
     place,
 };
@@ -54,6 +57,14 @@ pub fn check(check: Check, output: Output) -> anyhow::Result<ExitCode> {
         if errors == 1 { "problem keeps" } else { "problems keep" }
     ));
     Ok(ExitCode::FAILURE)
+}
+
+/// Asks the gateway of this machine whether it is well.
+pub fn healthcheck(check: Check) -> anyhow::Result<ExitCode> {
+    let config = gather(check.settings)?;
+    let asked = healthcheck::ask(config.listen, &config.url.authority());
+    asked.with_context(|| format!("the gateway at {} is not well", config.listen))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the gateway until it is told to end.
