@@ -12,10 +12,14 @@ mod links;
 mod passwords;
 mod secrets;
 mod sessions;
+mod sign_in;
 mod signing;
 mod tickets;
 mod tokens;
 mod users;
+
+#[cfg(test)]
+mod fixture;
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -38,7 +42,8 @@ pub use hop::{Hop, HopError};
 pub use links::{Link, LinkError, LinkKind, LinkUsed};
 pub use passwords::PasswordError;
 pub use secrets::hash_secret;
-pub use sessions::{Fresh, LoginSession, SignInError};
+pub use sessions::LoginSession;
+pub use sign_in::{Fresh, SignInError};
 pub use tickets::{Binding, Proof, Redeemed, Ticket, TicketError};
 pub use tokens::{NewToken, Token};
 pub use users::{NewUser, User, UserError};
@@ -152,6 +157,23 @@ impl Auth {
         if let Err(error) = self.inner.store.append_audit(&event).await {
             tracing::error!(action, %error, "an audit event was not written");
         }
+    }
+
+    /// Runs a change alone, and to its end even if the request that asked for it is given up: memory and store must
+    /// not part.
+    async fn change<T, E, F>(&self, change: impl FnOnce(Self) -> F + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send,
+    {
+        let auth = self.clone();
+        let running = self.inner.writes.spawn(async move {
+            let inner = auth.inner.clone();
+            let _changing = inner.changing.lock().await;
+            change(auth).await
+        });
+        running.await.map_err(|error| StoreError::Failed(Box::new(error)))?
     }
 
     /// Runs a write that no request waits for; dropped where there is no runtime.

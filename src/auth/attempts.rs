@@ -128,3 +128,79 @@ fn make_room<K: Clone + Eq + Hash>(buckets: &mut HashMap<K, Bucket>, rate: Rate,
         buckets.extend(kept);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::fixture::now;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
+    }
+
+    /// How many attempts pass before the first is refused.
+    fn passed(attempts: &mut Attempts, of: impl Fn(usize) -> (String, Option<IpAddr>)) -> usize {
+        (0..1000)
+            .take_while(|index| {
+                let (account, address) = of(*index);
+                attempts.take(&account, address, now()).is_ok()
+            })
+            .count()
+    }
+
+    #[test]
+    fn rate_1_accounts_addresses_and_all_are_limited() {
+        let mut attempts = Attempts::default();
+        let spread = |index: usize| address(&format!("10.0.{}.{}", index / 200, index % 200));
+        assert_eq!(
+            passed(&mut attempts, |index| ("ada".into(), spread(index))),
+            10,
+            "one account from anywhere"
+        );
+        let mut attempts = Attempts::default();
+        assert_eq!(
+            passed(&mut attempts, |index| (format!("n{index}"), address("10.0.0.1"))),
+            30,
+            "one address for any account"
+        );
+        let mut attempts = Attempts::default();
+        let one_subnet = |index: usize| address(&format!("2001:db8:1:2::{index:x}"));
+        assert_eq!(
+            passed(&mut attempts, |index| (format!("n{index}"), one_subnet(index))),
+            30,
+            "one IPv6 /64"
+        );
+        let mut attempts = Attempts::default();
+        assert_eq!(passed(&mut attempts, |index| (format!("n{index}"), spread(index))), 200, "everyone");
+    }
+
+    #[test]
+    fn rate_1_waiting_and_success_give_attempts_back() {
+        let mut attempts = Attempts::default();
+        for _ in 0..500 {
+            attempts.take("ada", None, now()).expect("an attempt");
+            attempts.give_back("ada", None);
+        }
+        assert_eq!(passed(&mut attempts, |_| ("ada".into(), None)), 10);
+        let wait = attempts.take("ada", None, now()).expect_err("too many");
+        assert_eq!(wait, Duration::from_secs(20));
+        assert!(attempts.take("ada", None, now() + wait - Duration::from_secs(1)).is_err());
+        assert!(attempts.take("ada", None, now() + wait).is_ok());
+        // A clock set back gives nothing away.
+        assert!(attempts.take("ada", None, now() - Duration::from_secs(9999)).is_err());
+    }
+
+    #[test]
+    fn a_flood_of_names_stays_bounded() {
+        let mut attempts = Attempts::default();
+        for index in 0..2 * MAX_KEYS as u64 {
+            let at = now() + Duration::from_millis(index * 10);
+            let _refused = attempts.take(
+                &format!("n{index}"),
+                address(&format!("10.{}.{}.{}", index >> 16, (index >> 8) & 255, index & 255)),
+                at,
+            );
+        }
+        assert!(attempts.accounts.len() <= MAX_KEYS && attempts.addresses.len() <= MAX_KEYS);
+    }
+}

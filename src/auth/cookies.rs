@@ -131,3 +131,76 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 fn unquote(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::fixture::cookies;
+
+    #[test]
+    fn cook_2_one_name_is_offered_once() {
+        #[track_caller]
+        fn check(lines: &[&str], expected: Found) {
+            assert_eq!(find(&cookies(lines), SESSION_COOKIE), expected, "{lines:?}");
+        }
+        let one = || Found::One("x".into());
+        check(&[], Found::Nothing);
+        check(&["a=b; c"], Found::Nothing);
+        check(&["__Host-portico_session=x"], one());
+        check(&["a=b;  __Host-portico_session = \"x\" ;c=d"], one());
+        check(&["a=\u{e9}", "__Host-portico_session=x"], one());
+        check(&["__Host-portico_sessions=y; __Host-portico_session=x"], one());
+        check(&["a=__Host-portico_session=y; __Host-portico_session=x"], one());
+        check(&["__Host-portico_session=x; __Host-portico_session=x"], Found::Bad);
+        check(&["__Host-portico_session=x; a=b", "c=d; __Host-portico_session=y"], Found::Bad);
+        check(&["__Host-portico_session=x; __host-PORTICO_session=y"], Found::Bad);
+        check(&["__HOST-portico_session=x"], Found::Bad);
+        check(&["__Host-portico_session"], Found::Bad);
+        check(&["__Host-portico_session="], Found::Bad);
+        check(&[&format!("__Host-portico_session={}", "x".repeat(4000))], Found::Bad);
+    }
+
+    #[test]
+    fn cook_1_cookies_are_host_only() {
+        let nonce = nonce_cookie();
+        for cookie in [
+            nonce.set_cookie.clone(),
+            clear_session_cookie(),
+            clear_access_cookie(),
+            clear_nonce_cookie(&nonce.name),
+        ] {
+            assert!(cookie.starts_with(GATEWAY_COOKIE_PREFIX), "{cookie}");
+            assert!(cookie.contains("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age="), "{cookie}");
+            assert!(!cookie.to_ascii_lowercase().contains("domain"), "{cookie}");
+        }
+    }
+
+    #[test]
+    fn nonces_are_read_and_bounded() {
+        let nonce = nonce_cookie();
+        assert_eq!(nonce.name.len(), NONCE_COOKIE_PREFIX.len() + 8);
+        assert_ne!(nonce.name, nonce_cookie().name);
+        let line = format!("a=b; {}={}; __Host-portico_nonce_short=1", nonce.name, nonce.value);
+        assert_eq!(nonce_cookies(&cookies(&[&line])), [(nonce.name, nonce.value.clone())]);
+        assert_eq!(nonce.hash, hash_secret(&nonce.value));
+        let many: Vec<_> = (0..100).map(|_| nonce_cookie()).map(|nonce| format!("{}=1", nonce.name)).collect();
+        assert_eq!(nonce_cookies(&cookies(&[&many.join("; ")])).len(), MAX_NONCES);
+    }
+
+    #[test]
+    fn our_names_are_known_in_any_case() {
+        for name in [SESSION_COOKIE, ACCESS_COOKIE, "__host-PORTICO_x", "__Host-portico_"] {
+            assert!(is_gateway_cookie(name), "{name}");
+        }
+        for name in [
+            "",
+            "session",
+            "__Host-portico",
+            "__Host-porticO-x",
+            "x__Host-portico_session",
+            "__Host-p\u{f6}rtico_",
+        ] {
+            assert!(!is_gateway_cookie(name), "{name}");
+        }
+    }
+}

@@ -122,3 +122,79 @@ fn return_path(path: &str) -> &str {
         "/"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::fixture::{auth, auth_on, editor, now, port, seconds};
+
+    fn hop(host: Route, return_to: &str) -> Hop {
+        Hop {
+            host,
+            return_to: return_to.into(),
+            nonce_hash: [7; 32],
+        }
+    }
+
+    #[tokio::test]
+    async fn auth_2_hops_are_ours_untouched_and_in_time() {
+        let (auth, store) = auth().await;
+        let (other, _) = self::auth().await;
+        for host in [editor("amber"), port("amber", 3000)] {
+            let hop = hop(host, "/a?b=c&d=%2f");
+            let sealed = auth.seal_hop(&hop, now());
+            assert!(sealed.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
+            assert_eq!(auth.open_hop(&sealed, now() + seconds(600)), Ok(hop.clone()));
+            assert_eq!(auth.open_hop(&sealed, now() + seconds(601)), Err(HopError::Expired));
+            assert_eq!(auth.open_hop(&sealed, now() - seconds(3600)), Err(HopError::Expired));
+            assert_eq!(other.open_hop(&sealed, now()), Err(HopError::Invalid));
+            // The key outlives a restart.
+            assert_eq!(auth_on(store.clone(), now()).await.open_hop(&sealed, now()), Ok(hop));
+            for index in 0..sealed.len() {
+                let mut bytes = sealed.clone().into_bytes();
+                bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+                let tampered = String::from_utf8(bytes).expect("text");
+                assert_eq!(auth.open_hop(&tampered, now()), Err(HopError::Invalid), "{index}");
+            }
+        }
+        for text in ["", ".", "a.b", &"x".repeat(9000)] {
+            assert_eq!(auth.open_hop(text, now()), Err(HopError::Invalid));
+        }
+        let nowhere = auth.seal_hop(&hop(Route::Foreign, "/"), now());
+        assert_eq!(auth.open_hop(&nowhere, now()), Err(HopError::Invalid));
+    }
+
+    #[test]
+    fn redir_1_return_paths_stay_on_their_host() {
+        for good in [
+            "/",
+            "/a",
+            "/a//b?next=https://evil.example/",
+            "/%2f/evil.example",
+            "/@evil.example",
+            "/.//x",
+        ] {
+            assert_eq!(return_path(good), good);
+        }
+        let long = format!("/{}", "a".repeat(2048));
+        for bad in [
+            "",
+            "a",
+            "//evil.example",
+            "/\\evil.example",
+            "\\/evil.example",
+            "https://evil.example",
+            "https:evil.example",
+            "/\t/evil.example",
+            "/a\r\nset-cookie: x",
+            "/ a",
+            "/a\\b",
+            "/\u{2025}/evil",
+            "/a#b",
+            "javascript:alert(1)",
+            &long,
+        ] {
+            assert_eq!(return_path(bad), "/", "{bad:?}");
+        }
+    }
+}

@@ -71,3 +71,81 @@ impl Auth {
         fresh.then(|| SessionId(session.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::fixture::{auth, auth_on, cookies, editor, name, now, port, seconds, sent_back, signed_in};
+
+    #[tokio::test]
+    async fn cook_3_a_cookie_is_good_on_its_host_alone() {
+        let (auth, store) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let hosts = [
+            editor("amber"),
+            port("amber", 3000),
+            port("amber", 3001),
+            port("beryl", 3000),
+            editor("amber-3000a"),
+            Route::Gateway,
+        ];
+        for (index, host) in hosts.iter().enumerate() {
+            let set = auth.host_cookie(&fresh.session.id, host, now());
+            let headers = cookies(&[sent_back(&set)]);
+            for (other, asked) in hosts.iter().enumerate() {
+                let valid = matches!(auth.by_host_cookie(&headers, asked, now()), Presented::Valid(_));
+                assert_eq!(valid, index == other && *host != Route::Gateway, "{host:?} on {asked:?}");
+            }
+            // It is no cookie of the gateway host either, and is gone from there without harm.
+            assert_eq!(auth.by_gateway_cookie(&headers, now()), Presented::Nothing);
+        }
+        let set = auth.host_cookie(&fresh.session.id, &hosts[1], now());
+        let Presented::Valid(identity) = auth.by_host_cookie(&cookies(&[sent_back(&set)]), &hosts[1], now()) else {
+            panic!("not valid");
+        };
+        assert_eq!(identity.scope, "port:amber:3000".parse().expect("a scope"));
+        assert_eq!(identity.credential, Credential::Cookie(fresh.session.id.clone()));
+        let set = auth.host_cookie(&fresh.session.id, &hosts[0], now());
+        let Presented::Valid(identity) = auth.by_host_cookie(&cookies(&[sent_back(&set)]), &hosts[0], now()) else {
+            panic!("not valid");
+        };
+        assert_eq!(identity.scope, Scope::Workbench(name("amber")));
+        // Good after a restart, too.
+        auth.settle().await;
+        let again = auth_on(store, now()).await;
+        assert!(matches!(
+            again.by_host_cookie(&cookies(&[sent_back(&set)]), &hosts[0], now()),
+            Presented::Valid(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn cook_3_a_cookie_lives_no_longer_than_its_session() {
+        let (auth, _) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let host = port("amber", 3000);
+        let set = auth.host_cookie(&fresh.session.id, &host, now());
+        let headers = cookies(&[sent_back(&set)]);
+        assert_eq!(auth.by_host_cookie(&cookies(&[]), &host, now()), Presented::Nothing);
+        let twice = [sent_back(&set), sent_back(&set)].join("; ");
+        assert_eq!(auth.by_host_cookie(&cookies(&[&twice]), &host, now()), Presented::Invalid);
+        assert_eq!(auth.by_host_cookie(&headers, &host, now() - seconds(2 * 3600)), Presented::Invalid);
+        auth.sign_out(&fresh.session.id, now()).await.expect("signed out");
+        assert_eq!(auth.by_host_cookie(&headers, &host, now()), Presented::Invalid);
+    }
+
+    #[tokio::test]
+    async fn tampered_cookies_are_refused() {
+        let (auth, _) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let host = port("amber", 3000);
+        let set = auth.host_cookie(&fresh.session.id, &host, now());
+        let start = ACCESS_COOKIE.len() + 1;
+        for index in start..sent_back(&set).len() {
+            let mut bytes = sent_back(&set).as_bytes().to_vec();
+            bytes[index] = if bytes[index] == b'0' { b'1' } else { b'0' };
+            let line = String::from_utf8(bytes).expect("text");
+            assert_eq!(auth.by_host_cookie(&cookies(&[&line]), &host, now()), Presented::Invalid, "{line}");
+        }
+    }
+}

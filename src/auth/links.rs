@@ -62,9 +62,17 @@ pub enum LinkError {
 }
 
 /// A link that was made.
+#[derive(Clone)]
 pub(super) struct Kept {
     link: Link,
     expires_at: Option<OffsetDateTime>,
+}
+
+/// A link in use: put back if it was not used up, also when the request is given up.
+struct Taken {
+    auth: Auth,
+    hash: [u8; 32],
+    kept: Option<Kept>,
 }
 
 impl Auth {
@@ -111,9 +119,14 @@ impl Auth {
         // Taken out before anything is awaited: of two at once, one finds it gone.
         let hash = hash_secret(secret);
         let kept = self.inner.links.lock().remove(&hash).ok_or(LinkError::Gone)?;
+        let mut taken = Taken {
+            auth: self.clone(),
+            hash,
+            kept: Some(kept.clone()),
+        };
         let used = self.follow(&kept.link, form, &client, now).await;
-        if let Err(LinkError::Password(_) | LinkError::Busy | LinkError::Store(_) | LinkError::FormNeeded) = &used {
-            self.inner.links.lock().insert(hash, kept);
+        if matches!(used, Ok(_) | Err(LinkError::Gone)) {
+            taken.kept = None;
         }
         used
     }
@@ -160,6 +173,14 @@ impl Auth {
     }
 }
 
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            self.auth.inner.links.lock().insert(self.hash, kept);
+        }
+    }
+}
+
 impl Kept {
     fn is_good(&self, now: OffsetDateTime) -> bool {
         self.expires_at.is_none_or(|at| now < at)
@@ -182,5 +203,84 @@ fn first_user_error(error: UserError) -> LinkError {
         UserError::Password(error) => LinkError::Password(error),
         UserError::Busy => LinkError::Busy,
         UserError::Store(error) => LinkError::Store(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::fixture::{auth, now, seconds, secret, user},
+        store::Store,
+    };
+
+    fn form(name: &str, password: &str) -> Option<(UserName, SecretString)> {
+        Some((name.parse().expect("an account name"), secret(password)))
+    }
+
+    #[tokio::test]
+    async fn the_first_link_makes_one_admin() {
+        let (auth, store) = auth().await;
+        let link = auth.make_link(Link::FirstAdmin, now());
+        let link = link.expose_secret();
+        let much_later = now() + seconds(30 * 24 * 3600);
+        assert_eq!(auth.peek_link(link, much_later), Some(LinkKind::FirstAdmin));
+        let try_with = async |form| auth.use_link(link, form, Client::default(), much_later).await;
+        assert!(matches!(try_with(None).await, Err(LinkError::FormNeeded)));
+        assert!(matches!(
+            try_with(form("ada", "short")).await,
+            Err(LinkError::Password(PasswordError::TooShort))
+        ));
+        assert!(matches!(
+            try_with(form("ada.lovelace", "Ada.Lovelace")).await,
+            Err(LinkError::Password(PasswordError::IsName))
+        ));
+        // A browser that gives up in the middle uses nothing up.
+        drop(Box::pin(try_with(form("ada", "long enough"))));
+        let (first, second) = tokio::join!(try_with(form("ada", "long enough")), try_with(form("eve", "long enough")));
+        assert!(first.is_ok() != second.is_ok());
+        let used = first.or(second).expect("one of them");
+        assert_eq!((used.kind, used.next.as_str()), (LinkKind::FirstAdmin, "/"));
+        assert!(matches!(try_with(form("eve", "long enough")).await, Err(LinkError::Gone)));
+        let users = store.users().await.expect("users");
+        assert_eq!((users.len(), users[0].role), (1, Role::Admin));
+        assert_eq!(used.fresh.session.user(), &users[0].id);
+    }
+
+    #[tokio::test]
+    async fn the_first_link_is_void_once_there_is_a_user() {
+        let (auth, _) = auth().await;
+        let link = auth.make_link(Link::FirstAdmin, now());
+        user(&auth, "ada").await;
+        assert_eq!(auth.peek_link(link.expose_secret(), now()), None);
+        let used = auth
+            .use_link(link.expose_secret(), form("eve", "long enough"), Client::default(), now())
+            .await;
+        assert!(matches!(used, Err(LinkError::Gone)));
+    }
+
+    #[tokio::test]
+    async fn a_sign_in_link_works_once_and_for_half_an_hour() {
+        let (auth, _) = auth().await;
+        let ada = user(&auth, "ada").await;
+        let make = || {
+            auth.make_link(
+                Link::SignIn {
+                    user: ada.id.clone(),
+                    next: "/x".into(),
+                },
+                now(),
+            )
+        };
+        let link = make();
+        let try_at = async |secret: &SecretString, at| auth.use_link(secret.expose_secret(), None, Client::default(), at).await;
+        assert!(matches!(try_at(&link, now() + seconds(1800)).await, Err(LinkError::Gone)));
+        let used = try_at(&link, now() + seconds(1799)).await.expect("a session");
+        assert_eq!((used.kind, used.next.as_str()), (LinkKind::SignIn, "/x"));
+        assert!(matches!(try_at(&link, now()).await, Err(LinkError::Gone)));
+        let link = make();
+        auth.suspend(&ada.id, true, now()).await.expect("suspended");
+        assert!(matches!(try_at(&link, now()).await, Err(LinkError::Gone)));
+        assert!(auth.peek_link("nonsense", now()).is_none());
     }
 }

@@ -11,18 +11,16 @@ use std::{
 
 use http::HeaderMap;
 use parking_lot::Mutex;
-use secrecy::SecretString;
-use thiserror::Error;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Auth, Client, Presented, SESSION_COOKIE, User,
-    cookies::{Found, find, set_cookie},
-    secrets::{fresh_id, fresh_secret, hash_secret},
+    Auth, Presented, SESSION_COOKIE, User,
+    cookies::{Found, find},
+    secrets::hash_secret,
 };
 use crate::{
-    domain::{CodespaceName, Credential, Port, Scope, SessionId, UserId, UserName},
+    domain::{CodespaceName, Credential, Port, Scope, SessionId, UserId},
     route::Route,
     store::{SessionRecord, StoreError},
 };
@@ -33,10 +31,6 @@ const WRITE_EVERY: i64 = 5 * 60;
 const TRIED_FOR: Duration = Duration::from_secs(30);
 /// Most hosts that one session remembers.
 const MAX_HOSTS: usize = 4096;
-/// Most bytes of a `User-Agent` that are kept.
-const MAX_AGENT_BYTES: usize = 200;
-/// Most login sessions of one user; the one unseen for longest gives way.
-const MAX_SESSIONS_EACH: usize = 100;
 
 /// A login session.
 pub struct LoginSession {
@@ -53,39 +47,14 @@ pub struct LoginSession {
     tried: Mutex<HashMap<Route, OffsetDateTime>>,
 }
 
-/// A sign-in that succeeded.
-#[derive(Clone)]
-pub struct Fresh {
-    pub session: Arc<LoginSession>,
-    /// The `Set-Cookie` header's value for the gateway host.
-    pub set_cookie: String,
-}
-
-/// Why a sign-in failed; a wrong name, a wrong password and a suspended account read the same.
-#[derive(Debug, Error)]
-pub enum SignInError {
-    #[error("the name or the password is wrong")]
-    Wrong,
-    #[error("too many attempts; try again in {} s", .retry_after.as_secs())]
-    TooMany { retry_after: Duration },
-    #[error("the sign-in could not be kept")]
-    Store(#[from] StoreError),
-}
-
 impl std::fmt::Debug for LoginSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LoginSession").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-impl std::fmt::Debug for Fresh {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fresh").field("session", &self.session).finish_non_exhaustive()
-    }
-}
-
 impl LoginSession {
-    fn new(record: SessionRecord) -> Self {
+    pub(super) fn new(record: SessionRecord) -> Self {
         let seen = record.last_seen_at.unix_timestamp();
         Self {
             id: record.id,
@@ -146,7 +115,7 @@ impl LoginSession {
         }
     }
 
-    fn record(&self) -> SessionRecord {
+    pub(super) fn record(&self) -> SessionRecord {
         SessionRecord {
             id: self.id.clone(),
             user: self.user.clone(),
@@ -181,22 +150,6 @@ impl Auth {
         self.inner.sessions.get(id).map(|session| session.clone())
     }
 
-    /// Signs in with a name and a password. The caller ends the session that the browser had before, if any (SESS-1).
-    pub async fn sign_in(&self, name: &str, password: SecretString, client: Client, now: OffsetDateTime) -> Result<Fresh, SignInError> {
-        let user = self.try_password(name, password, &client, now).await?;
-        let fresh = self.open_session(&user, &client, now).await?;
-        self.audit(
-            "session.created",
-            user.name.as_str(),
-            fresh.session.id.0.as_ref(),
-            "password",
-            Some(&client),
-            now,
-        )
-        .await;
-        Ok(fresh)
-    }
-
     /// Ends a login session, its cookies on every host and its live connections.
     pub async fn sign_out(&self, id: &SessionId, now: OffsetDateTime) -> Result<(), StoreError> {
         let Some(session) = self.login_session(id) else { return Ok(()) };
@@ -225,56 +178,6 @@ impl Auth {
             .collect();
         sessions.sort_by_key(|session| std::cmp::Reverse(session.last_seen_at()));
         sessions
-    }
-
-    /// Makes a login session for a user who proved to be that user.
-    pub(super) async fn open_session(&self, user: &User, client: &Client, now: OffsetDateTime) -> Result<Fresh, StoreError> {
-        let secret = fresh_secret();
-        let session = Arc::new(LoginSession::new(SessionRecord {
-            id: SessionId(fresh_id()),
-            user: user.id.clone(),
-            secret_hash: hash_secret(&secret),
-            created_at: now,
-            last_seen_at: now,
-            agent: cut(&client.agent),
-        }));
-        for surplus in self.sessions_of(&user.id).into_iter().skip(MAX_SESSIONS_EACH - 1) {
-            self.end_session(&surplus).await?;
-        }
-        let _changing = self.inner.changing.lock().await;
-        self.inner.store.put_session(&session.record()).await?;
-        self.keep_session(session.clone());
-        let set_cookie = set_cookie(SESSION_COOKIE, &secret, self.inner.options.session_absolute.as_secs());
-        Ok(Fresh { session, set_cookie })
-    }
-
-    /// Checks a name and a password, within the limits (RATE-1, RATE-2).
-    pub(super) async fn try_password(
-        &self,
-        name: &str,
-        password: SecretString,
-        client: &Client,
-        now: OffsetDateTime,
-    ) -> Result<Arc<User>, SignInError> {
-        // Whatever is no name counts as one, so that made-up spellings share a bucket.
-        let name: Option<UserName> = name.trim().to_ascii_lowercase().parse().ok();
-        let account = name.as_ref().map_or("", |name| name.as_str());
-        let too_many = |retry_after| SignInError::TooMany { retry_after };
-        self.inner.attempts.lock().take(account, client.address, now).map_err(too_many)?;
-        let user = name.as_ref().and_then(|name| self.user_by_name(name));
-        let hash = user.as_ref().and_then(|user| user.password.clone());
-        let busy = |_| too_many(Duration::from_secs(2));
-        let right = self.inner.hasher.verify(password, hash).await.map_err(busy)?;
-        match user.filter(|user| right && !user.suspended) {
-            Some(user) => {
-                self.inner.attempts.lock().give_back(account, client.address);
-                Ok(user)
-            }
-            None => {
-                self.audit("session.refused", account, "", "password", Some(client), now).await;
-                Err(SignInError::Wrong)
-            }
-        }
     }
 
     /// A session that lives, with its user.
@@ -345,18 +248,19 @@ impl Auth {
             || now - session.created_at >= options.session_absolute
     }
 
-    fn keep_session(&self, session: Arc<LoginSession>) {
+    pub(super) fn keep_session(&self, session: Arc<LoginSession>) {
         self.inner.session_hashes.insert(session.secret_hash, session.id.clone());
         self.inner.sessions.insert(session.id.clone(), session);
     }
 
     /// Ends a session in memory first: it must be over even if the store fails (FAIL-1).
-    async fn end_session(&self, session: &LoginSession) -> Result<(), StoreError> {
+    pub(super) async fn end_session(&self, session: &LoginSession) -> Result<(), StoreError> {
         session.ended.cancel();
         self.inner.session_hashes.remove(&session.secret_hash);
         self.inner.sessions.remove(&session.id);
-        let _changing = self.inner.changing.lock().await;
-        self.inner.store.remove_session(&session.id).await
+        let id = session.id.clone();
+        self.change(move |auth| async move { auth.inner.store.remove_session(&id).await })
+            .await
     }
 
     async fn write_seen(&self, session: &LoginSession) {
@@ -371,7 +275,123 @@ impl Auth {
     }
 }
 
-fn cut(agent: &str) -> String {
-    let agent: String = agent.chars().filter(|character| !character.is_control()).collect();
-    agent[..agent.floor_char_boundary(MAX_AGENT_BYTES)].to_owned()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{
+        Client, clear_session_cookie,
+        fixture::{auth, auth_on, cookies, name, now, port, seconds, sent_back, signed_in},
+    };
+
+    const HOUR: u64 = 3600;
+
+    fn is_valid(auth: &Auth, cookie: &str, now: OffsetDateTime) -> bool {
+        matches!(auth.by_gateway_cookie(&cookies(&[sent_back(cookie)]), now), Presented::Valid(_))
+    }
+
+    #[tokio::test]
+    async fn three_answers() {
+        let (auth, _) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let ask = |lines: &[&str]| auth.by_gateway_cookie(&cookies(lines), now());
+        assert_eq!(ask(&["a=b"]), Presented::Nothing);
+        assert_eq!(ask(&["__Host-portico_session=forged"]), Presented::Invalid);
+        assert_eq!(
+            ask(&[sent_back(&fresh.set_cookie), "__Host-portico_session=forged"]),
+            Presented::Invalid
+        );
+        let Presented::Valid(identity) = ask(&[sent_back(&fresh.set_cookie)]) else {
+            panic!("not valid");
+        };
+        assert_eq!((identity.name.as_str(), identity.scope), ("ada", Scope::All));
+        assert!(!clear_session_cookie().contains(&fresh.session.id.0.to_string()));
+    }
+
+    #[tokio::test]
+    async fn sess_2_idle_and_absolute_ends() {
+        let (auth, store) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let cookie = &fresh.set_cookie;
+        assert!(!is_valid(&auth, cookie, now() + seconds(12 * HOUR)), "idle");
+        // Used every 11 hours it lives for 7 days, and no longer.
+        let mut at = now();
+        while at + seconds(11 * HOUR) < now() + seconds(7 * 24 * HOUR) {
+            at += seconds(11 * HOUR);
+            assert!(is_valid(&auth, cookie, at), "{at}");
+        }
+        assert!(is_valid(&auth, cookie, now() + seconds(7 * 24 * HOUR - 1)));
+        assert!(!is_valid(&auth, cookie, now() + seconds(7 * 24 * HOUR)));
+        auth.settle().await;
+        let kept = store.sessions().await.expect("sessions");
+        assert_eq!(kept[0].last_seen_at, now() + seconds(7 * 24 * HOUR - 1), "written through");
+        let ended = fresh.session.ended();
+        auth.sweep(now() + seconds(7 * 24 * HOUR)).await;
+        assert!(ended.is_cancelled());
+        assert!(store.sessions().await.expect("sessions").is_empty());
+    }
+
+    #[tokio::test]
+    async fn sess_3_ends_are_at_once_and_last() {
+        let (auth, store) = auth().await;
+        let first = signed_in(&auth).await;
+        let user = auth.user(first.session.user()).expect("the user");
+        let open = async || auth.open_session(&user, &Client::default(), now()).await.expect("a session");
+        let (second, third) = (open().await, open().await);
+        auth.sign_out(&first.session.id, now()).await.expect("signed out");
+        assert!(first.session.ended().is_cancelled() && !second.session.ended().is_cancelled());
+        assert!(!is_valid(&auth, &first.set_cookie, now()) && is_valid(&auth, &second.set_cookie, now()));
+        let password = crate::auth::fixture::secret("something long");
+        auth.set_password(&user.id, password, Some(&second.session.id), now())
+            .await
+            .expect("a password");
+        assert!(third.session.ended().is_cancelled() && !second.session.ended().is_cancelled());
+        auth.suspend(&user.id, true, now()).await.expect("suspended");
+        assert!(second.session.ended().is_cancelled());
+        auth.suspend(&user.id, false, now()).await.expect("restored");
+        assert!(!is_valid(&auth, &second.set_cookie, now()));
+        assert!(
+            auth.open_session(&user, &Client::default(), now()).await.is_err(),
+            "the account changed since it was proved"
+        );
+        assert!(store.sessions().await.expect("sessions").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_session_outlives_the_gateway() {
+        let (auth, store) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let again = auth_on(store.clone(), now()).await;
+        assert!(is_valid(&again, &fresh.set_cookie, now()));
+        assert_eq!(again.sessions_of(fresh.session.user()).len(), 1);
+        let late = auth_on(store.clone(), now() + seconds(13 * HOUR)).await;
+        assert!(!is_valid(&late, &fresh.set_cookie, now()));
+        assert!(store.sessions().await.expect("sessions").is_empty());
+    }
+
+    #[tokio::test]
+    async fn last_seen_is_written_every_five_minutes_at_most() {
+        let (auth, store) = auth().await;
+        let fresh = signed_in(&auth).await;
+        for (after, expected) in [(299, 0), (300, 300), (599, 300), (600, 600)] {
+            assert!(is_valid(&auth, &fresh.set_cookie, now() + seconds(after)));
+            auth.settle().await;
+            let kept = store.sessions().await.expect("sessions");
+            assert_eq!(kept[0].last_seen_at, now() + seconds(expected), "{after}");
+        }
+    }
+
+    #[tokio::test]
+    async fn hosts_are_remembered() {
+        let (auth, _) = auth().await;
+        let session = signed_in(&auth).await.session;
+        let (name, number) = (name("amber"), Port::new(3000).expect("a port"));
+        assert!(!session.visited(&name, number));
+        session.mark_visited(&name, number);
+        assert!(session.visited(&name, number));
+        let host = port("amber", 3000);
+        assert!(!session.tried_recently(&host, now()));
+        session.mark_tried(&host, now());
+        assert!(session.tried_recently(&host, now() + seconds(29)));
+        assert!(!session.tried_recently(&host, now() + seconds(30)));
+    }
 }

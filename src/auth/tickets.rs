@@ -193,3 +193,138 @@ impl Binding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+
+    use super::*;
+    use crate::auth::{
+        Fresh,
+        fixture::{audited, auth, editor, now, port, seconds, signed_in},
+    };
+
+    fn ticket(fresh: &Fresh, binding: Binding) -> Ticket {
+        Ticket {
+            host: port("amber", 3000),
+            session: fresh.session.id.clone(),
+            binding,
+        }
+    }
+
+    fn nonce(value: &str) -> Proof {
+        Proof {
+            nonces: vec!["other".into(), value.into()],
+            origin: None,
+        }
+    }
+
+    fn origin(host: Route) -> Proof {
+        Proof {
+            nonces: Vec::new(),
+            origin: Some(host),
+        }
+    }
+
+    #[tokio::test]
+    async fn auth_2_a_ticket_needs_its_host_and_proof_and_works_once() {
+        let (auth, store) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let host = port("amber", 3000);
+        let cases = [
+            (Binding::Nonce(hash_secret("n")), nonce("n"), nonce("m")),
+            (
+                Binding::Origin(editor("amber")),
+                origin(editor("amber")),
+                origin(port("amber", 4000)),
+            ),
+        ];
+        for (binding, right, wrong) in cases {
+            let secret = auth.mint_ticket(ticket(&fresh, binding), now());
+            assert_eq!(secret.len(), 43);
+            let redeem = |host: &Route, proof: &Proof| auth.redeem_ticket(&secret, host, proof, now());
+            assert_eq!(redeem(&port("beryl", 3000), &right), Err(TicketError::WrongHost));
+            assert_eq!(redeem(&editor("amber"), &right), Err(TicketError::WrongHost));
+            assert_eq!(redeem(&host, &wrong), Err(TicketError::WrongProof));
+            assert_eq!(redeem(&host, &Proof::default()), Err(TicketError::WrongProof));
+            assert_eq!(redeem(&host, &right).map(|redeemed| redeemed.session), Ok(fresh.session.id.clone()));
+            assert_eq!(redeem(&host, &right), Err(TicketError::Replayed));
+            assert_eq!(auth.redeem_ticket("x", &host, &right, now()), Err(TicketError::Unknown));
+        }
+        auth.settle().await;
+        assert_eq!(
+            audited(&store).await.iter().filter(|action| *action == "ticket.replayed").count(),
+            2
+        );
+        // A replay ends nothing.
+        assert!(auth.alive(&fresh.session.id, now()).is_some());
+    }
+
+    #[tokio::test]
+    async fn auth_2_of_a_thousand_at_once_one_succeeds() {
+        let (auth, _) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let secret = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), now());
+        let barrier = Arc::new(Barrier::new(8));
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let (auth, secret, barrier) = (auth.clone(), secret.clone(), barrier.clone());
+                std::thread::spawn(move || {
+                    barrier.wait();
+                    let redeem = || auth.redeem_ticket(&secret, &port("amber", 3000), &nonce("n"), now());
+                    (0..125).filter(|_| redeem().is_ok()).count()
+                })
+            })
+            .collect();
+        let won: usize = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
+        assert_eq!(won, 1);
+    }
+
+    #[tokio::test]
+    async fn auth_2_no_clock_makes_an_expired_ticket_good() {
+        let (auth, _) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let start = Moment::at(now());
+        let check = |wall: i64, monotonic: u64, expected: bool| {
+            let mut table = Table::default();
+            table.keep([1; 32], ticket(&fresh, Binding::Nonce(hash_secret("n"))), start);
+            let later = Moment {
+                wall: start.wall + time::Duration::seconds(wall),
+                monotonic: start.monotonic + seconds(monotonic),
+            };
+            let redeemed = table.redeem(&[1; 32], &port("amber", 3000), &nonce("n"), later);
+            assert_eq!(redeemed.is_ok(), expected, "{wall} {monotonic}");
+        };
+        check(59, 59, true);
+        check(60, 60, false);
+        check(3600, 1, false);
+        check(-3600, 59, true);
+        check(61 - 3600, 61, false);
+        check(61, 0, false);
+    }
+
+    #[tokio::test]
+    async fn tickets_are_bounded_and_swept() {
+        let (auth, _) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let first = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), now());
+        for _ in 0..MAX_EACH {
+            auth.mint_ticket(ticket(&fresh, Binding::Nonce([0; 32])), now());
+        }
+        let host = port("amber", 3000);
+        assert_eq!(auth.redeem_ticket(&first, &host, &nonce("n"), now()), Err(TicketError::Unknown));
+        assert_eq!(auth.inner.tickets.lock().out.len(), MAX_EACH);
+        auth.sweep(now() + seconds(61)).await;
+        assert!(auth.inner.tickets.lock().out.is_empty() && auth.inner.tickets.lock().of_session.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_ticket_is_worth_nothing_once_the_session_is_over() {
+        let (auth, _) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let secret = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), now());
+        auth.sign_out(&fresh.session.id, now()).await.expect("signed out");
+        let redeemed = auth.redeem_ticket(&secret, &port("amber", 3000), &nonce("n"), now());
+        assert_eq!(redeemed, Err(TicketError::SessionOver));
+    }
+}

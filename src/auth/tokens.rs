@@ -136,10 +136,13 @@ impl Auth {
             hash: hash_secret(&plain),
             ended: CancellationToken::new(),
         });
-        let changing = self.inner.changing.lock().await;
-        self.inner.store.add_token(&record.record()).await?;
-        self.keep_token(record.clone());
-        drop(changing);
+        let kept = record.clone();
+        self.change(move |auth| async move {
+            auth.inner.store.add_token(&kept.record()).await?;
+            auth.keep_token(kept);
+            Ok::<(), UserError>(())
+        })
+        .await?;
         let detail = record.scope.to_string();
         self.audit("token.created", owner.name.as_str(), &record.id.0, &detail, None, now)
             .await;
@@ -233,7 +236,103 @@ impl Auth {
         token.ended.cancel();
         self.inner.token_hashes.remove(&token.hash);
         self.inner.tokens.remove(&token.id);
-        let _changing = self.inner.changing.lock().await;
-        self.inner.store.remove_token(&token.id).await
+        let id = token.id.clone();
+        self.change(move |auth| async move { auth.inner.store.remove_token(&id).await })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::auth::{
+        Auth,
+        fixture::{auth, auth_on, name, now, seconds, user},
+    };
+
+    async fn token(auth: &Auth, user: &UserId, scope: Scope) -> NewToken {
+        auth.create_token(user, "ci", scope, Some(now() + seconds(60)), now())
+            .await
+            .expect("a token")
+    }
+
+    fn scope_of(presented: Presented) -> Option<Scope> {
+        match presented {
+            Presented::Valid(identity) => Some(identity.scope),
+            Presented::Nothing | Presented::Invalid => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_proves_until_it_ends() {
+        let (auth, store) = auth().await;
+        let ada = user(&auth, "ada").await;
+        let new = token(&auth, &ada.id, Scope::Read).await;
+        let plain = new.plain.expose_secret();
+        assert!(plain.starts_with("pt_") && plain.len() == 46 && !format!("{new:?}").contains(plain));
+        assert_eq!(scope_of(auth.by_token(plain, now())), Some(Scope::Read));
+        assert_eq!(auth.by_token("", now()), Presented::Nothing);
+        for wrong in [
+            "pt_",
+            "pt_x",
+            &plain[3..],
+            &format!("{plain}x"),
+            &plain.to_uppercase(),
+            &"pt_".repeat(100),
+        ] {
+            assert_eq!(auth.by_token(wrong, now()), Presented::Invalid);
+        }
+        let kept = store.tokens().await.expect("tokens");
+        assert_eq!(kept[0].hash, hash_secret(plain));
+        assert_eq!(
+            scope_of(auth_on(store.clone(), now()).await.by_token(plain, now())),
+            Some(Scope::Read)
+        );
+        let ended = auth.token_ended(&new.record.id).expect("the token");
+        assert_eq!(auth.by_token(plain, now() + seconds(60)), Presented::Invalid);
+        auth.sweep(now() + seconds(60)).await;
+        assert!(ended.is_cancelled() && auth.token_ended(&new.record.id).is_none());
+        assert!(store.tokens().await.expect("tokens").is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_its_user_revokes_a_token() {
+        let (auth, store) = auth().await;
+        let (ada, bob) = (user(&auth, "ada").await, user(&auth, "bob").await);
+        let new = token(&auth, &ada.id, Scope::All).await;
+        assert!(!auth.revoke_token(&bob.id, &new.record.id, now()).await.expect("no fault"));
+        assert!(auth.revoke_token(&ada.id, &new.record.id, now()).await.expect("no fault"));
+        assert_eq!(auth.by_token(new.plain.expose_secret(), now()), Presented::Invalid);
+        assert!(store.tokens().await.expect("tokens").is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_token_inside_a_codespace_and_hidden() {
+        let (auth, _) = auth().await;
+        let ada = user(&auth, "ada").await;
+        let inside = || Scope::Inside(name("amber"));
+        let first = token(&auth, &ada.id, inside()).await;
+        let second = token(&auth, &ada.id, inside()).await;
+        assert_eq!(auth.by_token(first.plain.expose_secret(), now()), Presented::Invalid);
+        assert_eq!(scope_of(auth.by_token(second.plain.expose_secret(), now())), Some(inside()));
+        assert!(auth.tokens_of(&ada.id).is_empty());
+        auth.revoke_inside(&name("amber")).await.expect("revoked");
+        assert_eq!(auth.by_token(second.plain.expose_secret(), now()), Presented::Invalid);
+    }
+
+    #[tokio::test]
+    async fn sess_3_suspending_cuts_what_tokens_hold_open() {
+        let (auth, _) = auth().await;
+        let ada = user(&auth, "ada").await;
+        let new = token(&auth, &ada.id, Scope::All).await;
+        let ended = auth.token_ended(&new.record.id).expect("the token");
+        auth.suspend(&ada.id, true, now()).await.expect("suspended");
+        assert!(ended.is_cancelled());
+        assert_eq!(auth.by_token(new.plain.expose_secret(), now()), Presented::Invalid);
+        auth.suspend(&ada.id, false, now()).await.expect("restored");
+        assert_eq!(scope_of(auth.by_token(new.plain.expose_secret(), now())), Some(Scope::All));
+        assert!(!auth.token_ended(&new.record.id).expect("the token").is_cancelled());
     }
 }

@@ -162,7 +162,7 @@ impl Auth {
         let user = self.user(id).ok_or(UserError::Missing)?;
         passwords::check_new(&password, &user.name)?;
         let hash = self.inner.hasher.hash(password).await?;
-        self.change_user(id, |user| user.password = Some(hash)).await?;
+        self.change_user(id, move |user| user.password = Some(hash)).await?;
         self.end_sessions(id, keep).await?;
         self.audit("user.password", user.name.as_str(), user.name.as_str(), "", None, now)
             .await;
@@ -183,7 +183,7 @@ impl Auth {
 
     /// Suspends an account or lifts that; suspending ends its login sessions and the connections of its tokens (SESS-3).
     pub async fn suspend(&self, id: &UserId, suspended: bool, now: OffsetDateTime) -> Result<(), UserError> {
-        let user = self.change_user(id, |user| user.suspended = suspended).await?;
+        let user = self.change_user(id, move |user| user.suspended = suspended).await?;
         if suspended {
             self.end_sessions(id, None).await?;
             self.interrupt_tokens(id);
@@ -211,14 +211,17 @@ impl Auth {
             created_at: now,
             password,
         });
-        let changing = self.inner.changing.lock().await;
-        if first {
-            self.inner.store.add_first_user(&user.record()).await?;
-        } else {
-            self.inner.store.add_user(&user.record()).await?;
-        }
-        self.keep_user(user.clone());
-        drop(changing);
+        let kept = user.clone();
+        self.change(move |auth| async move {
+            if first {
+                auth.inner.store.add_first_user(&kept.record()).await?;
+            } else {
+                auth.inner.store.add_user(&kept.record()).await?;
+            }
+            auth.keep_user(kept);
+            Ok::<(), UserError>(())
+        })
+        .await?;
         self.audit("user.created", "", user.name.as_str(), user.role.as_str(), None, now)
             .await;
         Ok(user)
@@ -236,13 +239,16 @@ impl Auth {
         self.inner.users.insert(user.id.clone(), user);
     }
 
-    async fn change_user(&self, id: &UserId, change: impl FnOnce(&mut User) + Send) -> Result<Arc<User>, UserError> {
-        let _changing = self.inner.changing.lock().await;
-        let mut user = (*self.user(id).ok_or(UserError::Missing)?).clone();
-        change(&mut user);
-        self.inner.store.update_user(&user.record()).await?;
-        let user = Arc::new(user);
-        self.keep_user(user.clone());
-        Ok(user)
+    async fn change_user(&self, id: &UserId, change: impl FnOnce(&mut User) + Send + 'static) -> Result<Arc<User>, UserError> {
+        let id = id.clone();
+        self.change(move |auth| async move {
+            let mut user = (*auth.user(&id).ok_or(UserError::Missing)?).clone();
+            change(&mut user);
+            auth.inner.store.update_user(&user.record()).await?;
+            let user = Arc::new(user);
+            auth.keep_user(user.clone());
+            Ok(user)
+        })
+        .await
     }
 }
