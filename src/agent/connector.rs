@@ -10,13 +10,12 @@ use http::Uri;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
-use tokio::{
-    net::{TcpStream, UnixStream},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 pub use connection::Connection;
+
+use crate::unix_socket;
 
 /// How long a dial may take, TLS included.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -144,7 +143,7 @@ impl Connector {
 
     async fn dial(&self) -> Result<Connection, ConnectError> {
         let (host, port) = match &self.gateway {
-            Gateway::Unix(path) => return Ok(UnixStream::connect(path).await?.into()),
+            Gateway::Unix(path) => return Ok(unix_socket::connect(path).await?.into()),
             Gateway::Tcp { host, port, .. } => (host.trim_start_matches('[').trim_end_matches(']'), *port),
         };
         let tcp = dial_tcp(host, port).await?;

@@ -27,6 +27,7 @@ use crate::{
         tunnel::{Endpoint, OPEN_BYTES, OPENED, Refusal},
     },
     relay::{End, relay},
+    unix_socket,
 };
 
 pub use direct::{DirectKey, DirectListener};
@@ -126,7 +127,7 @@ impl Streams {
 
     async fn dial_editor(&self) -> Result<UnixStream, Refusal> {
         let socket = self.inside.editor()?;
-        match timeout(CONNECT_TIMEOUT, UnixStream::connect(&socket)).await {
+        match timeout(CONNECT_TIMEOUT, unix_socket::connect(&socket)).await {
             Ok(Ok(stream)) => Ok(stream),
             // It was ready a moment ago: it is being restarted.
             Ok(Err(error)) => {

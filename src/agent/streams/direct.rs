@@ -2,7 +2,6 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use tokio::{
 };
 
 use super::Streams;
-use crate::protocol::tunnel::DIRECT_KEY_BYTES;
+use crate::{protocol::tunnel::DIRECT_KEY_BYTES, unix_socket};
 
 /// How long the key may be in coming.
 const KEY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,9 +60,7 @@ impl DirectListener {
         let mut early = path.as_os_str().to_owned();
         early.push(format!(".{}", std::process::id()));
         let early = PathBuf::from(early);
-        let _ = fs::remove_file(&early);
-        let listener = UnixListener::bind(&early)?;
-        fs::set_permissions(&early, fs::Permissions::from_mode(0o600))?;
+        let listener = unix_socket::bind(&early)?;
         fs::rename(&early, path)?;
         Ok(Self { listener, key })
     }
