@@ -6,8 +6,11 @@
 use std::{
     fs::Permissions,
     io,
-    os::{fd::AsRawFd, unix::fs::PermissionsExt},
-    path::Path,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::{Mode, OFlags};
@@ -24,30 +27,44 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = through_short_path(path, |path| UnixListener::bind(path))?;
+    let listener = UnixListener::bind(&ShortPath::of(path)?.path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
-/// Connects to the socket at a path.
+/// Connects to the socket at a path. Never waits for a peer that does not accept: that is an error.
 pub async fn connect(path: &Path) -> io::Result<UnixStream> {
-    let stream = through_short_path(path, |path| std::os::unix::net::UnixStream::connect(path))?;
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
+    let short = ShortPath::of(path)?;
+    UnixStream::connect(&short.path).await
 }
 
-fn through_short_path<T>(path: &Path, action: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a socket's path names a file in a directory",
-        ));
-    };
-    if path.as_os_str().len() <= MAX_PATH_BYTES {
-        return action(path);
+/// A path that fits a socket's address, good while this lives.
+struct ShortPath {
+    path: PathBuf,
+    _directory: Option<OwnedFd>,
+}
+
+impl ShortPath {
+    fn of(path: &Path) -> io::Result<Self> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a socket's path names a file in a directory",
+            ));
+        };
+        if path.as_os_str().len() <= MAX_PATH_BYTES {
+            return Ok(Self {
+                path: path.to_owned(),
+                _directory: None,
+            });
+        }
+        let directory = rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+        Ok(Self {
+            path,
+            _directory: Some(directory),
+        })
     }
-    let directory = rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    action(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name))
 }
 
 #[cfg(test)]
