@@ -61,7 +61,7 @@ function Row({ codespace, port, call, live }) {
       <span class="port-what">${port.label || port.process || (port.listening ? "unknown program" : "")}</span>
       ${!port.listening && html`<span class="state idle"><${Icon} name="pause" />Not listening</span>`}
     </div>
-    <a class="port-url" href=${port.url} target="_blank" rel="noopener" data-testid="port-url">${port.url.replace(/^https?:\/\//, "")}</a>
+    <a class="port-url" href=${port.url} target="_blank" rel="noopener" data-testid="port-url">${port.url.replace(/^https?:\/\/|\/$/g, "")}</a>
     <div class="port-actions">
       ${call
         ? html`<label><span class="visually-hidden">Who may open port ${port.port}</span><span class="select-with-icon"><${Icon} name=${icon} />

@@ -41,6 +41,7 @@ async function post(extra) {
     if (problem.status === 400 || problem.status === 404) {
       form.hidden = true;
       message.replaceChildren();
+      document.querySelector("#sign-in").hidden = false;
       return show("This link is used up", "Each link works once, and not for long. Sign in with your password, or ask for a fresh link.", "closed");
     }
     complain(problem.message);

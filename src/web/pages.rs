@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 pub use codespace::{editor_failed, editor_starting, no_such_codespace, not_connected, starting, stopped, workbench};
 pub use hop::{arrive, carry, framed_sign_in, spread, unregister_worker};
-pub(super) use notice::Sign;
 pub use port::{Listening, nothing_listens, upstream_failed};
 pub use refusal::{
     bad_request, busy, forbidden_origin, head_too_large, internal, method_not_allowed, misdirected, not_found, unauthorized, uri_too_long,

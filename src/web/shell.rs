@@ -22,7 +22,7 @@ use http::{
 
 use super::{
     assets::{self, GATEWAY_PREFIX},
-    pages::{self, Page, Sign},
+    pages::{self, Page},
 };
 use crate::domain::ReturnTo;
 
@@ -71,14 +71,11 @@ async fn sign_in(State(signed_in): State<SignedIn>, OriginalUri(uri): OriginalUr
     if signed_in(&headers) {
         return see_other(next.as_str());
     }
-    shell(&SignIn {
-        next: next.as_str(),
-        sign: Sign::Open,
-    })
+    shell(&SignIn { next: next.as_str() })
 }
 
 async fn setup() -> Response<Body> {
-    shell(&Setup { sign: Sign::Waiting })
+    shell(&Setup)
 }
 
 async fn static_file(Path(path): Path<String>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response<Body> {
@@ -159,14 +156,11 @@ struct App {
 #[template(path = "sign_in.html")]
 struct SignIn<'a> {
     next: &'a str,
-    sign: Sign,
 }
 
 #[derive(Template)]
 #[template(path = "setup.html")]
-struct Setup {
-    sign: Sign,
-}
+struct Setup;
 
 /// The URL of a file, for templates.
 macro_rules! has_assets {

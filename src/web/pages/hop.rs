@@ -27,7 +27,6 @@ pub fn carry(form_action: &str, ticket: &str, return_label: &str) -> Page {
         label: return_label,
         next: "",
         siblings: &[],
-        sign: Sign::Waiting,
     }
     .page()
 }
@@ -42,7 +41,6 @@ pub fn arrive(ticket: &str) -> Page {
         label: "the codespace",
         next: "",
         siblings: &[],
-        sign: Sign::Waiting,
     }
     .page()
 }
@@ -60,7 +58,6 @@ pub fn spread(primary: (&Origin, &str), next_url: &str, siblings: &[(Origin, Str
         label: &origin.host,
         next: next_url,
         siblings,
-        sign: Sign::Waiting,
     }
     .page()
 }
@@ -95,7 +92,6 @@ struct Hop<'a> {
     label: &'a str,
     next: &'a str,
     siblings: &'a [(Origin, String)],
-    sign: Sign,
 }
 
 impl Hop<'_> {

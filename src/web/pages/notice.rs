@@ -9,9 +9,7 @@ use crate::{domain::Step, web::assets};
 
 /// What a page's sign says before a word is read; never the only carrier of its meaning.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::web) enum Sign {
-    /// Only on pages whose template says so by itself.
-    Open,
+pub(super) enum Sign {
     Closed,
     Paused,
     Waiting,
@@ -21,7 +19,6 @@ pub(in crate::web) enum Sign {
 impl Sign {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Open => "open",
             Self::Closed => "closed",
             Self::Paused => "paused",
             Self::Waiting => "waiting",
