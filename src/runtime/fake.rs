@@ -1,1 +1,109 @@
 //! A runtime in memory, for tests.
+//!
+//! Owns what was asked of it, in order. Its agents are names alone: a test that wants one to speak connects it itself.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{InstanceState, Runtime, RuntimeError};
+use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
+
+/// Keeps what it was told.
+#[derive(Default)]
+pub struct FakeRuntime {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    instances: HashMap<CodespaceName, Instance>,
+    calls: Vec<String>,
+    failure: Option<fn() -> RuntimeError>,
+}
+
+#[derive(Default)]
+struct Instance {
+    running: Option<Bootstrap>,
+}
+
+impl FakeRuntime {
+    /// What was asked of it, for instance `start amber-x 2`.
+    pub fn calls(&self) -> Vec<String> {
+        self.state.lock().calls.clone()
+    }
+
+    /// The orders of a running agent.
+    pub fn bootstrap(&self, name: &CodespaceName) -> Option<Bootstrap> {
+        self.state.lock().instances.get(name).and_then(|instance| instance.running.clone())
+    }
+
+    /// Ends an agent as if it had crashed.
+    pub fn crash(&self, name: &CodespaceName) {
+        if let Some(instance) = self.state.lock().instances.get_mut(name) {
+            instance.running = None;
+        }
+    }
+
+    /// Lets every start fail from now on, or work again.
+    pub fn fail_starts(&self, failure: Option<fn() -> RuntimeError>) {
+        self.state.lock().failure = failure;
+    }
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn kind(&self) -> &'static str {
+        "fake"
+    }
+
+    async fn create(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
+        let mut state = self.state.lock();
+        state.calls.push(format!("create {name}"));
+        state.instances.entry(name.clone()).or_default();
+        Ok(())
+    }
+
+    async fn start(&self, name: &CodespaceName, bootstrap: Bootstrap) -> Result<(), RuntimeError> {
+        let mut state = self.state.lock();
+        state.calls.push(format!("start {name} {}", bootstrap.generation));
+        if let Some(failure) = state.failure {
+            return Err(failure());
+        }
+        state.instances.entry(name.clone()).or_default().running = Some(bootstrap);
+        Ok(())
+    }
+
+    async fn stop(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
+        let mut state = self.state.lock();
+        state.calls.push(format!("stop {name}"));
+        if let Some(instance) = state.instances.get_mut(name) {
+            instance.running = None;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
+        let mut state = self.state.lock();
+        state.calls.push(format!("delete {name}"));
+        state.instances.remove(name);
+        Ok(())
+    }
+
+    async fn state(&self, name: &CodespaceName) -> Result<InstanceState, RuntimeError> {
+        Ok(match self.state.lock().instances.get(name) {
+            None => InstanceState::Absent,
+            Some(Instance { running: None }) => InstanceState::Stopped,
+            Some(Instance { running: Some(_) }) => InstanceState::Running,
+        })
+    }
+
+    fn direct_address(&self, _: &CodespaceName) -> Option<PathBuf> {
+        None
+    }
+
+    async fn agent_log(&self, _: &CodespaceName) -> Result<String, RuntimeError> {
+        Ok(String::new())
+    }
+}
