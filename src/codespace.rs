@@ -3,15 +3,33 @@
 //! Owns phases, ports and their visibility, agents' reports and their meaning, names, creation and its undoing. Refuses
 //! to know: HTTP, pages, who may do what (callers have a permit), how a runtime works.
 
+mod credentials;
 mod error;
 mod handle;
+mod launch;
+mod local;
+mod naming;
+mod request;
 mod snapshot;
+mod task;
+mod work;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+};
 
+use dashmap::DashMap;
 use time::OffsetDateTime;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{
+    credentials::Credentials,
+    snapshot::Shared,
+    task::{Inbox, Order, Task},
+    work::Work,
+};
 pub use self::{
     error::{BadChange, CodespaceError},
     handle::Codespace,
@@ -20,13 +38,17 @@ pub use self::{
 pub use crate::lifecycle::Activity;
 use crate::{
     audit::{Actor, Audit},
+    auth::Auth,
     clock::SharedClock,
-    domain::{CodespaceName, Port, UserId, Visibility},
+    domain::{CodespaceName, Generation, Phase, Port, UserId, Visibility},
     route::Sites,
-    runtime::SharedRuntime,
-    store::{SharedStore, StoreError},
-    tunnel::Tunnels,
+    runtime::{SharedRuntime, Unconfigured},
+    store::{CodespaceRecord, SharedStore, StoreError},
+    tunnel::{AgentCredentials, Tunnels},
 };
+
+/// How often a name that was used already is made anew.
+const NAME_TRIES: u32 = 10;
 
 /// All codespaces. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +61,8 @@ pub struct Deps {
     pub store: SharedStore,
     /// The first is the default.
     pub runtimes: Vec<SharedRuntime>,
+    /// Knows owners, and makes the token inside.
+    pub auth: Auth,
     pub tunnels: Tunnels,
     pub sites: Sites,
     pub audit: Audit,
@@ -104,61 +128,100 @@ pub enum CodespaceEvent {
 }
 
 struct Inner {
-    #[expect(dead_code, reason = "the bodies come next")]
-    deps: Deps,
+    deps: Arc<Deps>,
+    spaces: DashMap<CodespaceName, Arc<Codespace>>,
+    credentials: Credentials,
     events: broadcast::Sender<CodespaceEvent>,
+    /// One creation at a time, so that asking twice makes one.
+    creating: tokio::sync::Mutex<()>,
+    tasks: TaskTracker,
+    going: CancellationToken,
 }
 
 impl Codespaces {
     /// Reads all codespaces, takes over the agents that still run, and starts those anew that should run and do not.
     pub async fn load(deps: Deps) -> Result<Self, StoreError> {
         let (events, _) = broadcast::channel(1024);
-        Ok(Self {
-            inner: Arc::new(Inner { deps, events }),
-        })
+        let inner = Arc::new(Inner {
+            deps: Arc::new(deps),
+            spaces: DashMap::new(),
+            credentials: Credentials::default(),
+            events,
+            creating: tokio::sync::Mutex::new(()),
+            tasks: TaskTracker::new(),
+            going: CancellationToken::new(),
+        });
+        let mut ports = inner.stored_ports().await?;
+        for record in inner.deps.store.codespaces().await? {
+            let ports = ports.remove(&record.name).unwrap_or_default();
+            inner.spawn(record, ports);
+        }
+        inner.deps.tunnels.trust(Arc::clone(&inner) as Arc<dyn AgentCredentials>);
+        Ok(Self { inner })
     }
 
     /// A codespace by its name. On the path of every request: one look into a map.
     pub fn find(&self, name: &CodespaceName) -> Option<Arc<Codespace>> {
-        let _ = name;
-        None
+        self.inner.find(name)
     }
 
-    /// All codespaces, by name.
+    /// All codespaces, newest first.
     pub fn all(&self) -> Vec<Arc<Codespace>> {
-        Vec::new()
+        self.list(|_| true)
     }
 
     /// The codespaces of one user, newest first.
     pub fn owned_by(&self, owner: &UserId) -> Vec<Arc<Codespace>> {
-        let _ = owner;
-        Vec::new()
+        self.list(|codespace| codespace.owner() == owner)
     }
 
     /// Makes a codespace, or returns the owner's one of the same repository and reference; a failed one is tried again.
     /// Returns at once: watch it for progress.
-    pub async fn create(&self, wanted: NewCodespace, actor: &Actor) -> Result<(Arc<Codespace>, Created), CodespaceError> {
-        let _ = (wanted, actor);
-        Err(CodespaceError::Missing)
+    pub async fn create(&self, new: NewCodespace, actor: &Actor) -> Result<(Arc<Codespace>, Created), CodespaceError> {
+        let wanted = request::wanted(&new, self.inner.deps.default_idle_minutes)?;
+        local::check(&wanted.source).await?;
+        let _one = self.inner.creating.lock().await;
+        let same = self.list(|codespace| {
+            let record = &codespace.snapshot().record;
+            record.phase != Phase::Deleting && request::is_same(record, &new, &wanted)
+        });
+        if let Some(codespace) = same.into_iter().next() {
+            if codespace.snapshot().phase() == Phase::Failed {
+                self.start(codespace.name(), actor).await?;
+            }
+            return Ok((codespace, Created::Existing));
+        }
+        let record = self.inner.add(new, wanted).await?;
+        let name = record.name.clone();
+        self.inner
+            .deps
+            .audit
+            .record("codespace.created", actor, name.to_string(), record.repository.clone());
+        Ok((self.inner.spawn(record, BTreeMap::new()), Created::New))
     }
 
     /// Starts a codespace; a hundred calls at once start it once. Returns at once: watch it for progress.
     pub async fn start(&self, name: &CodespaceName, actor: &Actor) -> Result<Arc<Codespace>, CodespaceError> {
-        let _ = (name, actor);
-        Err(CodespaceError::Missing)
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        codespace.order(|reply| Order::Start(actor.clone(), reply)).await?;
+        Ok(codespace)
     }
 
     /// Stops a codespace. Returns at once: watch it for progress.
     pub async fn stop(&self, name: &CodespaceName, actor: &Actor) -> Result<Arc<Codespace>, CodespaceError> {
-        let _ = (name, actor);
-        Err(CodespaceError::Missing)
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        codespace.order(|reply| Order::Stop(actor.clone(), reply)).await?;
+        Ok(codespace)
     }
 
     /// Deletes a codespace with everything in it. Without `force`, [`CodespaceError::UnpushedWork`] while there is work
     /// that only it has. Returns when it is gone.
     pub async fn delete(&self, name: &CodespaceName, force: bool, actor: &Actor) -> Result<(), CodespaceError> {
-        let _ = (name, force, actor);
-        Err(CodespaceError::Missing)
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        if !force {
+            self.inner.check_work(&codespace).await?;
+        }
+        codespace.order(|reply| Order::Delete(actor.clone(), reply)).await
     }
 
     /// Changes what is set on a port, at once and for open connections too; the port need not listen.
@@ -169,14 +232,22 @@ impl Codespaces {
         change: PortChange,
         actor: &Actor,
     ) -> Result<PortView, CodespaceError> {
-        let _ = (name, port, change, actor);
-        Err(CodespaceError::Missing)
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        codespace.order(|reply| Order::ChangePort(port, change, actor.clone(), reply)).await
     }
 
     /// Changes settings of a codespace.
     pub async fn change(&self, name: &CodespaceName, change: CodespaceChange, actor: &Actor) -> Result<Arc<Codespace>, CodespaceError> {
-        let _ = (name, change, actor);
-        Err(CodespaceError::Missing)
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        codespace.order(|reply| Order::Change(change, actor.clone(), reply)).await?;
+        Ok(codespace)
+    }
+
+    /// The last part of an agent's own log, at most 64 KiB.
+    pub async fn agent_log(&self, name: &CodespaceName) -> Result<String, CodespaceError> {
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        let runtime = self.inner.runtime_or_default(&codespace.snapshot().record.runtime);
+        Ok(runtime.agent_log(name).await?)
     }
 
     /// Every change from now on. A receiver that lags behind must read everything anew.
@@ -184,6 +255,131 @@ impl Codespaces {
         self.inner.events.subscribe()
     }
 
-    /// Ends the tasks; agents go on and find the next gateway.
-    pub async fn shutdown(&self) {}
+    /// Ends the tasks, jobs that run included; agents go on and find the next gateway.
+    pub async fn shutdown(&self) {
+        self.inner.going.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    fn list(&self, wanted: impl Fn(&Codespace) -> bool) -> Vec<Arc<Codespace>> {
+        let mut found: Vec<_> = self
+            .inner
+            .spaces
+            .iter()
+            .filter(|codespace| wanted(codespace))
+            .map(|codespace| Arc::clone(&codespace))
+            .collect();
+        found.sort_by_cached_key(|codespace| std::cmp::Reverse((codespace.snapshot().record.created_at, codespace.name().clone())));
+        found
+    }
+}
+
+impl Inner {
+    fn find(&self, name: &CodespaceName) -> Option<Arc<Codespace>> {
+        self.spaces.get(name).map(|codespace| Arc::clone(&codespace))
+    }
+
+    fn runtime(&self, kind: &str) -> Option<&SharedRuntime> {
+        self.deps.runtimes.iter().find(|runtime| runtime.kind() == kind)
+    }
+
+    /// The runtime of a codespace; one that is no longer configured answers every call with that.
+    fn runtime_or_default(&self, kind: &str) -> SharedRuntime {
+        self.runtime(kind).cloned().unwrap_or_else(|| Arc::new(Unconfigured))
+    }
+
+    async fn stored_ports(&self) -> Result<HashMap<CodespaceName, BTreeMap<Port, PortView>>, StoreError> {
+        let mut ports: HashMap<CodespaceName, BTreeMap<Port, PortView>> = HashMap::new();
+        for settings in self.deps.store.ports().await? {
+            let of_codespace = ports.entry(settings.codespace.clone()).or_default();
+            of_codespace.insert(settings.port, PortView { settings, listening: None });
+        }
+        Ok(ports)
+    }
+
+    /// Stores a new codespace under a name that was never used.
+    async fn add(&self, new: NewCodespace, wanted: request::Wanted) -> Result<CodespaceRecord, CodespaceError> {
+        let now = self.deps.clock.now();
+        let runtime = self.deps.runtimes.first().map_or("none", |runtime| runtime.kind());
+        let mut record = CodespaceRecord {
+            name: naming::fresh(),
+            owner: new.owner,
+            display_name: wanted.display_name,
+            repository: wanted.source.to_string(),
+            reference: wanted.reference,
+            pull_request: new.pull_request,
+            devcontainer_path: new.devcontainer_path,
+            runtime: runtime.into(),
+            phase: Phase::Creating,
+            reason: None,
+            generation: Generation::default(),
+            agent_hash: None,
+            prepared: false,
+            idle_timeout_minutes: wanted.idle_timeout_minutes,
+            created_at: now,
+            last_used_at: now,
+        };
+        for _ in 0..NAME_TRIES {
+            match self.deps.store.add_codespace(&record).await {
+                Err(StoreError::Conflict) => record.name = naming::fresh(),
+                done => return Ok(done.map(|()| record)?),
+            }
+        }
+        Err(StoreError::Conflict.into())
+    }
+
+    /// Begins a codespace's task.
+    fn spawn(self: &Arc<Self>, record: CodespaceRecord, ports: BTreeMap<Port, PortView>) -> Arc<Codespace> {
+        if let Some(hash) = record.agent_hash {
+            self.credentials.add(hash, &record.name, record.generation);
+        }
+        let shared = Arc::new(Shared::new(Snapshot::new(record, ports)));
+        let ((order_sender, orders), (touch_sender, touches), (agent_sender, agent)) =
+            (mpsc::channel(64), mpsc::channel(64), mpsc::channel(64));
+        let codespace = Arc::new(Codespace {
+            shared: Arc::clone(&shared),
+            touches: touch_sender,
+            agent: agent_sender,
+            orders: order_sender,
+        });
+        self.spaces.insert(shared.name.clone(), Arc::clone(&codespace));
+        let task = Task::new(Arc::clone(self), shared);
+        self.tasks.spawn(task.run(Inbox { orders, touches, agent }));
+        codespace
+    }
+
+    /// Takes a removed codespace from the map; whoever holds its handle is told.
+    fn forget(&self, shared: &Shared) {
+        self.spaces.remove(&shared.name);
+        shared.removed.store(true, Ordering::Release);
+        shared.changes.send_modify(|count| *count += 1);
+        let (name, owner) = (shared.name.clone(), shared.owner.clone());
+        // Nobody may be listening.
+        let _ = self.events.send(CodespaceEvent::Removed { name, owner });
+    }
+
+    /// Refuses while a codespace has work that only it has, or while nobody can know.
+    async fn check_work(&self, codespace: &Codespace) -> Result<(), CodespaceError> {
+        let snapshot = codespace.snapshot();
+        if !snapshot.record.prepared || snapshot.phase() == Phase::Deleting {
+            return Ok(());
+        }
+        let work = if snapshot.connected {
+            work::ask(&self.deps.tunnels, codespace.name()).await
+        } else {
+            *codespace.shared.work.lock()
+        };
+        match work {
+            None => Err(CodespaceError::WorkUnknown),
+            Some(work) if work == Work::default() => Ok(()),
+            Some(Work {
+                uncommitted_files,
+                unpushed_commits,
+            }) => Err(CodespaceError::UnpushedWork {
+                uncommitted_files,
+                unpushed_commits,
+            }),
+        }
+    }
 }

@@ -5,12 +5,14 @@
 
 pub mod fake;
 pub mod process;
+mod unconfigured;
 
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use self::unconfigured::Unconfigured;
 use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
 
 /// A runtime behind its seam.

@@ -1,11 +1,22 @@
 //! The handle of one codespace.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Snapshot, snapshot::Shared};
+use super::{
+    CodespaceError, Snapshot,
+    snapshot::Shared,
+    task::{Order, Reply},
+};
 use crate::{
     domain::{CodespaceName, UserId},
     lifecycle::Activity,
@@ -17,6 +28,7 @@ pub struct Codespace {
     pub(super) shared: Arc<Shared>,
     pub(super) touches: mpsc::Sender<Activity>,
     pub(super) agent: mpsc::Sender<AgentEvent>,
+    pub(super) orders: mpsc::Sender<Order>,
 }
 
 impl Codespace {
@@ -42,7 +54,7 @@ impl Codespace {
     /// Says that it was used. Never waits.
     pub fn touch(&self, kind: Activity) {
         // A full queue means that it was touched a moment ago.
-        drop(self.touches.try_send(kind));
+        let _ = self.touches.try_send(kind);
     }
 
     /// Waits until it is as wanted; none if it is removed meanwhile.
@@ -54,8 +66,30 @@ impl Codespace {
             if wanted(&snapshot) {
                 return Some(snapshot);
             }
+            if self.is_removed() {
+                return None;
+            }
             changes.changed().await.ok()?;
         }
+    }
+
+    /// Whether it was deleted since this handle was taken.
+    pub fn is_removed(&self) -> bool {
+        self.shared.removed.load(Ordering::Acquire)
+    }
+
+    /// Orders its task to do something, and waits for the answer.
+    pub(super) async fn order<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, CodespaceError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || {
+            if self.is_removed() {
+                CodespaceError::Missing
+            } else {
+                CodespaceError::ShuttingDown
+            }
+        };
+        self.orders.send(order(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
     }
 
     pub(super) fn agent_events(&self) -> mpsc::Sender<AgentEvent> {
@@ -76,6 +110,8 @@ impl Shared {
             owner: snapshot.record.owner.clone(),
             snapshot: ArcSwap::from_pointee(snapshot),
             changes: watch::Sender::new(0),
+            work: Mutex::default(),
+            removed: AtomicBool::new(false),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! How a codespace is at one moment.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use super::work::Work;
 use crate::{
     domain::{CodespaceName, Generation, Phase, Port, Step, UserId, Visibility},
     protocol::tunnel::{EditorState, ListeningPort},
@@ -44,9 +46,26 @@ pub(super) struct Shared {
     pub owner: UserId,
     pub snapshot: ArcSwap<Snapshot>,
     pub changes: watch::Sender<u64>,
+    /// What only it has, as far as anybody knows.
+    pub work: Mutex<Option<Work>>,
+    pub removed: AtomicBool,
 }
 
 impl Snapshot {
+    pub(super) fn new(record: CodespaceRecord, ports: BTreeMap<Port, PortView>) -> Self {
+        let stopped = matches!(record.phase, Phase::Stopping | Phase::Stopped | Phase::Failed);
+        Self {
+            stopped_because: record.reason.clone().filter(|_| stopped),
+            ports,
+            steps: Vec::new(),
+            editor: None,
+            connected: false,
+            awake_because: Vec::new(),
+            idle_at: None,
+            record,
+        }
+    }
+
     pub fn phase(&self) -> Phase {
         self.record.phase
     }

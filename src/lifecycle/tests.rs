@@ -6,7 +6,10 @@ const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 fn transitions() {
     #[track_caller]
     fn check(phase: Phase, prepared: bool, event: Event, expected: Option<(Phase, &[Effect])>) {
-        let mut situation = Situation { prepared, ..Situation::default() };
+        let mut situation = Situation {
+            prepared,
+            ..Situation::default()
+        };
         let found = decide(phase, &mut situation, event.clone(), NOW);
         let found = found.as_ref().map(|transition| (transition.phase, transition.effects.as_slice()));
         assert_eq!(found, expected, "{phase} {event:?}");
@@ -46,18 +49,27 @@ fn transitions() {
 
 #[test]
 fn a_start_while_it_stops_starts_it_afterwards() {
-    let mut situation = Situation { prepared: true, ..Situation::default() };
+    let mut situation = Situation {
+        prepared: true,
+        ..Situation::default()
+    };
     assert_eq!(decide(Phase::Stopping, &mut situation, Event::Start, NOW), None);
     let next = decide(Phase::Stopping, &mut situation, Event::Stopped, NOW).expect("it changes");
     assert_eq!((next.phase, next.effects), (Phase::Starting, vec![Effect::Launch { after: 0 }]));
     assert_eq!(decide(Phase::Stopping, &mut situation, Event::Start, NOW), None);
     assert_eq!(decide(Phase::Stopping, &mut situation, Event::Stop("no".into()), NOW), None);
-    assert_eq!(decide(Phase::Stopping, &mut situation, Event::Stopped, NOW).map(|next| next.phase), Some(Phase::Stopped));
+    assert_eq!(
+        decide(Phase::Stopping, &mut situation, Event::Stopped, NOW).map(|next| next.phase),
+        Some(Phase::Stopped)
+    );
 }
 
 #[test]
 fn five_losses_in_five_minutes_are_too_many() {
-    let mut situation = Situation { prepared: true, ..Situation::default() };
+    let mut situation = Situation {
+        prepared: true,
+        ..Situation::default()
+    };
     let mut lose = |seconds| decide(Phase::Running, &mut situation, Event::Lost, NOW + Duration::seconds(seconds)).map(|next| next.phase);
     for seconds in [0, 200, 400, 450, 490] {
         assert_eq!(lose(seconds), Some(Phase::Starting), "{seconds}");

@@ -1,0 +1,430 @@
+//! The task of one codespace: it alone changes the codespace, one event after the other.
+
+mod agent;
+mod orders;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use time::OffsetDateTime;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+pub use self::orders::{Order, Reply};
+use super::{
+    CodespaceEvent, Inner, Snapshot,
+    launch::{Job, Note},
+    snapshot::Shared,
+};
+use crate::{
+    audit::Actor,
+    auth::hash_secret,
+    domain::{Phase, Step, StepName, StepState, Visibility},
+    lifecycle::{Activity, Effect, Event, Situation, Used, decide, idle},
+    protocol::bootstrap::Secret,
+    runtime::InstanceState,
+    store::StoreError,
+    tunnel::AgentEvent,
+};
+
+/// How soon after a lost connection the runtime is asked whether the agent lives: time to reconnect.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// How often it is asked while the agent is not connected.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3);
+/// How long a started agent may take to connect.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
+/// How often deadlines and idleness are looked at, whatever else happens.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// How old `last_used_at` may be in the store.
+const USED_PRECISION: time::Duration = time::Duration::seconds(60);
+
+/// The other ends of a handle's channels.
+pub struct Inbox {
+    pub orders: mpsc::Receiver<Order>,
+    pub touches: mpsc::Receiver<Activity>,
+    pub agent: mpsc::Receiver<AgentEvent>,
+}
+
+/// The codespace as its task holds it.
+pub struct Task {
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+    now: Snapshot,
+    situation: Situation,
+    used: Used,
+    /// Jobs run one at a time, in order.
+    waiting: VecDeque<Effect>,
+    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    busy: bool,
+    launch_at: Option<Instant>,
+    /// When to ask the runtime whether the agent lives; none while it is connected or nothing runs.
+    look_at: Option<Instant>,
+    /// Until when a started agent must have connected.
+    connect_by: Option<Instant>,
+    link: Option<u64>,
+    /// Who waits for the end of the codespace.
+    deleting: Vec<Reply<()>>,
+    stored_use: OffsetDateTime,
+    forgotten: bool,
+}
+
+impl Task {
+    pub fn new(inner: Arc<Inner>, shared: Arc<Shared>) -> Self {
+        let now = Snapshot::clone(&shared.snapshot.load());
+        let clock = inner.deps.clock.now();
+        Self {
+            situation: Situation {
+                prepared: now.record.prepared,
+                ..Situation::default()
+            },
+            used: Used::from([(Activity::Request, clock)]),
+            waiting: VecDeque::new(),
+            notes: mpsc::channel(16),
+            busy: false,
+            launch_at: None,
+            look_at: None,
+            connect_by: None,
+            link: None,
+            deleting: Vec::new(),
+            stored_use: now.record.last_used_at,
+            forgotten: false,
+            inner,
+            shared,
+            now,
+        }
+    }
+
+    /// Runs until the codespace is removed or the gateway goes.
+    pub async fn run(mut self, mut inbox: Inbox) {
+        let going = self.inner.going.clone();
+        self.resume();
+        self.publish();
+        while !self.forgotten {
+            self.work();
+            let wake = self.next_wake();
+            tokio::select! {
+                () = going.cancelled() => break,
+                Some(order) = inbox.orders.recv() => self.obey(order).await,
+                Some(note) = self.notes.1.recv() => self.take(note).await,
+                Some(event) = inbox.agent.recv() => self.hear(event).await,
+                Some(kind) = inbox.touches.recv() => self.touch(kind).await,
+                () = sleep_until(wake) => self.look().await,
+            }
+            self.sweep().await;
+        }
+    }
+
+    /// Takes up what an earlier gateway left.
+    fn resume(&mut self) {
+        match self.now.record.phase {
+            Phase::Stopping => self.waiting.push_back(Effect::StopInstance),
+            Phase::Deleting => self.waiting.push_back(Effect::Delete),
+            Phase::Stopped | Phase::Failed => {}
+            // Made a moment ago, or by a gateway that ended before it could start anything.
+            Phase::Creating if self.now.record.agent_hash.is_none() => self.waiting.push_back(Effect::Launch { after: 0 }),
+            Phase::Creating | Phase::Starting | Phase::Running => {
+                for step in [StepName::Storage, StepName::Agent] {
+                    self.set_step(step, StepState::Done, "");
+                }
+                // A dead agent is seen at once; one that lives comes back by itself.
+                self.look_at = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Lets an event take effect.
+    async fn apply(&mut self, event: Event) -> Result<(), StoreError> {
+        let clock = self.inner.deps.clock.now();
+        self.situation.prepared = self.now.record.prepared;
+        let Some(next) = decide(self.now.record.phase, &mut self.situation, event, clock) else {
+            return Ok(());
+        };
+        let before = std::mem::replace(&mut self.now.record.phase, next.phase);
+        if !matches!((before, next.phase), (Phase::Stopping, Phase::Stopped)) {
+            self.now.record.reason = next.reason;
+        }
+        let stopped = matches!(next.phase, Phase::Stopping | Phase::Stopped | Phase::Failed);
+        self.now.stopped_because = if stopped { self.now.record.reason.clone() } else { None };
+        if next.phase != Phase::Running {
+            self.disconnect();
+            (self.look_at, self.connect_by, self.launch_at) = (None, None, None);
+        }
+        tracing::info!(codespace = %self.shared.name, from = %before, to = %next.phase, reason = self.now.record.reason, "codespace changes");
+        self.waiting.extend(next.effects);
+        let stored = self.store().await;
+        self.publish();
+        stored
+    }
+
+    /// As [`Task::apply`], where nobody waits for the store.
+    async fn apply_quietly(&mut self, event: Event) {
+        if let Err(error) = self.apply(event).await {
+            tracing::error!(codespace = %self.shared.name, %error, "a change was not stored");
+        }
+    }
+
+    /// Begins the next job, if none runs.
+    fn work(&mut self) {
+        while !self.busy {
+            let Some(effect) = self.waiting.pop_front() else { return };
+            let job = self.job();
+            self.busy = true;
+            match effect {
+                Effect::Launch { after } => {
+                    self.busy = false;
+                    // It may have been told to stop while this waited for another job.
+                    if matches!(self.now.record.phase, Phase::Creating | Phase::Starting) {
+                        self.launch_at = Some(Instant::now() + Duration::from_secs(after));
+                    }
+                }
+                Effect::StopInstance => drop(self.inner.tasks.spawn(job.stop())),
+                Effect::Undo => drop(self.inner.tasks.spawn(job.undo())),
+                Effect::Delete => drop(self.inner.tasks.spawn(job.delete())),
+                Effect::Forget => {
+                    self.busy = false;
+                    self.forgotten = true;
+                }
+            }
+        }
+    }
+
+    /// Starts a new generation: from here on only its agent's credential is good.
+    async fn launch(&mut self) {
+        self.launch_at = None;
+        let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let hash = hash_secret(&secret);
+        let record = &mut self.now.record;
+        record.generation = record.generation.next();
+        record.agent_hash = Some(hash);
+        self.inner.credentials.add(hash, &record.name, record.generation);
+        self.fresh_steps();
+        self.disconnect();
+        self.used.insert(Activity::Request, self.inner.deps.clock.now());
+        if let Err(error) = self.store().await {
+            // Without its generation in the store, the agent could not be told from an older one after a restart.
+            tracing::error!(codespace = %self.shared.name, %error, "a start was not stored");
+            let why = "the gateway could not write to its store. Try again, or ask the operator";
+            return self.apply_quietly(Event::LaunchFailed(why.into())).await;
+        }
+        self.publish();
+        self.busy = true;
+        self.connect_by = Some(Instant::now() + CONNECT_PATIENCE);
+        self.inner.tasks.spawn(self.job().launch(Secret(secret)));
+    }
+
+    fn job(&self) -> Job {
+        Job {
+            deps: Arc::clone(&self.inner.deps),
+            runtime: self.inner.runtime_or_default(&self.now.record.runtime),
+            record: self.now.record.clone(),
+            notes: self.notes.0.clone(),
+        }
+    }
+
+    /// Takes what a job tells.
+    async fn take(&mut self, note: Note) {
+        match note {
+            Note::Step(name, state, detail) => {
+                self.set_step(name, state, &detail);
+                self.publish();
+            }
+            Note::Work(work) => *self.shared.work.lock() = Some(work),
+            Note::Done(event) => {
+                self.busy = false;
+                match event {
+                    None if matches!(self.now.record.phase, Phase::Creating | Phase::Starting) && !self.now.connected => {
+                        self.look_at = Some(Instant::now() + LOOK_INTERVAL);
+                    }
+                    None => {}
+                    Some(event) => self.finish(event).await,
+                }
+            }
+        }
+    }
+
+    async fn finish(&mut self, event: Event) {
+        if event == Event::Deleted
+            && let Err(error) = self.inner.deps.store.remove_codespace(&self.shared.name).await
+            && !matches!(error, StoreError::Missing)
+        {
+            tracing::error!(codespace = %self.shared.name, %error, "a deleted codespace stays in the store");
+            let why = "the gateway could not remove it from its store. Delete it again".to_owned();
+            self.answer_deleting(Err(why.clone()));
+            return self.apply_quietly(Event::DeleteFailed(why)).await;
+        }
+        match &event {
+            Event::Deleted => {
+                self.inner.forget(&self.shared);
+                self.forgotten = true;
+                self.answer_deleting(Ok(()));
+            }
+            Event::DeleteFailed(why) => {
+                self.answer_deleting(Err(why.clone()));
+                self.apply_quietly(event).await;
+            }
+            _ => self.apply_quietly(event).await,
+        }
+    }
+
+    /// What the clock brings: a start that was put off, a look after the agent.
+    async fn look(&mut self) {
+        let now = Instant::now();
+        if self.busy {
+            return;
+        }
+        if self.launch_at.is_some_and(|at| at <= now) {
+            return self.launch().await;
+        }
+        if self.look_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.look_at = Some(now + LOOK_INTERVAL);
+        let runtime = self.inner.runtime_or_default(&self.now.record.runtime);
+        let late = self.connect_by.is_some_and(|by| by <= now);
+        match runtime.state(&self.shared.name).await {
+            Ok(InstanceState::Running) if !late => {}
+            Ok(_) => {
+                self.look_at = None;
+                self.connect_by = None;
+                self.apply_quietly(Event::Lost).await;
+            }
+            Err(error) => tracing::warn!(codespace = %self.shared.name, %error, "the runtime cannot say how it is"),
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let clock = self.inner.deps.clock.now();
+        let deadlines = self.now.ports.values().filter_map(|view| view.settings.expires_at);
+        let soonest = deadlines.chain(self.now.idle_at).min().map(|at| at - clock);
+        let swept = soonest.and_then(|left| Duration::try_from(left.max(time::Duration::milliseconds(5))).ok());
+        let sweep = Instant::now() + swept.unwrap_or(SWEEP_INTERVAL).min(SWEEP_INTERVAL);
+        // What waits for a job to end is looked at again when it ends.
+        let looks = [self.launch_at, self.look_at].into_iter().flatten().filter(|_| !self.busy);
+        looks.fold(sweep, Instant::min)
+    }
+
+    /// Ends what is over by now: shares whose deadline passed, and a codespace that nobody uses.
+    async fn sweep(&mut self) {
+        let clock = self.inner.deps.clock.now();
+        let over: Vec<_> = self
+            .now
+            .ports
+            .values()
+            .filter(|view| view.settings.expires_at.is_some_and(|at| at <= clock))
+            .map(|view| view.settings.clone())
+            .collect();
+        for mut settings in over {
+            (settings.visibility, settings.expires_at) = (Visibility::Private, None);
+            if let Err(error) = self.inner.deps.store.put_port(&settings).await {
+                tracing::error!(codespace = %self.shared.name, %error, "the end of a share was not stored");
+            }
+            let target = format!("{}:{}", settings.codespace, settings.port);
+            self.inner
+                .deps
+                .audit
+                .record("port.visibility", &Actor::gateway(), target, "private: its deadline passed");
+            if let Some(view) = self.now.ports.get_mut(&settings.port) {
+                view.settings = settings;
+            }
+            self.publish();
+        }
+        let timeout = time::Duration::minutes(self.now.record.idle_timeout_minutes.into());
+        let rule = idle(&self.used, timeout, clock);
+        let runs = self.now.record.phase == Phase::Running;
+        (self.now.idle_at, self.now.awake_because) = if runs {
+            (Some(rule.at), rule.awake_because)
+        } else {
+            (None, Vec::new())
+        };
+        if runs && rule.at <= clock {
+            let why = format!("nobody used it for {} minutes", self.now.record.idle_timeout_minutes);
+            self.inner
+                .deps
+                .audit
+                .record("codespace.stopped", &Actor::gateway(), self.shared.name.to_string(), &*why);
+            self.apply_quietly(Event::Stop(why)).await;
+        }
+        self.refresh();
+    }
+
+    async fn touch(&mut self, kind: Activity) {
+        let clock = self.inner.deps.clock.now();
+        self.used.insert(kind, clock);
+        self.now.record.last_used_at = clock;
+        if clock - self.stored_use >= USED_PRECISION {
+            self.stored_use = clock;
+            drop(
+                self.store()
+                    .await
+                    .inspect_err(|error| tracing::warn!(%error, "the latest use was not stored")),
+            );
+        }
+    }
+
+    async fn store(&self) -> Result<(), StoreError> {
+        self.inner.deps.store.update_codespace(&self.now.record).await
+    }
+
+    /// Shows the present state without telling anyone, for what changes with every byte.
+    fn refresh(&self) {
+        if **self.shared.snapshot.load() != self.now {
+            self.shared.snapshot.store(Arc::new(self.now.clone()));
+        }
+    }
+
+    /// Shows the present state and tells everyone who watches.
+    fn publish(&mut self) {
+        self.refresh();
+        self.shared.changes.send_modify(|count| *count += 1);
+        if let Some(codespace) = self.inner.find(&self.shared.name) {
+            // Nobody may be listening.
+            drop(self.inner.events.send(CodespaceEvent::Changed(codespace)));
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.now.connected = false;
+        self.now.editor = None;
+        self.link = None;
+        self.hear_ports(Vec::new());
+    }
+
+    fn fresh_steps(&mut self) {
+        let prepared = self.now.record.prepared;
+        let names = [
+            StepName::Storage,
+            StepName::Agent,
+            StepName::Clone,
+            StepName::Editor,
+            StepName::History,
+        ];
+        let state = |name| match name {
+            StepName::Clone | StepName::History if prepared => StepState::Skipped,
+            _ => StepState::Pending,
+        };
+        self.now.steps = names
+            .map(|name| Step {
+                name,
+                state: state(name),
+                detail: String::new(),
+            })
+            .into();
+    }
+
+    fn set_step(&mut self, name: StepName, state: StepState, detail: &str) {
+        let step = Step {
+            name,
+            state,
+            detail: detail.into(),
+        };
+        match self.now.steps.iter_mut().find(|there| there.name == name) {
+            Some(there) => *there = step,
+            None => {
+                self.now.steps.push(step);
+                self.now.steps.sort_by_key(|step| step.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What people order, and how a codespace's task obeys.
+
+use tokio::sync::oneshot;
+
+use super::Task;
+use crate::{
+    audit::Actor,
+    codespace::{CodespaceChange, CodespaceError, PortChange, PortView, request},
+    domain::{Phase, Port},
+    lifecycle::{Activity, Event},
+    runtime::RuntimeError,
+    store::StoreError,
+};
+
+pub type Reply<T> = oneshot::Sender<Result<T, CodespaceError>>;
+
+/// An order; its reply is sent when it is stored, not when it is carried out. A deletion's comes when all is gone.
+pub enum Order {
+    Start(Actor, Reply<()>),
+    Stop(Actor, Reply<()>),
+    Delete(Actor, Reply<()>),
+    ChangePort(Port, PortChange, Actor, Reply<PortView>),
+    Change(CodespaceChange, Actor, Reply<()>),
+}
+
+impl Task {
+    /// Obeys. Whoever asked may be gone by the time of the reply.
+    pub(super) async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Start(actor, reply) => drop(reply.send(self.start(&actor).await)),
+            Order::Stop(actor, reply) => drop(reply.send(self.stop(&actor).await)),
+            Order::Delete(actor, reply) => self.delete(&actor, reply).await,
+            Order::ChangePort(port, change, actor, reply) => drop(reply.send(self.change_port(port, change, &actor).await)),
+            Order::Change(change, actor, reply) => drop(reply.send(self.change(&change, &actor).await)),
+        }
+    }
+
+    async fn start(&mut self, actor: &Actor) -> Result<(), CodespaceError> {
+        match self.now.record.phase {
+            Phase::Deleting => return Err(CodespaceError::Deleting),
+            Phase::Stopped | Phase::Failed | Phase::Stopping => self.say(actor, "codespace.started", ""),
+            Phase::Creating | Phase::Starting | Phase::Running => {}
+        }
+        self.touch(Activity::Request).await;
+        Ok(self.apply(Event::Start).await?)
+    }
+
+    async fn stop(&mut self, actor: &Actor) -> Result<(), CodespaceError> {
+        match self.now.record.phase {
+            Phase::Deleting => return Err(CodespaceError::Deleting),
+            Phase::Creating | Phase::Starting | Phase::Running => self.say(actor, "codespace.stopped", ""),
+            Phase::Stopped | Phase::Failed | Phase::Stopping => {}
+        }
+        let why = if actor.name.is_empty() {
+            "it was stopped".to_owned()
+        } else {
+            format!("{} stopped it", actor.name)
+        };
+        Ok(self.apply(Event::Stop(why)).await?)
+    }
+
+    async fn delete(&mut self, actor: &Actor, reply: Reply<()>) {
+        self.say(actor, "codespace.deleted", "");
+        match self.apply(Event::Delete).await {
+            // Removing it all is what counts; a restart would find it in its old phase and can be told again.
+            Ok(()) | Err(StoreError::Failed(_)) => self.deleting.push(reply),
+            Err(error) => drop(reply.send(Err(error.into()))),
+        }
+    }
+
+    pub(super) fn answer_deleting(&mut self, result: Result<(), String>) {
+        for reply in self.deleting.drain(..) {
+            let result = result.clone().map_err(|why| CodespaceError::Runtime(RuntimeError::Failed(why)));
+            drop(reply.send(result));
+        }
+    }
+
+    /// Stores first, then shows: nothing is open that the store does not know of, and it is closed at once.
+    async fn change_port(&mut self, port: Port, change: PortChange, actor: &Actor) -> Result<PortView, CodespaceError> {
+        if self.now.record.phase == Phase::Deleting {
+            return Err(CodespaceError::Deleting);
+        }
+        let settings = request::change_port(&self.now, port, change, self.inner.deps.clock.now())?;
+        let before = self.now.ports.get(&port).map(|view| view.settings.clone());
+        if before.as_ref() != Some(&settings) {
+            self.inner.deps.store.put_port(&settings).await?;
+            let people = settings.users.len();
+            let until = settings.expires_at.map(|at| format!(" until {at}")).unwrap_or_default();
+            let detail = format!("{}{until}, {people} people by name", settings.visibility);
+            self.inner
+                .deps
+                .audit
+                .record("port.changed", actor, format!("{}:{port}", self.shared.name), detail);
+        }
+        let listening = self.now.ports.remove(&port).and_then(|view| view.listening);
+        let view = PortView { settings, listening };
+        self.now.ports.insert(port, view.clone());
+        self.touch(Activity::Request).await;
+        self.publish();
+        Ok(view)
+    }
+
+    async fn change(&mut self, change: &CodespaceChange, actor: &Actor) -> Result<(), CodespaceError> {
+        let mut record = self.now.record.clone();
+        request::change_record(&mut record, change)?;
+        self.inner.deps.store.update_codespace(&record).await?;
+        self.now.record = record;
+        self.say(actor, "codespace.changed", "");
+        self.touch(Activity::Request).await;
+        self.publish();
+        Ok(())
+    }
+
+    fn say(&self, actor: &Actor, action: &str, detail: &str) {
+        self.inner.deps.audit.record(action, actor, self.shared.name.to_string(), detail);
+    }
+}
