@@ -41,7 +41,7 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
     await page.goto(`${gateway.origin}/new?repository=${encodeURIComponent(`${git}/project`)}`);
     await shot(page, '03-new');
     assert.deepEqual(await gateway.call(token, 'GET', '/codespaces'), [], 'a link alone makes nothing');
-    await page.getByTestId('create-submit').click();
+    await page.getByTestId('create').click();
     await page.waitForURL((url) => url.pathname.startsWith('/codespaces/'));
     name = new URL(page.url()).pathname.split('/')[2];
     await shot(page, '04-creating');
@@ -51,7 +51,7 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
 
   await t.test('the real editor opens, edits and saves', async () => {
     const opened = ada.waitForEvent('page');
-    await page.getByTestId('open-editor').first().click();
+    await page.getByTestId('open-editor').click();
     editor = await opened;
     await vscode.workbench(editor);
     assert.equal(new URL(editor.url()).host, gateway.hostOf(name));
@@ -71,7 +71,7 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
     await gateway.listed(token, name, port);
     await shot(editor, '07-terminal');
     await page.bringToFront();
-    await page.getByTestId(`port-${port}`).waitFor();
+    await row(page, port).waitFor();
     await shot(page, '08-ports');
   });
 
@@ -93,12 +93,14 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
     await shot(visit, '10-denied');
 
     await page.bringToFront();
-    await page.getByTestId(`port-${port}-visibility`).selectOption('public');
+    await row(page, port).getByTestId('port-visibility').selectOption('public');
+    await shot(page, '11-confirm-public');
+    await page.getByTestId('confirm-public').click();
     await eventually('the port is public', async () => (await gateway.listed(token, name, port)).visibility === 'public');
-    await shot(page, '11-public');
+    await shot(page, '12-public');
     await visit.goto(gateway.urlOf(name, port));
     await visit.getByRole('heading', { name: 'It works' }).waitFor();
-    await shot(visit, '12-loaded');
+    await shot(visit, '13-loaded');
 
     await gateway.command(['ports', 'visibility', `${port}:private`, '-c', name], { token });
     await visit.goto(gateway.urlOf(name, port));
@@ -110,7 +112,7 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
     const phone = await ada.newPage();
     await phone.setViewportSize({ width: 360, height: 740 });
     await phone.emulateMedia({ colorScheme: 'dark' });
-    for (const [path, shown] of [['/', '13-phone-list'], [`/codespaces/${name}`, '14-phone-codespace'], ['/new', '15-phone-new'], ['/settings', '16-phone-settings']]) {
+    for (const [path, shown] of [['/', '14-phone-list'], [`/codespaces/${name}`, '15-phone-codespace'], ['/new', '16-phone-new'], ['/settings', '17-phone-settings']]) {
       await phone.goto(`${gateway.origin}${path}`);
       await phone.locator('#app > *').first().waitFor();
       const wide = await phone.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
@@ -122,3 +124,8 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
 
   assert.deepEqual(problems, [], 'nothing broke the content security policy');
 });
+
+/** A port's line on a codespace's page. */
+function row(page, port) {
+  return page.locator(`[data-testid=port-row][data-port="${port}"]`);
+}

@@ -1,18 +1,13 @@
 // VS Code in the browser, as a person uses it: open a file, change it, save it, type in its terminal.
 
-/** Waits until the workbench is there and past its questions. */
+/** Waits until the workbench is there with its files. */
 export async function workbench(page) {
   await page.locator('.monaco-workbench .part.editor').waitFor({ timeout: 60_000 });
-  const trust = page.getByRole('button', { name: /Yes, I trust/ });
-  const explorer = page.locator('.explorer-folders-view, .explorer-viewlet').first();
-  await Promise.race([trust.waitFor({ timeout: 60_000 }), explorer.waitFor({ timeout: 60_000 })]);
-  // The question may come after the explorer.
-  await page.addLocatorHandler(trust, () => trust.click());
+  await page.locator('.explorer-folders-view .monaco-list-row').first().waitFor({ timeout: 60_000 });
 }
 
 /** Opens a file by its name. */
 export async function open(page, file) {
-  await page.locator('.monaco-workbench').click({ position: { x: 640, y: 10 } });
   await page.keyboard.press('Control+P');
   const input = page.locator('.quick-input-widget input').first();
   await input.waitFor();
