@@ -23,7 +23,7 @@ export function CodespacePage({ call, live, go, name, terminal, base }) {
     <${Head} ...${{ codespace, call, live, go }} />
     <div class="columns">
       <section class="work" aria-label="Terminals and log"><${Terminals} ...${{ codespace, call, base, go, selected: terminal }} /></section>
-      <aside class="side">
+      <aside class="side" tabindex="0" aria-label="Ports and details">
         <${Steps} codespace=${codespace} />
         <section class="panel"><h2>Ports</h2><${Ports} ...${{ codespace, call, live }} /></section>
         <${About} ...${{ codespace, call }} />

@@ -118,7 +118,7 @@ export function Toasts() {
   return html`<div class="toasts" role="status" aria-live="polite">
     ${list.map(
       ({ id, text, actions, tone }) => html`<div class="toast ${tone}" key=${id} data-testid="toast">
-        <${Icon} name=${tone === "bad" ? "alert" : "info"} />
+        <${Icon} name=${{ bad: "alert", good: "check" }[tone] ?? "info"} />
         <div class="toast-text">${text}${actions && html`<div class="toast-actions">${actions}</div>`}</div>
         <button type="button" class="button plain compact" aria-label="Dismiss" onClick=${() => dismiss(id)}><${Icon} name="cross" /></button>
       </div>`,

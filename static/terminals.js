@@ -51,6 +51,8 @@ export function Terminals({ codespace, call, base, go, selected }) {
 }
 
 function Tabs({ list, current, select, close }) {
+  const ref = useRef();
+  useEffect(() => ref.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [current, list.length]);
   const ids = ["log", ...list.map((terminal) => terminal.id)];
   function move(event) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -64,7 +66,7 @@ function Tabs({ list, current, select, close }) {
   }
   const tab = (id, words, icon, extra) => html`<span class="tab" key=${id} data-current=${id === current}>
     <button type="button" role="tab" id=${`tab-${id}`} aria-selected=${id === current ? "true" : "false"} aria-controls=${`panel-${id}`} tabindex=${id === current ? 0 : -1} onClick=${() => select(id)}><${Icon} name=${icon} /><span>${words}</span></button>${extra}</span>`;
-  return html`<div class="tabs" role="tablist" aria-label="Terminals and log" onKeyDown=${move}>
+  return html`<div class="tabs" ref=${ref} role="tablist" aria-label="Terminals and log" onKeyDown=${move}>
     ${tab("log", "Log", "info")}
     ${list.map((terminal, index) => {
       const name = nameOf(terminal, index);

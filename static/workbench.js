@@ -27,7 +27,7 @@ function Workbench() {
         <p class="row-facts">${codespace.ref && html`<span><${Icon} name="branch" /> ${codespace.ref}</span>`}<span class="mono">${name}</span></p></div></header>
       <div class="columns">
         <section class="work" aria-label="Terminals and log"><${Terminals} ...${{ codespace, call, base, go, selected }} /></section>
-        <aside class="side">
+        <aside class="side" tabindex="0" aria-label="Editor and ports">
           <section class="panel"><h2>No editor yet</h2>
             <p class="small">This machine has no editor that runs in the browser. Whoever runs the gateway can add one:</p>
             <pre class="command"><code>portico editor install</code></pre>
