@@ -102,6 +102,19 @@ async fn with_a_mark_only_marked_processes_count() {
 }
 
 #[tokio::test]
+async fn helpers_of_the_editor_are_not_listed() {
+    let ports = Ports::new(None, Reporter::new());
+    let server = serve("127.0.0.1:0", None);
+    let seen = ports.scan().await;
+    let pid = listed(&seen, server.port).expect("it is listed").pid;
+    ports.editor_is(pid);
+    assert_eq!(listed(&ports.scan().await, server.port), None);
+    assert_eq!(greeting(&ports, server.port).await, Ok("hello".into()), "who knows it may have it");
+    ports.editor_is(None);
+    assert!(listed(&ports.scan().await, server.port).is_some());
+}
+
+#[tokio::test]
 async fn every_loopback_address_is_reached() {
     let ports = Ports::new(None, Reporter::new());
     for address in ["127.0.0.1:0", "127.0.0.9:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {

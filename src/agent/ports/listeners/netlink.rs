@@ -137,3 +137,19 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     array.copy_from_slice(&bytes[at..at + N]);
     array
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn junk_is_no_panic(length in 0_u32..200, kind in prop_oneof![Just(2_u16), Just(3), Just(20), any::<u16>()], rest in vec(any::<u8>(), 0..200)) {
+            let mut datagram = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0, 0], &1_u32.to_ne_bytes(), &[0; 4]].concat();
+            datagram.extend(rest);
+            let _ = read(&datagram, 1, &mut Vec::new());
+        }
+    }
+}
