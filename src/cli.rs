@@ -47,7 +47,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => gateway::serve(serve),
         Command::Check(check) => gateway::check(check, output),
         Command::Healthcheck(check) => gateway::healthcheck(check),
-        Command::Agent(agent) => gateway::agent(&agent),
+        Command::Agent(agent) => gateway::agent(agent),
         Command::Codespace(verb) => here(codespace::run(verb, output)),
         Command::Ports(ports) => done(ports::run(ports, output)),
         Command::Token(verb) => done(account::token(verb, output)),

@@ -42,7 +42,7 @@ async fn create_user(create: &UserCreate, output: Output) -> anyhow::Result<()> 
         password: Some(password),
         admin: create.admin,
     };
-    let made: User = match place::find(&create.place)? {
+    let made: User = match place::find(&create.place).await? {
         Found::Gateway(client) => client.json(Method::POST, "/api/v1/users", Some(&body)).await?,
         Found::Data(data) => {
             let offline = Offline::open(&data).await?;
@@ -57,7 +57,7 @@ async fn create_user(create: &UserCreate, output: Output) -> anyhow::Result<()> 
 }
 
 async fn list_users(place: &Where, output: Output) -> anyhow::Result<()> {
-    let users: Vec<User> = match place::find(place)? {
+    let users: Vec<User> = match place::find(place).await? {
         Found::Gateway(client) => client.get("/api/v1/users").await?,
         Found::Data(data) => {
             let offline = Offline::open(&data).await?;
@@ -79,7 +79,7 @@ async fn create_token(create: &TokenCreate, output: Output) -> anyhow::Result<()
         scope: create.scope.clone(),
         expires_in: create.expires.map(|duration| duration.to_string()),
     };
-    let made: NewToken = match find(&create.of)? {
+    let made: NewToken = match find(&create.of).await? {
         Found::Gateway(client) => client.json(Method::POST, "/api/v1/tokens", Some(&body)).await?,
         Found::Data(data) => {
             let offline = Offline::open(&data).await?;
@@ -93,7 +93,7 @@ async fn create_token(create: &TokenCreate, output: Output) -> anyhow::Result<()
 }
 
 async fn list_tokens(of: &TokenPlace, output: Output) -> anyhow::Result<()> {
-    let tokens: Vec<Token> = match find(of)? {
+    let tokens: Vec<Token> = match find(of).await? {
         Found::Gateway(client) => client.get("/api/v1/tokens").await?,
         Found::Data(data) => {
             let offline = Offline::open(&data).await?;
@@ -111,7 +111,7 @@ async fn list_tokens(of: &TokenPlace, output: Output) -> anyhow::Result<()> {
 }
 
 async fn revoke_token(revoke: &TokenRevoke, output: Output) -> anyhow::Result<()> {
-    match find(&revoke.of)? {
+    match find(&revoke.of).await? {
         Found::Gateway(client) => {
             client
                 .call(Method::DELETE, &format!("/api/v1/tokens/{}", segment(&revoke.id)), None::<&()>)
@@ -134,8 +134,8 @@ fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-fn find(of: &TokenPlace) -> anyhow::Result<Found> {
-    Ok(match place::find(&of.place)? {
+async fn find(of: &TokenPlace) -> anyhow::Result<Found> {
+    Ok(match place::find(&of.place).await? {
         Found::Gateway(client) => Found::Gateway(Client::acting_as(client, of.user.as_deref())),
         Found::Data(data) => Found::Data(data),
     })

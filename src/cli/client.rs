@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
+    net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{WebSocketStream, tungstenite};
@@ -25,6 +25,7 @@ use tokio_tungstenite::{WebSocketStream, tungstenite};
 use crate::{
     api::problem::ProblemBody,
     route::{Origin, Scheme},
+    unix_socket,
 };
 
 /// Longest answer that is read in bytes.
@@ -225,7 +226,7 @@ impl Client {
     async fn connect(&self) -> Result<Box<dyn Connection>, ClientError> {
         let connecting = async {
             match &self.place {
-                Place::Socket(path) => Ok(Box::new(UnixStream::connect(path).await?) as Box<dyn Connection>),
+                Place::Socket(path) => Ok(Box::new(unix_socket::connect(path).await?) as Box<dyn Connection>),
                 Place::Url(origin) => connect_to(origin).await,
             }
         };

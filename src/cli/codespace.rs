@@ -41,13 +41,13 @@ pub fn path(name: &str) -> String {
 }
 
 async fn find(named: &Named) -> anyhow::Result<(Client, String)> {
-    let client = place::gateway(&named.place)?;
+    let client = place::gateway(&named.place).await?;
     let name = place::codespace(&client, named.given()).await?;
     Ok((client, name))
 }
 
 async fn list(place: &Where, output: Output) -> anyhow::Result<()> {
-    let all: Vec<Codespace> = place::gateway(place)?.get("/api/v1/codespaces").await?;
+    let all: Vec<Codespace> = place::gateway(place).await?.get("/api/v1/codespaces").await?;
     if all.is_empty() && !output.json {
         words("There is no codespace yet. Make one with: portico codespace create REPOSITORY");
     }
@@ -104,7 +104,7 @@ fn described(codespace: &Codespace) -> String {
 }
 
 async fn create(create: Create, output: Output) -> anyhow::Result<ExitCode> {
-    let client = place::gateway(&create.place)?;
+    let client = place::gateway(&create.place).await?;
     let body = CreateCodespace {
         repository: local_path(create.repository),
         reference: create.reference,

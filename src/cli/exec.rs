@@ -67,7 +67,7 @@ enum Said {
 
 /// Runs the command; gives its exit status.
 pub async fn run(exec: Exec) -> anyhow::Result<ExitCode> {
-    let client = place::gateway(&exec.place)?;
+    let client = place::gateway(&exec.place).await?;
     let given = exec.name.as_deref().or(exec.which.codespace.as_deref());
     let name = place::codespace(&client, given).await?;
     let mut socket = client.websocket(&format!("{}/exec", path(&name))).await?;

@@ -81,10 +81,16 @@ pub fn up(up: Up, output: Output) -> anyhow::Result<ExitCode> {
     anyhow::bail!("the gateway is not wired up yet")
 }
 
-/// Runs the agent.
-pub fn agent(agent: &Agent) -> anyhow::Result<ExitCode> {
-    drop(agent);
-    anyhow::bail!("the agent is not wired up yet")
+/// Runs the agent, in a session of its own: it outlives the gateway's process.
+pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
+    // Refused to a process that leads a group already; then it stands apart well enough.
+    let _ = rustix::process::setsid();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.context("the runtime does not start")?;
+    runtime.block_on(crate::agent::run(agent.bootstrap))?;
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
 }
 
 /// From flags to the configuration that is meant.

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     api::model::Codespace,
     config::{Config, Overrides},
+    unix_socket,
 };
 
 /// The administration socket's name in the data directory.
@@ -26,8 +27,8 @@ pub enum Found {
 }
 
 /// Finds the gateway, up or down: a command that needs one then says that it is not up.
-pub fn gateway(place: &Where) -> anyhow::Result<Client> {
-    Ok(match find(place)? {
+pub async fn gateway(place: &Where) -> anyhow::Result<Client> {
+    Ok(match find(place).await? {
         Found::Gateway(client) => client,
         Found::Data(data) => Client::new(Place::Socket(data.join(SOCKET)), None),
     })
@@ -35,7 +36,7 @@ pub fn gateway(place: &Where) -> anyhow::Result<Client> {
 
 /// Finds the gateway: by flag, else by `PORTICO_URL` and `PORTICO_TOKEN` together, else by the socket of the one on this
 /// machine. The URL alone is also the configuration of a gateway, so it does not count without a token.
-pub fn find(place: &Where) -> anyhow::Result<Found> {
+pub async fn find(place: &Where) -> anyhow::Result<Found> {
     let token = variable("PORTICO_TOKEN");
     let from_environment = variable("PORTICO_URL").filter(|_| token.is_some() && place.data.is_none());
     if let Some(url) = place.url.clone().or(from_environment) {
@@ -44,7 +45,7 @@ pub fn find(place: &Where) -> anyhow::Result<Found> {
     }
     let data = config(place.data.as_deref())?.data;
     let socket = data.join(SOCKET);
-    Ok(if answers(&socket) {
+    Ok(if answers(&socket).await {
         Found::Gateway(Client::new(Place::Socket(socket), None))
     } else {
         Found::Data(data)
@@ -70,8 +71,8 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Whether somebody listens; the file alone proves nothing, a killed gateway leaves it.
-fn answers(socket: &Path) -> bool {
-    std::os::unix::net::UnixStream::connect(socket).is_ok()
+async fn answers(socket: &Path) -> bool {
+    unix_socket::connect(socket).await.is_ok()
 }
 
 /// Picks the codespace: the one that was named, or the only one.

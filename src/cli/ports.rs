@@ -26,7 +26,7 @@ pub async fn run(ports: Ports, output: Output) -> anyhow::Result<()> {
 }
 
 async fn list(which: &PortsList, output: Output) -> anyhow::Result<()> {
-    let client = place::gateway(&which.place)?;
+    let client = place::gateway(&which.place).await?;
     let name = place::codespace(&client, which.which.codespace.as_deref()).await?;
     let ports: Vec<Port> = client.get(&format!("{}/ports", path(&name))).await?;
     if ports.is_empty() && !output.json {
@@ -63,7 +63,7 @@ fn row(port: &Port) -> Vec<String> {
 }
 
 async fn visibility(change: &PortsVisibility, output: Output) -> anyhow::Result<()> {
-    let client = place::gateway(&change.place)?;
+    let client = place::gateway(&change.place).await?;
     let name = place::codespace(&client, change.which.codespace.as_deref()).await?;
     let until = change.lasting.map(|lasting| OffsetDateTime::from(SystemTime::now() + lasting));
     let until = until.map(|until| until.format(&Rfc3339)).transpose()?;
