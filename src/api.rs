@@ -144,3 +144,6 @@ async fn wrong_method() -> Problem {
 fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
     Problem::internal(&"a handler panicked").into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,7 +142,7 @@ mod tests {
             "unknown field `zzz`, expected `repository` or `idle_timeout_minutes` (line 1, column 6).",
         );
         check("{}", 422, "missing field `repository` (line 1, column 2).");
-        check("{\"a\"", 400, "EOF while parsing an object at line 1, column 4.");
+        check("{\"repository\"", 400, "EOF while parsing an object at line 1, column 13.");
         check("{\n  nope}", 400, "key must be a string at line 2, column 3.");
         check("", 400, "EOF while parsing a value at line 1, column 0.");
     }

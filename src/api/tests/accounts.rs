@@ -1,0 +1,256 @@
+//! Signing in and out, set-up links, tokens, sessions, accounts.
+
+use serde_json::json;
+
+use super::*;
+use crate::auth::Link;
+
+#[tokio::test]
+async fn a_sign_in_makes_a_session_that_a_sign_out_ends() {
+    let api = TestApi::start().await;
+    assert_eq!(api.send(Call::get("/api/v1/user")).await.short(), "401 sign-in-required");
+    let cookie = api.cookie("bob").await;
+    let user = api.send(Call::get("/api/v1/user").page(&cookie)).await;
+    assert_eq!((user.status, user.json()["name"].as_str()), (200, Some("bob")));
+    let sessions = api.send(Call::get("/api/v1/sessions").page(&cookie)).await.json();
+    assert_eq!(sessions.as_array().map(Vec::len), Some(1));
+    assert_eq!(sessions[0]["current"], true);
+    let out = api.send(Call::post("/api/v1/sign-out").page(&cookie)).await;
+    assert_eq!((out.status, cookie_of(&out).as_str()), (204, "__Host-portico_session="));
+    assert_eq!(
+        api.send(Call::get("/api/v1/user").page(&cookie)).await.short(),
+        "401 invalid-credential"
+    );
+    // A stale cookie keeps nobody from signing in or out (SESS-5).
+    assert_eq!(api.send(Call::post("/api/v1/sign-out").page(&cookie)).await.status, 204);
+    let again = api.send(
+        Call::post("/api/v1/sign-in")
+            .page(&cookie)
+            .text(&json!({ "name": "bob", "password": PASSWORD }).to_string()),
+    );
+    assert_eq!(again.await.status, 204);
+}
+
+#[tokio::test]
+async fn a_new_sign_in_ends_the_session_before_it() {
+    let api = TestApi::start().await;
+    let first = api.cookie("bob").await;
+    let body = json!({ "name": "bob", "password": PASSWORD }).to_string();
+    let second = cookie_of(&api.send(Call::post("/api/v1/sign-in").page(&first).text(&body)).await);
+    assert_eq!(api.send(Call::get("/api/v1/user").page(&first)).await.status, 401);
+    assert_eq!(api.send(Call::get("/api/v1/user").page(&second)).await.status, 200);
+}
+
+#[tokio::test]
+async fn wrong_names_and_wrong_passwords_read_the_same() {
+    let api = TestApi::start().await;
+    let answers = [("bob", "wrong password"), ("nobody", PASSWORD), ("", ""), ("../../x", PASSWORD)].map(async |(name, password)| {
+        let answer = api
+            .send(Call::post("/api/v1/sign-in").json(&json!({ "name": name, "password": password })))
+            .await;
+        (answer.short(), answer.bytes)
+    });
+    let mut seen = Vec::new();
+    for answer in answers {
+        seen.push(answer.await);
+    }
+    assert_eq!(seen[0].0, "401 wrong-password");
+    assert!(seen.iter().all(|answer| *answer == seen[0]), "{seen:?}");
+}
+
+#[tokio::test]
+async fn too_many_attempts_are_told_how_long_to_wait() {
+    let api = TestApi::start().await;
+    for _ in 0..50 {
+        let answer = api
+            .send(Call::post("/api/v1/sign-in").json(&json!({ "name": "bob", "password": "wrong" })))
+            .await;
+        if answer.status == 429 {
+            assert_eq!(answer.short(), "429 too-many-attempts");
+            assert!(
+                answer.headers[header::RETRY_AFTER]
+                    .to_str()
+                    .expect("text")
+                    .parse::<u64>()
+                    .expect("seconds")
+                    >= 1
+            );
+            return;
+        }
+    }
+    panic!("nothing stopped 50 attempts");
+}
+
+#[tokio::test]
+async fn a_sign_in_link_works_once() {
+    let api = TestApi::start().await;
+    assert_eq!(api.send(Call::get("/api/v1/setup")).await.json(), json!({ "needed": false }));
+    let bob = api.services.auth.user_by_name(&"bob".parse().expect("a name")).expect("bob");
+    let link = Link::SignIn {
+        user: bob.id.clone(),
+        next: "/codespaces/bob-x".to_owned(),
+    };
+    let secret = api.services.auth.make_link(link, api.services.clock.now());
+    let body = json!({ "secret": secrecy::ExposeSecret::expose_secret(&secret) });
+    let used = api.send(Call::post("/api/v1/setup").json(&body)).await;
+    assert_eq!(
+        (used.status, used.json()),
+        (200, json!({ "kind": "sign_in", "next": "/codespaces/bob-x" }))
+    );
+    assert_eq!(
+        api.send(Call::get("/api/v1/user").page(&cookie_of(&used))).await.json()["name"],
+        "bob"
+    );
+    assert_eq!(api.send(Call::post("/api/v1/setup").json(&body)).await.short(), "400 link-gone");
+}
+
+#[tokio::test]
+async fn tokens_are_made_shown_once_listed_and_revoked() {
+    let api = TestApi::start().await;
+    let cookie = api.cookie("bob").await;
+    let body = json!({ "name": "ci", "scope": "read", "expires_in": "30d" });
+    let made = api.send(Call::post("/api/v1/tokens").page(&cookie).text(&body.to_string())).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let token = made.json()["token"].as_str().expect("a token").to_owned();
+    let list = api.send(Call::get("/api/v1/tokens").token(&token)).await;
+    assert_eq!((list.status, list.json()[0]["name"].as_str()), (200, Some("ci")));
+    assert!(!String::from_utf8_lossy(&list.bytes).contains(&token));
+    let narrow = api.send(Call::post("/api/v1/tokens").token(&token).json(&body)).await;
+    assert_eq!(narrow.short(), "403 forbidden");
+    let path = format!("/api/v1/tokens/{}", made.json()["id"].as_str().expect("an id"));
+    let others = api.cookie("eve").await;
+    assert_eq!(
+        api.send(Call::new(Method::DELETE, &path).page(&others)).await.short(),
+        "404 not-found"
+    );
+    assert_eq!(api.send(Call::new(Method::DELETE, &path).page(&cookie)).await.status, 204);
+    assert_eq!(
+        api.send(Call::get("/api/v1/tokens").token(&token)).await.short(),
+        "401 invalid-credential"
+    );
+    for (field, value, slug) in [
+        ("scope", "inside:bob-x", "bad-scope"),
+        ("scope", "everything", "bad-scope"),
+        ("expires_in", "soon", "bad-expiry"),
+    ] {
+        let mut bad = body.clone();
+        bad[field] = value.into();
+        let answer = api.send(Call::post("/api/v1/tokens").page(&cookie).text(&bad.to_string())).await;
+        assert_eq!(answer.short(), format!("422 {slug}"));
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_are_wrong_are_never_anonymous() {
+    let api = TestApi::start().await;
+    for value in ["Bearer nonsense", "Bearer ", "Basic YTpi", "Bearer pt_x", "nonsense"] {
+        let answer = api.send(Call::get("/api/v1/user").header("authorization", value)).await;
+        assert_eq!(answer.short(), "401 invalid-credential", "{value}");
+    }
+    let cookie = api.cookie("bob").await;
+    let twice = api
+        .send(Call::get("/api/v1/user").header("cookie", &format!("{cookie}; {cookie}")))
+        .await;
+    assert_eq!(twice.short(), "401 invalid-credential");
+}
+
+#[tokio::test]
+async fn a_password_changes_only_with_the_present_one() {
+    let api = TestApi::start().await;
+    let cookie = api.cookie("bob").await;
+    let other = api.cookie("bob").await;
+    let change = async |body: Value| {
+        api.send(
+            Call::new(Method::PUT, "/api/v1/user/password")
+                .page(&cookie)
+                .text(&body.to_string()),
+        )
+        .await
+        .short()
+    };
+    assert_eq!(change(json!({ "new": "another good one" })).await, "403 wrong-password");
+    assert_eq!(
+        change(json!({ "current": "wrong", "new": "another good one" })).await,
+        "403 wrong-password"
+    );
+    assert_eq!(change(json!({ "current": PASSWORD, "new": "short" })).await, "422 bad-password");
+    assert_eq!(change(json!({ "current": PASSWORD, "new": "another good one" })).await, "204");
+    assert_eq!(api.send(Call::get("/api/v1/user").page(&cookie)).await.status, 200);
+    assert_eq!(api.send(Call::get("/api/v1/user").page(&other)).await.status, 401);
+}
+
+#[tokio::test]
+async fn accounts_are_for_admins() {
+    let api = TestApi::start().await;
+    let (ada, bob) = (api.token("ada", "all").await, api.token("bob", "all").await);
+    let body = json!({ "name": "zoe", "password": PASSWORD });
+    assert_eq!(api.send(Call::get("/api/v1/users").token(&bob)).await.short(), "403 forbidden");
+    assert_eq!(
+        api.send(Call::post("/api/v1/users").token(&bob).json(&body)).await.short(),
+        "403 forbidden"
+    );
+    let made = api.send(Call::post("/api/v1/users").token(&ada).json(&body)).await;
+    assert_eq!((made.status, made.json()["role"].as_str()), (201, Some("member")));
+    assert_eq!(
+        api.send(Call::post("/api/v1/users").token(&ada).json(&body)).await.short(),
+        "409 name-taken"
+    );
+    let bad = json!({ "name": "Zoe!", "password": PASSWORD });
+    assert_eq!(
+        api.send(Call::post("/api/v1/users").token(&ada).json(&bad)).await.short(),
+        "422 bad-name"
+    );
+    assert_eq!(
+        api.send(Call::get("/api/v1/users").token(&ada))
+            .await
+            .json()
+            .as_array()
+            .map(Vec::len),
+        Some(4)
+    );
+}
+
+#[tokio::test]
+async fn the_operator_acts_for_the_first_admin_or_whom_it_names() {
+    let api = TestApi::start().await;
+    let user = Call::get("/api/v1/user").through(Via::Operator);
+    assert_eq!(api.send(user.clone()).await.json()["name"], "ada");
+    assert_eq!(api.send(user.clone().header("x-portico-as", "bob")).await.json()["name"], "bob");
+    assert_eq!(
+        api.send(user.clone().header("x-portico-as", "nobody")).await.short(),
+        "422 no-such-user"
+    );
+    assert_eq!(api.send(user.header("origin", ORIGIN)).await.short(), "403 foreign-page");
+    // The header counts on that socket alone.
+    let bob = api.token("bob", "all").await;
+    let answer = api.send(Call::get("/api/v1/user").token(&bob).header("x-portico-as", "ada")).await;
+    assert_eq!(answer.json()["name"], "bob");
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_strict() {
+    let api = TestApi::start().await;
+    let token = api.token("bob", "all").await;
+    let post = |body: &str| {
+        Call::post("/api/v1/tokens")
+            .token(&token)
+            .header("content-type", "application/json")
+            .text(body)
+    };
+    let typo = api.send(post(r#"{"scope":"all","expires":"1d"}"#)).await;
+    assert_eq!(typo.short(), "422 invalid-field");
+    assert!(
+        typo.json()["detail"]
+            .as_str()
+            .expect("words")
+            .contains("Did you mean `expires_in`?"),
+        "{typo:?}"
+    );
+    let broken = api.send(post("{\"scope\":")).await;
+    assert_eq!(broken.short(), "400 bad-json");
+    assert!(broken.json()["detail"].as_str().expect("words").contains("line 1"), "{broken:?}");
+    let large = format!(r#"{{"scope":"all","name":"{}"}}"#, "x".repeat(1024 * 1024));
+    assert_eq!(api.send(post(&large)).await.short(), "413 too-large");
+    let untyped = Call::post("/api/v1/tokens").token(&token).text(r#"{"scope":"all"}"#);
+    assert_eq!(api.send(untyped).await.short(), "415 not-json");
+}

@@ -1,0 +1,3 @@
+//! Terminals, commands and the agent behind them.
+
+use super::*;

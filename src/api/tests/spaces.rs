@@ -1,0 +1,3 @@
+//! Codespaces and ports through the API, and what strangers learn.
+
+use super::*;
