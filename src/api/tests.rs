@@ -34,7 +34,8 @@ use crate::{
     domain::{Generation, Phase, Role, Scope, UserId},
     protocol::tunnel::Endpoint,
     route::Sites,
-    store::{CodespaceRecord, SharedStore, Store, memory::MemoryStore},
+    runtime::fake::FakeRuntime,
+    store::{CodespaceRecord, SharedStore, memory::MemoryStore},
     tunnel::{AgentStream, DialError, Dialer, Tunnels},
 };
 
@@ -141,7 +142,8 @@ impl TestApi {
         let shared_clock: SharedClock = Arc::new(clock.clone());
         let codespaces = Codespaces::load(Deps {
             store: store.clone(),
-            runtimes: Vec::new(),
+            auth: auth.clone(),
+            runtimes: vec![Arc::new(FakeRuntime::default())],
             tunnels: Tunnels::new(),
             sites: sites.clone(),
             audit: Audit::new(store.clone(), shared_clock.clone()),
