@@ -29,7 +29,7 @@ use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    domain::{Identity, SessionId, TokenId, UserId, UserName},
+    domain::{SessionId, TokenId, UserId, UserName},
     route::Sites,
     store::{AuditRecord, SharedStore, StoreError},
 };

@@ -140,24 +140,24 @@ mod tests {
     #[test]
     fn cook_2_one_name_is_offered_once() {
         #[track_caller]
-        fn check(lines: &[&str], expected: Found) {
-            assert_eq!(find(&cookies(lines), SESSION_COOKIE), expected, "{lines:?}");
+        fn check(lines: &[&str], expected: &Found) {
+            assert_eq!(find(&cookies(lines), SESSION_COOKIE), *expected, "{lines:?}");
         }
-        let one = || Found::One("x".into());
-        check(&[], Found::Nothing);
-        check(&["a=b; c"], Found::Nothing);
-        check(&["__Host-portico_session=x"], one());
-        check(&["a=b;  __Host-portico_session = \"x\" ;c=d"], one());
-        check(&["a=\u{e9}", "__Host-portico_session=x"], one());
-        check(&["__Host-portico_sessions=y; __Host-portico_session=x"], one());
-        check(&["a=__Host-portico_session=y; __Host-portico_session=x"], one());
-        check(&["__Host-portico_session=x; __Host-portico_session=x"], Found::Bad);
-        check(&["__Host-portico_session=x; a=b", "c=d; __Host-portico_session=y"], Found::Bad);
-        check(&["__Host-portico_session=x; __host-PORTICO_session=y"], Found::Bad);
-        check(&["__HOST-portico_session=x"], Found::Bad);
-        check(&["__Host-portico_session"], Found::Bad);
-        check(&["__Host-portico_session="], Found::Bad);
-        check(&[&format!("__Host-portico_session={}", "x".repeat(4000))], Found::Bad);
+        let one = &Found::One("x".into());
+        check(&[], &Found::Nothing);
+        check(&["a=b; c"], &Found::Nothing);
+        check(&["__Host-portico_session=x"], one);
+        check(&["a=b;  __Host-portico_session = \"x\" ;c=d"], one);
+        check(&["a=\u{e9}", "__Host-portico_session=x"], one);
+        check(&["__Host-portico_sessions=y; __Host-portico_session=x"], one);
+        check(&["a=__Host-portico_session=y; __Host-portico_session=x"], one);
+        check(&["__Host-portico_session=x; __Host-portico_session=x"], &Found::Bad);
+        check(&["__Host-portico_session=x; a=b", "c=d; __Host-portico_session=y"], &Found::Bad);
+        check(&["__Host-portico_session=x; __host-PORTICO_session=y"], &Found::Bad);
+        check(&["__HOST-portico_session=x"], &Found::Bad);
+        check(&["__Host-portico_session"], &Found::Bad);
+        check(&["__Host-portico_session="], &Found::Bad);
+        check(&[&format!("__Host-portico_session={}", "x".repeat(4000))], &Found::Bad);
     }
 
     #[test]

@@ -209,10 +209,7 @@ fn first_user_error(error: UserError) -> LinkError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        auth::fixture::{auth, now, seconds, secret, user},
-        store::Store,
-    };
+    use crate::auth::fixture::{auth, now, seconds, secret, user};
 
     fn form(name: &str, password: &str) -> Option<(UserName, SecretString)> {
         Some((name.parse().expect("an account name"), secret(password)))

@@ -132,7 +132,10 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::auth::fixture::{PASSWORD, audited, auth, now, secret, user, user_with_password};
+    use crate::{
+        auth::fixture::{PASSWORD, audited, auth, auth_on, now, secret, user, user_with_password},
+        store::sqlite::SqliteStore,
+    };
 
     #[tokio::test]
     async fn sess_1_each_sign_in_is_a_session_of_its_own() {
@@ -207,5 +210,21 @@ mod tests {
         auth.sign_in("ada", secret(PASSWORD), Client::default(), now() + retry_after)
             .await
             .expect("a session");
+    }
+
+    #[tokio::test]
+    async fn fail_1_a_store_that_fails_denies() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(SqliteStore::open(&directory.path().join("s.db")).await.expect("a store"));
+        let auth = auth_on(store.clone(), now()).await;
+        let ada = user(&auth, "ada").await;
+        let fresh = auth.open_session(&ada, &Client::default(), now()).await.expect("a session");
+        store.close().await;
+        assert!(auth.open_session(&ada, &Client::default(), now()).await.is_err());
+        assert!(auth.set_password(&ada.id, secret(PASSWORD), None, now()).await.is_err());
+        assert!(!auth.user(&ada.id).expect("ada").has_password(), "memory is not ahead of the store");
+        // A sign-out says that it failed, and the session is over all the same.
+        assert!(auth.sign_out(&fresh.session.id, now()).await.is_err());
+        assert!(fresh.session.ended().is_cancelled() && auth.sessions_of(&ada.id).is_empty());
     }
 }

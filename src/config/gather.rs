@@ -42,7 +42,7 @@ pub struct ConfigError(String);
 const OTHER_VARIABLES: &[&str] = &["PORTICO_CONFIG", "PORTICO_TOKEN", "PORTICO_MARK"];
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+pub(super) fn gather(overrides: &Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
     let variables: HashMap<String, String> = environment.collect();
     let mut config = defaults();
     let named = variables.get("PORTICO_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -50,7 +50,7 @@ pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (St
         read_file(&mut config, &path)?;
     }
     read_variables(&mut config, &variables)?;
-    read_flags(&mut config, &overrides)?;
+    read_flags(&mut config, overrides)?;
     settle_paths(&mut config, &variables)?;
     check_together(&config)?;
     Ok(config)

@@ -26,7 +26,7 @@ fn session(id: &str, user: &str) -> SessionRecord {
     SessionRecord {
         id: SessionId(id.into()),
         user: UserId(user.into()),
-        secret_hash: [id.len() as u8; 32],
+        secret_hash: [id.bytes().fold(0, u8::wrapping_add); 32],
         created_at: at(1),
         last_seen_at: at(2),
         agent: "Browser/1 \u{1f600}".into(),
@@ -39,7 +39,7 @@ fn token(id: &str, user: &str, scope: Scope) -> TokenRecord {
         user: UserId(user.into()),
         name: "ci".into(),
         scope,
-        hash: [id.len() as u8; 32],
+        hash: [id.bytes().fold(0, u8::wrapping_add); 32],
         created_at: at(3),
         expires_at: Some(at(4)),
     }
@@ -344,4 +344,38 @@ async fn ten_thousand_codespaces_are_read_fast() {
     println!("10,000 codespaces in {took:?}");
     // Unoptimised and on a busy machine; a quadratic mistake would still show.
     assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+}
+
+/// Bytes changed anywhere in the file make errors, or answers; never a panic.
+#[tokio::test]
+async fn damaged_files_fail_in_order() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("s.db");
+    let store = open(&path).await;
+    store.add_user(&user("u1", "ada")).await.expect("a user");
+    store.put_session(&session("s", "u1")).await.expect("a session");
+    store.add_codespace(&codespace("amber")).await.expect("new");
+    store.put_port(&port("amber", 80)).await.expect("a port");
+    store.close().await;
+    let whole = std::fs::read(&path).expect("the file");
+    let copy = directory.path().join("copy.db");
+    for index in (0..whole.len()).step_by(509) {
+        let mut bytes = whole.clone();
+        bytes[index] ^= 0xff;
+        if index % 2 == 0 {
+            bytes.truncate(index);
+        }
+        std::fs::write(&copy, &bytes).expect("a copy");
+        let Ok(store) = SqliteStore::open(&copy).await else { continue };
+        let _outcomes = (
+            store.users().await,
+            store.sessions().await,
+            store.codespaces().await,
+            store.ports().await,
+        );
+        store.close().await;
+        for beside in ["copy.db-wal", "copy.db-shm"] {
+            let _absent = std::fs::remove_file(directory.path().join(beside));
+        }
+    }
 }
