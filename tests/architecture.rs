@@ -47,6 +47,10 @@ const ENVIRONMENT_READERS: &[(&str, &str)] = &[
         "agent/environment.rs",
         "hands the machine's own variables on to what runs inside a codespace",
     ),
+    (
+        "runtime/process/environment.rs",
+        "hands the machine's own variables on to an agent, and no secret of the service",
+    ),
 ];
 
 /// The longest file, in lines; nine of ten should be below 450.
