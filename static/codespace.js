@@ -42,7 +42,7 @@ function Head({ codespace, call, live, go }) {
     <div class="head-words">
       <div class="head-line"><h1 tabindex="-1">${titleOf(codespace)}</h1><${State} codespace=${codespace} /></div>
       <p class="row-facts">
-        ${codespace.display_name && html`<span>${repository}</span>`}
+        ${titleOf(codespace) !== repository && html`<span>${repository}</span>`}
         ${codespace.ref && html`<span><${Icon} name="branch" /> ${codespace.ref}</span>`}
         <span class="mono">${codespace.name}</span>
       </p>

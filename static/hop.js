@@ -27,8 +27,9 @@ function stay(text) {
 async function arrive() {
   const answer = await redeem("", form.elements.ticket.value, { credentials: "same-origin" });
   const { next: to } = answer.ok ? await answer.json() : {};
-  if (!to) return stay("Signing in did not work, perhaps because it took too long. Go back and open the page again.");
-  location.replace(to);
+  // A path of this host, even where it begins with two slashes: never an address of its own.
+  if (!to?.startsWith("/")) return stay("Signing in did not work, perhaps because it took too long. Go back and open the page again.");
+  location.replace(location.origin + to);
 }
 
 async function spread() {

@@ -42,16 +42,17 @@ pub fn router(signed_in: impl Fn(&HeaderMap) -> bool + Send + Sync + 'static) ->
         .route("/setup", get(setup))
         .route("/favicon.ico", get(|headers: HeaderMap| async move { file("mark.svg", &headers) }))
         .route("/static/{*path}", get(static_file))
+        .fallback(|| async { not_found() })
+        .method_not_allowed_fallback(|| async { respond(pages::method_not_allowed(GATEWAY_PREFIX)) })
         .with_state(signed_in)
 }
 
-/// The answer for an address of the gateway host that is none.
-pub fn not_found() -> Response<Body> {
+fn not_found() -> Response<Body> {
     respond(pages::not_found(GATEWAY_PREFIX))
 }
 
 /// A page as the gateway host sends it, with its policy and every header of FRAME-1.
-pub fn respond(page: Page) -> Response<Body> {
+fn respond(page: Page) -> Response<Body> {
     document(page.status, page.html)
 }
 
@@ -68,7 +69,8 @@ async fn dashboard(State(signed_in): State<SignedIn>, OriginalUri(uri): Original
 
 async fn sign_in(State(signed_in): State<SignedIn>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response<Body> {
     let next = next_of(&uri);
-    if signed_in(&headers) {
+    let switching = parameter(&uri, "switch").is_some();
+    if signed_in(&headers) && !switching {
         return see_other(next.as_str());
     }
     shell(&SignIn { next: next.as_str() })
@@ -95,10 +97,15 @@ fn sign_in_url(next: &ReturnTo) -> String {
 
 /// The place that a sign-in page is to come back to; the front page where it names none or none that is allowed.
 fn next_of(uri: &Uri) -> ReturnTo {
-    form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-        .find(|(name, _)| name == "next")
-        .and_then(|(_, next)| ReturnTo::parse(&next))
+    parameter(uri, "next")
+        .and_then(|next| ReturnTo::parse(&next))
         .unwrap_or_else(ReturnTo::root)
+}
+
+fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
+    form_urlencoded::parse(uri.query()?.as_bytes())
+        .find(|(name, _)| name == wanted)
+        .map(|(_, value)| value.into_owned())
 }
 
 fn file(target: &str, headers: &HeaderMap) -> Response<Body> {
@@ -205,6 +212,8 @@ mod tests {
         );
         check(&get("/sign-in?next=%2Fsettings", true).await, "/settings");
         check(&get("/sign-in?next=%2F%2Fevil.example", true).await, "/");
+        assert_eq!(get("/sign-in?switch=1", true).await.status(), StatusCode::OK);
+        assert_eq!(get("/nowhere", true).await.status(), StatusCode::NOT_FOUND);
     }
 
     #[tokio::test]
