@@ -2,6 +2,7 @@
 //!
 //! Owns the words that can be typed and what is printed: data on standard output, words on standard error. The client
 //! commands know the gateway by its API alone; `user` and `token` also open the store of a gateway that is down.
+//! Refuses to know: how a request is served, and what a codespace is made of.
 
 mod account;
 mod args;

@@ -77,9 +77,10 @@ test('an app behind its port', async (t) => {
     assert.ok(after - before < FLAT, `memory grew by ${(after - before).toFixed(1)} MiB`);
   });
 
-  await t.test('an upgrade that the app answers with 200 is that answer', async () => {
+  await t.test('a WebSocket upgrade that the app answers with 200 is said in words', async () => {
     const answer = await websocket(gateway.port, { host, path: '/', headers });
-    assert.equal(answer.status, 200);
-    assert.match(answer.text, /Hello from the codespace/);
+    assert.equal(answer.status, 502);
+    assert.match(answer.headers['content-type'], /problem\+json/);
+    assert.match(answer.text, /WebSocket/);
   });
 });
