@@ -59,7 +59,7 @@ struct Inner {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Seen {
-    listeners: Vec<Listener>,
+    ours: Vec<Listener>,
     editor: Option<u32>,
 }
 
@@ -125,19 +125,19 @@ impl Inner {
     }
 
     fn scan(&self) -> io::Result<()> {
+        // Held to the end, so that an older scan never overtakes a newer one.
+        let mut seen = self.seen.lock();
         let mut listeners = listeners::list(None)?;
         listeners.sort_unstable();
         let editor = Some(self.editor.load(Ordering::Relaxed)).filter(|pid| *pid != 0);
-        let now = Instant::now();
-        // Held to the end, so that an older scan never overtakes a newer one.
-        let mut seen = self.seen.lock();
         let mut owners = self.owners.lock();
-        let look = Seen { listeners, editor };
-        if seen.as_ref() == Some(&look) && !owners.doubts(&look.listeners, Purpose::Scan, now) {
+        owners.keep(&listeners);
+        owners.learn(&listeners, Purpose::Scan, Instant::now());
+        let ours = listeners.into_iter().filter(|listener| owners.is_ours(listener)).collect();
+        let look = Seen { ours, editor };
+        if seen.as_ref() == Some(&look) {
             return Ok(());
         }
-        owners.keep(&look.listeners);
-        owners.learn(&look.listeners, Purpose::Scan, now);
         self.reporter.ports(list(&look, &owners));
         *seen = Some(look);
         Ok(())
@@ -146,8 +146,8 @@ impl Inner {
 
 fn list(look: &Seen, owners: &Owners) -> Vec<ListeningPort> {
     let mut ports: BTreeMap<u16, ListeningPort> = BTreeMap::new();
-    for listener in &look.listeners {
-        let shown = owners.is_ours(listener) && !DENIED.contains(&listener.port) && !owners.is_editor_helper(listener, look.editor);
+    for listener in &look.ours {
+        let shown = !DENIED.contains(&listener.port) && !owners.is_editor_helper(listener, look.editor);
         if !shown {
             continue;
         }

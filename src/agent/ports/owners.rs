@@ -13,7 +13,7 @@ use super::listeners::Listener;
 use crate::{agent::process_table as table, protocol::bootstrap::MARK_VARIABLE};
 
 /// How long "not ours" is believed by a scan; looking again means reading all of `/proc`.
-const SCAN_DOUBT: Duration = Duration::from_secs(15);
+const SCAN_DOUBT: Duration = Duration::from_secs(30);
 /// How long it is believed by a dial, which somebody waits for.
 const DIAL_DOUBT: Duration = Duration::from_secs(1);
 /// Ports that the kernel gives to those who ask for none, if it does not say.
@@ -51,11 +51,6 @@ impl Owners {
             known: HashMap::new(),
             ephemeral: ephemeral_ports(),
         }
-    }
-
-    /// Whether there is a socket that was never looked at, or too long ago.
-    pub fn doubts(&self, listeners: &[Listener], purpose: Purpose, now: Instant) -> bool {
-        listeners.iter().any(|listener| !self.is_known(listener.inode, purpose, now))
     }
 
     /// Looks at `/proc` for sockets that are not known.
