@@ -383,3 +383,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,469 @@
+//! The service with a store and a runtime in memory; the tests are the agents.
+
+use std::time::Duration as Wait;
+
+use time::{Duration, OffsetDateTime};
+use tokio::time::timeout;
+
+use super::*;
+use crate::{
+    auth,
+    clock::{Clock, ManualClock},
+    domain::{Role, StepName, StepState},
+    protocol::tunnel::{FromAgent, ListeningPort},
+    runtime::{Runtime, RuntimeError, fake::FakeRuntime},
+    store::memory::MemoryStore,
+    tunnel::{AgentEvent, Verdict},
+};
+
+struct Bench {
+    store: SharedStore,
+    runtime: Arc<FakeRuntime>,
+    clock: ManualClock,
+    auth: Auth,
+    owner: UserId,
+    spaces: Codespaces,
+}
+
+async fn bench() -> Bench {
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let clock = ManualClock::at(OffsetDateTime::UNIX_EPOCH + Duration::days(20_000));
+    let options = auth::Options {
+        sites: sites(),
+        session_idle: Wait::from_secs(3600),
+        session_absolute: Wait::from_secs(3600),
+    };
+    let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.expect("an empty store");
+    let owner = auth::NewUser {
+        name: "mara".parse().expect("a name"),
+        role: Role::Member,
+        password: None,
+        email: None,
+    };
+    let owner = auth.create_user(owner, clock.now()).await.expect("it is free").id.clone();
+    let runtime = Arc::new(FakeRuntime::default());
+    let spaces = load(&store, &runtime, &auth, &clock).await;
+    Bench {
+        store,
+        runtime,
+        clock,
+        auth,
+        owner,
+        spaces,
+    }
+}
+
+fn sites() -> Sites {
+    Sites::new("http://portico.localhost:8080".parse().expect("an origin"), "codespaces.localhost")
+}
+
+async fn load(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &ManualClock) -> Codespaces {
+    let clock: SharedClock = Arc::new(clock.clone());
+    let deps = Deps {
+        store: Arc::clone(store),
+        runtimes: vec![Arc::clone(runtime) as SharedRuntime],
+        auth: auth.clone(),
+        tunnels: Tunnels::new(),
+        sites: sites(),
+        audit: Audit::new(Arc::clone(store), Arc::clone(&clock)),
+        clock,
+        default_idle_minutes: 30,
+    };
+    Codespaces::load(deps).await.expect("the store is well")
+}
+
+impl Bench {
+    fn wanted(&self) -> NewCodespace {
+        NewCodespace {
+            owner: self.owner.clone(),
+            owner_name: "mara".into(),
+            owner_email: None,
+            allow_local: false,
+            repository: "https://git.example/team/project.git".into(),
+            reference: None,
+            pull_request: None,
+            devcontainer_path: None,
+            idle_timeout_minutes: None,
+            display_name: None,
+        }
+    }
+
+    async fn create(&self) -> Arc<Codespace> {
+        let (codespace, created) = self.spaces.create(self.wanted(), &Actor::default()).await.expect("it is created");
+        assert_eq!(created, Created::New);
+        codespace
+    }
+
+    /// A codespace whose agent is connected and has cloned.
+    async fn running(&self) -> Arc<Codespace> {
+        let codespace = self.create().await;
+        self.started(&codespace, 1).await;
+        connect(&codespace, 1).await;
+        say(&codespace, 1, FromAgent::Prepared).await;
+        reaches(&codespace, |now| now.is_reachable()).await;
+        codespace
+    }
+
+    /// Waits until the runtime runs this generation.
+    async fn started(&self, codespace: &Codespace, generation: u64) {
+        let call = format!("start {} {generation}", codespace.name());
+        let started = async {
+            while !self.runtime.calls().contains(&call) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Wait::from_secs(10), started).await.expect(&call);
+    }
+}
+
+async fn reaches(codespace: &Codespace, wanted: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
+    let reached = timeout(Wait::from_secs(10), codespace.until(wanted)).await;
+    reached
+        .unwrap_or_else(|_| panic!("{:?}", codespace.snapshot()))
+        .expect("it is not removed")
+}
+
+async fn send(codespace: &Codespace, event: AgentEvent) {
+    codespace.agent_events().send(event).await.expect("its task runs");
+}
+
+async fn connect(codespace: &Codespace, generation: u64) {
+    send(
+        codespace,
+        AgentEvent::Connected {
+            generation: Generation(generation),
+            link: generation,
+        },
+    )
+    .await;
+}
+
+async fn say(codespace: &Codespace, generation: u64, message: FromAgent) {
+    send(
+        codespace,
+        AgentEvent::Said {
+            generation: Generation(generation),
+            message,
+        },
+    )
+    .await;
+}
+
+fn port(number: u16) -> Port {
+    Port::new(number).expect("a port")
+}
+
+fn listening(number: u16) -> FromAgent {
+    let port = ListeningPort {
+        port: number,
+        addresses: vec!["127.0.0.1".into()],
+        pid: Some(1),
+        process: Some("node".into()),
+        command: None,
+        scheme: None,
+        path: None,
+    };
+    FromAgent::Ports { ports: vec![port] }
+}
+
+#[tokio::test]
+async fn a_codespace_is_made_once_and_runs_when_it_is_prepared() {
+    let bench = bench().await;
+    let codespace = bench.create().await;
+    bench.started(&codespace, 1).await;
+    let orders = bench.runtime.bootstrap(codespace.name()).expect("it was started");
+    assert_eq!(orders.environment["CODESPACE_NAME"], codespace.name().as_str());
+    assert_eq!(
+        orders.repository.expect("something to clone").url,
+        "https://git.example/team/project.git"
+    );
+    let verdict = bench.spaces.inner.verify(&orders.credential.0);
+    assert_eq!(verdict, Verdict::Current(codespace.name().clone(), Generation(1)));
+    assert_eq!(bench.spaces.inner.verify("another"), Verdict::Unknown);
+
+    connect(&codespace, 1).await;
+    let connected = reaches(&codespace, |now| now.connected).await;
+    assert_eq!(connected.phase(), Phase::Creating);
+    say(&codespace, 1, FromAgent::Prepared).await;
+    say(&codespace, 1, listening(3000)).await;
+    let running = reaches(&codespace, |now| {
+        now.phase() == Phase::Running && now.ports.contains_key(&port(3000))
+    })
+    .await;
+    assert_eq!(running.visibility(port(3000), bench.clock.now()), Visibility::Private);
+    assert_eq!(running.record.display_name, "project");
+
+    let (again, created) = bench.spaces.create(bench.wanted(), &Actor::default()).await.expect("it is there");
+    assert_eq!((again.name(), created), (codespace.name(), Created::Existing));
+    let other = NewCodespace {
+        reference: Some("next".into()),
+        ..bench.wanted()
+    };
+    let (other, created) = bench.spaces.create(other, &Actor::default()).await.expect("it is created");
+    assert_eq!(created, Created::New);
+    assert_ne!(other.name(), codespace.name());
+}
+
+#[tokio::test]
+async fn what_cannot_be_cloned_leaves_nothing_and_is_tried_again() {
+    let bench = bench().await;
+    let codespace = bench.create().await;
+    bench.started(&codespace, 1).await;
+    connect(&codespace, 1).await;
+    let (name, state) = (StepName::Clone.to_string(), StepState::Failed.to_string());
+    let step = FromAgent::Step {
+        name,
+        state,
+        detail: "there is no such repository".into(),
+    };
+    say(&codespace, 1, step).await;
+    let failed = reaches(&codespace, |now| now.phase() == Phase::Failed).await;
+    assert_eq!(failed.record.reason.as_deref(), Some("there is no such repository"));
+    let (again, created) = bench.spaces.create(bench.wanted(), &Actor::default()).await.expect("it is there");
+    assert_eq!((again.name(), created), (codespace.name(), Created::Existing));
+    bench.started(&codespace, 2).await;
+    let calls = bench.runtime.calls();
+    let deleted = calls.iter().position(|call| call.starts_with("delete"));
+    assert!(deleted.is_some_and(|at| at < calls.len() - 1), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_why() {
+    let bench = bench().await;
+    bench.runtime.fail_starts(Some(|| RuntimeError::DiskFull));
+    let codespace = bench.create().await;
+    let failed = reaches(&codespace, |now| now.phase() == Phase::Failed).await;
+    assert!(
+        failed.record.reason.as_deref().is_some_and(|why| why.contains("no space left")),
+        "{failed:?}"
+    );
+    bench
+        .spaces
+        .delete(codespace.name(), false, &Actor::default())
+        .await
+        .expect("there is no work in it");
+    assert!(bench.spaces.find(codespace.name()).is_none());
+    assert!(codespace.is_removed() && codespace.until(|_| false).await.is_none());
+}
+
+#[tokio::test]
+async fn a_hundred_starts_start_it_once() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("it stops");
+    reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+    let credential = bench.store.codespaces().await.expect("well").remove(0).agent_hash;
+    assert!(credential.is_some());
+    let actor = Actor::default();
+    let starts = (0..100).map(|_| bench.spaces.start(codespace.name(), &actor));
+    for started in futures_util::future::join_all(starts).await {
+        assert!(started.is_ok());
+    }
+    bench.started(&codespace, 2).await;
+    connect(&codespace, 1).await;
+    connect(&codespace, 2).await;
+    reaches(&codespace, |now| now.is_reachable()).await;
+    let starts = bench.runtime.calls().iter().filter(|call| call.starts_with("start")).count();
+    assert_eq!(starts, 2);
+}
+
+#[tokio::test]
+async fn an_agent_that_dies_is_started_again() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let old = bench.runtime.bootstrap(codespace.name()).expect("it runs").credential;
+    bench.runtime.crash(codespace.name());
+    let gone = AgentEvent::Disconnected {
+        generation: Generation(1),
+        link: 1,
+        reason: "gone".into(),
+    };
+    send(&codespace, gone).await;
+    reaches(&codespace, |now| !now.connected).await;
+    bench.started(&codespace, 2).await;
+    assert_eq!(bench.spaces.inner.verify(&old.0), Verdict::Superseded);
+    // What an older agent still says means nothing.
+    say(&codespace, 1, listening(22)).await;
+    connect(&codespace, 2).await;
+    let back = reaches(&codespace, |now| now.is_reachable()).await;
+    assert!(back.ports.is_empty() && back.record.prepared);
+}
+
+#[tokio::test]
+async fn a_share_ends_at_its_deadline_and_watchers_are_told() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let deadline = bench.clock.now() + Duration::hours(2);
+    let change = PortChange {
+        visibility: Some(Visibility::Public),
+        expires_at: Some(Some(deadline)),
+        ..PortChange::default()
+    };
+    let view = bench
+        .spaces
+        .change_port(codespace.name(), port(3000), change, &Actor::default())
+        .await
+        .expect("it is changed");
+    assert_eq!(view.visibility(bench.clock.now()), Visibility::Public);
+    assert_eq!(bench.store.ports().await.expect("well").len(), 1);
+    let past = PortChange {
+        expires_at: Some(Some(bench.clock.now())),
+        ..PortChange::default()
+    };
+    let refused = bench
+        .spaces
+        .change_port(codespace.name(), port(3000), past, &Actor::default())
+        .await;
+    assert!(
+        matches!(refused, Err(CodespaceError::BadChange(BadChange::Deadline))),
+        "{refused:?}"
+    );
+
+    let mut changes = codespace.changes();
+    changes.borrow_and_update();
+    bench.clock.advance(Duration::hours(2));
+    assert_eq!(codespace.snapshot().visibility(port(3000), bench.clock.now()), Visibility::Private);
+    codespace.touch(Activity::Editor);
+    timeout(Wait::from_secs(10), changes.changed())
+        .await
+        .expect("it is told")
+        .expect("its task runs");
+    let settings = reaches(&codespace, |now| now.ports.values().all(|view| view.settings.expires_at.is_none())).await;
+    assert_eq!(settings.visibility(port(3000), OffsetDateTime::UNIX_EPOCH), Visibility::Private);
+}
+
+#[tokio::test]
+async fn it_stops_when_nobody_uses_it() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    bench.clock.advance(Duration::minutes(29));
+    codespace.touch(Activity::TerminalOutput);
+    let awake = async {
+        while codespace
+            .snapshot()
+            .awake_because
+            .first()
+            .is_none_or(|why| why != "output in a terminal")
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Wait::from_secs(10), awake).await.expect("output keeps it awake");
+    bench.clock.advance(Duration::minutes(31));
+    // Silence is no activity, and neither is a report of ports.
+    say(&codespace, 1, listening(3000)).await;
+    let stopped = reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+    assert_eq!(stopped.stopped_because.as_deref(), Some("nobody used it for 30 minutes"));
+}
+
+#[tokio::test]
+async fn deleting_asks_for_work_first() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let mut events = bench.spaces.subscribe();
+    let refused = bench.spaces.delete(codespace.name(), false, &Actor::default()).await;
+    assert!(matches!(refused, Err(CodespaceError::WorkUnknown)), "{refused:?}");
+    *codespace.shared.work.lock() = Some(Work {
+        uncommitted_files: 2,
+        unpushed_commits: 1,
+    });
+    send(
+        &codespace,
+        AgentEvent::Disconnected {
+            generation: Generation(1),
+            link: 1,
+            reason: "away".into(),
+        },
+    )
+    .await;
+    reaches(&codespace, |now| !now.connected).await;
+    let refused = bench.spaces.delete(codespace.name(), false, &Actor::default()).await;
+    assert!(
+        matches!(
+            refused,
+            Err(CodespaceError::UnpushedWork {
+                uncommitted_files: 2,
+                unpushed_commits: 1
+            })
+        ),
+        "{refused:?}"
+    );
+    bench
+        .spaces
+        .delete(codespace.name(), true, &Actor::default())
+        .await
+        .expect("force deletes");
+    assert!(bench.store.codespaces().await.expect("well").is_empty());
+    while !matches!(events.recv().await.expect("events"), CodespaceEvent::Removed { .. }) {}
+}
+
+#[tokio::test]
+async fn a_new_gateway_takes_over_what_runs_and_starts_what_died() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let orders = bench.runtime.bootstrap(codespace.name()).expect("it runs");
+    let change = PortChange {
+        visibility: Some(Visibility::Org),
+        ..PortChange::default()
+    };
+    bench
+        .spaces
+        .change_port(codespace.name(), port(8000), change, &Actor::default())
+        .await
+        .expect("it is changed");
+    bench.spaces.shutdown().await;
+
+    let next = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+    let again = next.find(codespace.name()).expect("it is in the store");
+    let verdict = next.inner.verify(&orders.credential.0);
+    assert_eq!(verdict, Verdict::Current(codespace.name().clone(), Generation(1)));
+    connect(&again, 1).await;
+    let back = reaches(&again, |now| now.is_reachable()).await;
+    assert_eq!(back.visibility(port(8000), bench.clock.now()), Visibility::Org);
+    next.shutdown().await;
+
+    bench.runtime.stop(codespace.name()).await.expect("it ends");
+    let last = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+    bench.started(&last.find(codespace.name()).expect("it is in the store"), 2).await;
+}
+
+#[tokio::test]
+async fn bad_requests_are_refused_before_anything_is_made() {
+    let bench = bench().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().display().to_string();
+    let refused = async |change: fn(&mut NewCodespace), path: Option<&str>| {
+        let mut wanted = bench.wanted();
+        change(&mut wanted);
+        if let Some(path) = path {
+            (wanted.repository, wanted.allow_local) = (path.into(), true);
+        }
+        let refused = bench.spaces.create(wanted, &Actor::default()).await;
+        refused.err().expect("it is refused").to_string()
+    };
+    assert!(
+        refused(|new| new.repository = "/srv/git".into(), None)
+            .await
+            .contains("only admins")
+    );
+    assert!(
+        refused(|new| new.repository = "ext::sh".into(), None)
+            .await
+            .contains("https, http or ssh")
+    );
+    assert!(
+        refused(|new| new.reference = Some("--upload-pack=x".into()), None)
+            .await
+            .contains("no branch")
+    );
+    assert!(refused(|new| new.idle_timeout_minutes = Some(4), None).await.contains("5 to 240"));
+    assert!(refused(|new| new.display_name = Some("\n".into()), None).await.contains("1 to 80"));
+    assert!(
+        refused(|new| new.devcontainer_path = Some("../x".into()), None)
+            .await
+            .contains("relative")
+    );
+    assert!(refused(|_| {}, Some("/nowhere/at/all")).await.contains("no directory"));
+    assert!(refused(|_| {}, Some(&path)).await.contains("no git repository"));
+    assert!(bench.runtime.calls().is_empty() && bench.spaces.all().is_empty());
+}
