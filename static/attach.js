@@ -6,8 +6,11 @@
 /** Rendered bytes after which the server is told, well under the 1 MiB that it sends ahead. */
 const ACK_BYTES = 128 * 1024;
 
-/** Most input kept for a server that is away. */
-const INPUT_MAX = 256 * 1024;
+/** Most input kept for a server that is away, in bytes. */
+const INPUT_MAX = 4 * 1024 * 1024;
+
+/** Longest input message, in bytes. */
+const MESSAGE_MAX = 32 * 1024;
 
 /** Silence after input that makes a connection suspect, in milliseconds. */
 const SILENCE_MS = 15_000;
@@ -19,8 +22,8 @@ const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
 
 export class Attach {
   /**
-   * `url` is the attach address; `screen` has write(bytes, done), reset(), resize(cols, rows); `changed(state, detail)`
-   * hears of "connecting", "open", "waiting", "ended".
+   * `url` is the attach address; `screen` has write(bytes, done), reset(), resize(cols, rows), which take effect in the
+   * order in which they are called; `changed(state, detail)` hears of "open", "waiting", "ended".
    */
   constructor(url, screen, changed) {
     this.url = url;
@@ -63,18 +66,19 @@ export class Attach {
   /** Sends input, now or as soon as there is a connection; false when too much waits already. */
   input(bytes) {
     if (this.over || this.queued + bytes.length > INPUT_MAX) return false;
-    this.queue.push(bytes);
-    this.queued += bytes.length;
-    if (this.greeted) {
-      this.socket.send(bytes);
-      this.suspect();
+    for (let at = 0; at < bytes.length; at += MESSAGE_MAX) {
+      const part = bytes.subarray(at, at + MESSAGE_MAX);
+      this.queue.push(part);
+      this.queued += part.length;
+      if (this.greeted) this.socket.send(part);
     }
+    if (this.greeted) this.suspect();
     return true;
   }
 
   resize(cols, rows) {
     this.size = { cols, rows };
-    if (this.greeted) this.say({ type: "resize", cols, rows });
+    if (this.greeted && !this.redrawing) this.say({ type: "resize", cols, rows });
   }
 
   close() {
@@ -115,10 +119,14 @@ export class Attach {
     this.greeted = true;
     this.tries = 0;
     this.redrawing = message.redraw;
-    if (message.redraw) this.screen.reset();
+    if (message.redraw) {
+      // The redraw was made for the size that the terminal has there; ours follows it.
+      this.screen.reset();
+      this.screen.resize(message.cols, message.rows);
+    }
     if (message.redraw || this.seq === undefined) this.restart(message.seq);
     this.taken(message.input);
-    if (this.size) this.say({ type: "resize", ...this.size });
+    if (!this.redrawing) this.claimSize();
     for (const bytes of this.queue) this.socket.send(bytes);
     if (this.queued) this.suspect();
     this.changed("open", message.title);
@@ -135,6 +143,14 @@ export class Attach {
   live(seq) {
     this.redrawing = false;
     this.restart(seq);
+    this.claimSize();
+  }
+
+  /** Gives the terminal the size that it has on this page. */
+  claimSize() {
+    if (!this.size) return;
+    this.screen.resize(this.size.cols, this.size.rows);
+    this.say({ type: "resize", ...this.size });
   }
 
   output(bytes) {
@@ -192,6 +208,9 @@ export class Attach {
     const { socket } = this;
     this.socket = undefined;
     this.greeted = false;
+    // Half a redraw is no screen to go on from.
+    if (this.redrawing) this.seq = undefined;
+    this.redrawing = false;
     socket?.close();
     if (this.over) return;
     const pause = BACKOFF_MS[Math.min(this.tries, BACKOFF_MS.length - 1)] * (0.7 + Math.random() * 0.6);

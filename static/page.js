@@ -59,4 +59,10 @@ async function watch() {
   }
 }
 
-watch();
+/** For a page that waits for the person to come back from another tab. */
+function watchReturn() {
+  document.addEventListener("visibilitychange", () => document.hidden || reload());
+}
+
+if (kind === "return") watchReturn();
+else watch();

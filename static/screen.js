@@ -1,7 +1,7 @@
 // A terminal on the page: xterm.js on one side, an attachment on the other.
 
 import { Attach } from "./attach.js";
-import { Icon } from "./parts.js";
+import { Icon, toast } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { FitAddon, Terminal, Unicode11Addon, WebglAddon, WebLinksAddon } from "./vendor/xterm.js";
 
@@ -79,13 +79,15 @@ function wire(element, codespace, url, changed) {
   keys(terminal);
   const screen = {
     write: (bytes, done) => terminal.write(bytes, done),
-    reset: () => terminal.reset(),
-    resize: (cols, rows) => terminal.resize(cols, rows),
+    // Through the queue of writes, so that neither overtakes output that still waits to be drawn.
+    reset: () => terminal.write("\x1bc"),
+    resize: (cols, rows) => terminal.write("", () => cols > 1 && rows > 0 && terminal.resize(cols, rows)),
   };
   const attach = new Attach(url, screen, changed);
   const encoder = new TextEncoder();
-  terminal.onData((text) => attach.input(encoder.encode(text)));
-  terminal.onBinary((text) => attach.input(Uint8Array.from(text, (letter) => letter.charCodeAt(0))));
+  const send = (bytes) => attach.over || attach.input(bytes) || toast("That is too much input at once for this terminal. It was not sent.", { tone: "bad" });
+  terminal.onData((text) => send(encoder.encode(text)));
+  terminal.onBinary((text) => send(Uint8Array.from(text, (letter) => letter.charCodeAt(0))));
   const refit = () => {
     const size = element.offsetParent && fit.proposeDimensions();
     if (!size?.cols || !size.rows) return;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Page,
-    notice::{Notice, Sign},
+    notice::{Notice, Sign, Watch},
 };
 use crate::{
     route::Origin,
@@ -72,8 +72,9 @@ pub fn framed_sign_in(prefix: &str, url: &str) -> Page {
         "Signing in does not work inside a frame, so it opens in a tab of its own.",
     )
     .sign(Sign::Closed)
-    .advice("When you are done there, reload this preview.")
+    .advice("When you are done there, come back: this preview reloads. If it does not, reload it yourself.")
     .action_in_new_tab("Open sign-in", url)
+    .watch(Watch::Return)
     .page()
 }
 

@@ -36,6 +36,8 @@ pub(super) enum Watch {
     Problem,
     /// Asks with HEAD until the status is none of a gateway's, so that a starting app sees no more than that.
     Status,
+    /// Looks when the person comes back from another tab.
+    Return,
 }
 
 impl Watch {
@@ -44,6 +46,7 @@ impl Watch {
             Self::Never => "",
             Self::Problem => "problem",
             Self::Status => "status",
+            Self::Return => "return",
         }
     }
 }
