@@ -1,12 +1,12 @@
 //! Fetching an editor: code-server from npm, into the data directory.
 //!
-//! Owns which editor is fetched, how it is put in place whole or not at all, and where an editor is found. Refuses to
-//! know: how an editor runs in a codespace, which is the agent's.
+//! Owns which editor is fetched and how it is put in place, whole or not at all. Refuses to know: which editor a
+//! codespace gets, which is the runtime's, and how it runs, which is the agent's.
 
 use std::{
     fmt,
     io::{self, ErrorKind},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -15,7 +15,7 @@ use std::{
 use thiserror::Error;
 use tokio::{process::Command, time::timeout};
 
-use crate::protocol::bootstrap::EditorProgram;
+use crate::{protocol::bootstrap::EditorProgram, runtime::process::editor};
 
 /// The version that is fetched. Pinned, because the steps below mend what npm leaves undone in this one.
 pub const CODE_SERVER_VERSION: &str = "4.139.1";
@@ -93,10 +93,9 @@ pub async fn install(data: &Path, progress: impl Fn(Progress)) -> Result<EditorP
     Ok(program)
 }
 
-/// Finds an editor: the installed one, else code-server or openvscode-server on the PATH.
+/// Finds the editor that new codespaces get: an installed one, else one on the PATH.
 pub fn find(data: &Path) -> Option<EditorProgram> {
-    let installed = Place::new(data).ok().and_then(|place| place.installed());
-    installed.or_else(|| ["code-server", "openvscode-server"].into_iter().find_map(on_path))
+    editor::find(None, &data.join("editors"))
 }
 
 /// Where the editor goes.
@@ -305,21 +304,6 @@ async fn output(mut command: Command, limit: Duration) -> io::Result<Option<(boo
     Ok(Some((done.status.success(), text.split_off(start).trim().to_owned())))
 }
 
-fn on_path(kind: &str) -> Option<EditorProgram> {
-    let path = std::env::var_os("PATH")?;
-    let found = std::env::split_paths(&path)
-        .map(|directory| directory.join(kind))
-        .find(|file| is_program(file))?;
-    Some(EditorProgram {
-        kind: kind.to_owned(),
-        command: vec![found.display().to_string()],
-    })
-}
-
-fn is_program(file: &Path) -> bool {
-    file.is_absolute() && std::fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-}
-
 fn files(doing: &'static str) -> impl Fn(io::Error) -> InstallError {
     move |source| InstallError::Files { doing, source }
 }
@@ -336,13 +320,17 @@ mod tests {
         }
     }
 
+    fn make_executable(file: &Path) {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(file, mode).expect("its mode can be set");
+    }
+
     #[tokio::test]
     async fn what_is_installed_is_found_and_not_fetched_again() {
         let data = tempfile::tempdir().expect("a temporary directory");
         let place = Place::new(data.path()).expect("a place");
         assert_eq!(place.installed(), None);
         lay_out(&place);
-        assert_eq!(find(data.path()), Some(place.program()));
         let said = std::sync::Mutex::new(Vec::new());
         let program = install(data.path(), |progress| said.lock().expect("not poisoned").push(progress)).await;
         assert_eq!(program.expect("it is there"), place.program());

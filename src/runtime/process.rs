@@ -3,7 +3,7 @@
 //! Owns `DATA/codespaces/NAME/{workspace,home,state}` and the processes that carry a codespace's mark. This separates
 //! routing, not processes of one user id: it is for people who trust each other. Agents outlive the gateway.
 
-mod editor;
+pub mod editor;
 mod environment;
 mod files;
 mod instance;
