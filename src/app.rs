@@ -1,1 +1,230 @@
-//! To come.
+//! The whole gateway: built from its configuration, run, drained. The only module that knows all the others.
+//!
+//! Owns the order of start and stop, the data directory and its lock, and every task that nobody waits for. Refuses to
+//! know how any part does its work.
+
+mod local;
+mod logging;
+
+use std::{
+    fs::{DirBuilder, File},
+    io,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::fs::FlockOperation;
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use logging::start as start_logging;
+
+use crate::{
+    api::{self, Door},
+    audit::Audit,
+    auth::{self, Auth},
+    clock::{SharedClock, SystemClock},
+    codespace::{Codespaces, Deps},
+    config::Config,
+    edge::{self, Edge, listener},
+    ops::{self, Metrics, Readiness},
+    policy::Presented,
+    runtime::process::ProcessRuntime,
+    store::{SharedStore, StoreError, sqlite::SqliteStore},
+    tunnel::Tunnels,
+    unix_socket, web,
+};
+
+/// The store's file in the data directory.
+pub const STORE_FILE: &str = "portico.db";
+/// The socket of the command line in the data directory: whoever can open it is the operator.
+pub const OPERATOR_SOCKET: &str = "portico.sock";
+/// The socket of agents on this machine in the data directory.
+pub const AGENT_SOCKET: &str = "agent.sock";
+/// The file that tells the address that was bound.
+pub const ADDRESS_FILE: &str = "listen";
+
+/// How often expired sessions, tickets and attempts are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// A gateway that runs.
+pub struct Gateway {
+    pub config: Config,
+    /// The address that was bound.
+    pub address: SocketAddr,
+    pub auth: Auth,
+    pub codespaces: Codespaces,
+    pub clock: SharedClock,
+    audit: Audit,
+    readiness: Readiness,
+    drain: CancellationToken,
+    /// Ends what agents and the operator use, after everybody else has gone.
+    close: CancellationToken,
+    listeners: TaskTracker,
+    locals: TaskTracker,
+    _lock: File,
+}
+
+/// Why the gateway does not start; `Display` is for the operator and says what to do.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("the data directory {} cannot be used: {source}. Choose another with --data, or mend its permissions", path.display())]
+    Data { path: PathBuf, source: io::Error },
+    #[error("another gateway uses the data directory {}. Stop it first, or choose another with --data", .0.display())]
+    Locked(PathBuf),
+    #[error("the store {} cannot be opened: {source}. If the file is damaged, restore it from a backup", path.display())]
+    Store { path: PathBuf, source: StoreError },
+    #[error("the gateway cannot listen on {address}: {source}. Another program may use the port: choose another with --listen HOST:PORT, and give the same port in --url")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the socket {} cannot be made: {source}", path.display())]
+    Socket { path: PathBuf, source: io::Error },
+}
+
+impl Gateway {
+    /// Starts a gateway; when it returns, connections are accepted.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let data = config.data.clone();
+        let lock = take_data(&data)?;
+        let listener = listen(config.listen).await?;
+        let address = listener.local_addr().unwrap_or(config.listen);
+        let clock: SharedClock = Arc::new(SystemClock);
+        let store = open_store(&data).await?;
+        let store_failed = |source| StartError::Store { path: data.join(STORE_FILE), source };
+        let options = auth::Options { sites: config.sites(), session_idle: config.sessions.idle, session_absolute: config.sessions.absolute };
+        let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
+        let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
+        let tunnels = Tunnels::new();
+        let agents = unix_socket::bind(&data.join(AGENT_SOCKET)).map_err(|source| StartError::Socket { path: data.join(AGENT_SOCKET), source })?;
+        let codespaces = Codespaces::load(deps(&config, store, &auth, &tunnels, &audit, &clock)).await.map_err(store_failed)?;
+        tunnels.trust(Arc::new(codespaces.clone()));
+
+        let (readiness, metrics) = (Readiness::default(), Metrics::new());
+        let (listeners, locals) = (TaskTracker::new(), TaskTracker::new());
+        let (drain, close) = (CancellationToken::new(), CancellationToken::new());
+        let api = api::router(api::Services {
+            auth: auth.clone(),
+            codespaces: codespaces.clone(),
+            dialer: Arc::new(tunnels.clone()),
+            sites: config.sites(),
+            clock: Arc::clone(&clock),
+            tasks: listeners.clone(),
+        });
+        let edge = Edge::new(edge::Services {
+            sites: config.sites(),
+            auth: auth.clone(),
+            codespaces: codespaces.clone(),
+            tunnels: tunnels.clone(),
+            dialer: Arc::new(tunnels.clone()),
+            api: api.clone(),
+            pages: pages(&auth, &clock, &readiness),
+            clock: Arc::clone(&clock),
+            tasks: listeners.clone(),
+            metrics,
+        });
+        let operator = unix_socket::bind(&data.join(OPERATOR_SOCKET)).map_err(|source| StartError::Socket { path: data.join(OPERATOR_SOCKET), source })?;
+        locals.spawn(local::serve(agents, local::agents(tunnels), close.clone()));
+        locals.spawn(local::serve(operator, local::through(api, Door::Operator), close.clone()));
+        locals.spawn(sweep(auth.clone(), Arc::clone(&clock), close.clone()));
+        let limits = listener::Options { connections: config.limits.connections, header_timeout: config.limits.header_timeout, drain_timeout: config.limits.drain_timeout };
+        listeners.spawn(listener::serve(edge, listener, limits, drain.clone()));
+        write_address(&data, address)?;
+        readiness.set(true);
+        Ok(Self { config, address, auth, codespaces, clock, audit, readiness, drain, close, listeners, locals, _lock: lock })
+    }
+
+    /// Ends: no more connections, then what is under way, then what agents and the operator use. Agents stay.
+    pub async fn stop(self) {
+        self.readiness.set(false);
+        self.drain.cancel();
+        self.listeners.close();
+        if tokio::time::timeout(self.config.limits.drain_timeout + Duration::from_secs(1), self.listeners.wait()).await.is_err() {
+            tracing::warn!(left = self.listeners.len(), "some exchanges did not finish in time");
+        }
+        self.close.cancel();
+        self.locals.close();
+        self.locals.wait().await;
+        self.codespaces.shutdown().await;
+        self.auth.settle().await;
+        self.audit.close().await;
+        drop(std::fs::remove_file(self.config.data.join(ADDRESS_FILE)));
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; tells whether it was SIGINT, a person at the keyboard.
+pub async fn until_told() -> io::Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => true,
+    })
+}
+
+fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, audit: &Audit, clock: &SharedClock) -> Deps {
+    let runtime = ProcessRuntime::new(config.data.clone(), config.editor.clone());
+    Deps {
+        store,
+        auth: auth.clone(),
+        runtimes: vec![Arc::new(runtime)],
+        tunnels: tunnels.clone(),
+        sites: config.sites(),
+        audit: audit.clone(),
+        clock: Arc::clone(clock),
+        default_idle_minutes: config.limits.idle_minutes,
+    }
+}
+
+fn pages(auth: &Auth, clock: &SharedClock, readiness: &Readiness) -> axum::Router {
+    let (auth, clock) = (auth.clone(), Arc::clone(clock));
+    let signed_in = move |headers: &http::HeaderMap| matches!(auth.by_gateway_cookie(headers, clock.now()), Presented::Valid(_));
+    web::router(signed_in).merge(ops::router(readiness.clone())).fallback(|| async { web::not_found() })
+}
+
+/// Makes the data directory, for its owner alone, and locks it.
+fn take_data(data: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::Data { path: data.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
+    let lock = File::create(data.join("lock")).map_err(failed)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked(data.to_owned())),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+async fn open_store(data: &Path) -> Result<SharedStore, StartError> {
+    let path = data.join(STORE_FILE);
+    match SqliteStore::open(&path).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(source) => Err(StartError::Store { path, source }),
+    }
+}
+
+/// Writes the bound address whole or not at all, for scripts that listen on port 0.
+fn write_address(data: &Path, address: SocketAddr) -> Result<(), StartError> {
+    let early = data.join(format!("{ADDRESS_FILE}.new"));
+    std::fs::write(&early, address.to_string())
+        .and_then(|()| std::fs::rename(&early, data.join(ADDRESS_FILE)))
+        .map_err(|source| StartError::Data { path: data.to_owned(), source })
+}
+
+async fn sweep(auth: Auth, clock: SharedClock, close: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => auth.sweep(clock.now()).await,
+            () = close.cancelled() => return,
+        }
+    }
+}

@@ -28,7 +28,7 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
 pub use body::Body;
-pub use context::{ACCESS_LOG_TARGET, Counters, Peer};
+pub use context::{ACCESS_LOG_TARGET, Peer};
 
 use self::{context::Exchange, failure::Failure, upstream::Upstreams, visit::Visit};
 use crate::{
@@ -36,6 +36,7 @@ use crate::{
     clock::SharedClock,
     codespace::Codespaces,
     forward::admission,
+    ops::Metrics,
     route::{Authority, Route, Sites},
     tunnel::{SharedDialer, Tunnels},
 };
@@ -60,7 +61,7 @@ pub struct Services {
     pub clock: SharedClock,
     /// Holds every task that outlives the request that began it.
     pub tasks: TaskTracker,
-    pub counters: Arc<Counters>,
+    pub metrics: Metrics,
 }
 
 struct Inner {
@@ -87,7 +88,7 @@ impl Edge {
 
     /// Answers one request; the answer's body keeps the access-log record open until its last byte.
     pub async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
-        let exchange = Exchange::begin(&request, &peer, Arc::clone(&self.counters));
+        let exchange = Exchange::begin(&request, &peer, self.metrics.clone());
         let response = match self.answer(request, &peer, &exchange).await {
             Ok(response) => response,
             Err(failure) => failure.respond(self, &exchange),

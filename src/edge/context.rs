@@ -13,7 +13,10 @@ use http::{Request, Response, request::Parts};
 use tokio::sync::mpsc;
 
 use super::{Body, lease::Watch};
-use crate::route::{Authority, Route};
+use crate::{
+    ops::Metrics,
+    route::{Authority, Route},
+};
 
 /// The `tracing` target of access-log records.
 pub const ACCESS_LOG_TARGET: &str = "portico::access";
@@ -30,15 +33,6 @@ pub struct Peer {
     pub(super) leases: mpsc::UnboundedSender<Watch>,
 }
 
-/// What the edge has counted since its start.
-#[derive(Debug, Default)]
-pub struct Counters {
-    pub exchanges: AtomicU64,
-    pub connections: AtomicU64,
-    pub open_connections: AtomicU64,
-    pub failures: AtomicU64,
-}
-
 /// One request and its response, or one upgraded connection.
 #[derive(Debug)]
 pub struct Exchange {
@@ -48,6 +42,7 @@ pub struct Exchange {
     request: OnceLock<(http::Method, String)>,
     host: OnceLock<String>,
     target: OnceLock<String>,
+    kind: OnceLock<&'static str>,
     account: OnceLock<String>,
     /// Why the gateway itself answered, if it did; for operators.
     note: OnceLock<String>,
@@ -55,13 +50,12 @@ pub struct Exchange {
     sent: AtomicU64,
     received: AtomicU64,
     cut_short: AtomicBool,
-    counters: Arc<Counters>,
+    metrics: Metrics,
 }
 
 impl Exchange {
     /// Opens the context of a request.
-    pub(super) fn begin<B>(request: &Request<B>, peer: &Peer, counters: Arc<Counters>) -> Arc<Self> {
-        counters.exchanges.fetch_add(1, Relaxed);
+    pub(super) fn begin<B>(request: &Request<B>, peer: &Peer, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             id: request_id(request),
             started: Instant::now(),
@@ -69,13 +63,14 @@ impl Exchange {
             request: OnceLock::new(),
             host: OnceLock::new(),
             target: OnceLock::new(),
+            kind: OnceLock::new(),
             account: OnceLock::new(),
             note: OnceLock::new(),
             status: AtomicU16::new(0),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             cut_short: AtomicBool::new(false),
-            counters,
+            metrics,
         })
     }
 
@@ -103,6 +98,13 @@ impl Exchange {
             Route::NoSuchCodespace => "none".to_owned(),
             Route::Foreign => "foreign".to_owned(),
         };
+        let kind = match route {
+            Route::Gateway => "gateway",
+            Route::Editor(_) => "editor",
+            Route::Port(..) => "port",
+            Route::NoSuchCodespace | Route::Foreign => "none",
+        };
+        let _ = self.kind.set(kind);
         drop(self.target.set(target));
         drop(self.host.set(authority.to_string()));
     }
@@ -143,9 +145,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let status = self.status.load(Relaxed);
-        if status >= 500 {
-            self.counters.failures.fetch_add(1, Relaxed);
-        }
+        self.metrics.exchange(self.kind.get().copied().unwrap_or("none"), status);
         let text = |cell: &'static str, value: &OnceLock<String>| value.get().cloned().unwrap_or_else(|| cell.to_owned());
         let (method, path) = self
             .request

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::IpAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::Duration,
 };
 
@@ -107,12 +107,7 @@ struct Connection {
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
-        let counters = Arc::clone(&self.edge.counters);
-        counters.connections.fetch_add(1, Relaxed);
-        counters.open_connections.fetch_add(1, Relaxed);
-        let _open = OnDrop(|| {
-            counters.open_connections.fetch_sub(1, Relaxed);
-        });
+        let _open = self.edge.metrics.connection();
         let (leases, mut watched) = mpsc::unbounded_channel();
         let peer = Arc::new(Peer {
             address: self.address,
@@ -147,14 +142,5 @@ impl Connection {
                 () = self.cut.cancelled() => return,
             }
         }
-    }
-}
-
-/// Runs a closure when it is dropped, however the task ends.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }
