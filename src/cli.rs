@@ -20,6 +20,7 @@ mod place;
 mod ports;
 mod progress;
 mod prompt;
+mod up;
 
 use std::process::ExitCode;
 
@@ -29,8 +30,6 @@ use clap::Parser;
 use args::{Cli, Command};
 use output::Output;
 
-pub use offline::STORE_FILE;
-pub use place::SOCKET;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {

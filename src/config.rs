@@ -78,6 +78,15 @@ pub struct Log {
     pub level: String,
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".into(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LogFormat {
     Text,

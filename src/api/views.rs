@@ -110,7 +110,8 @@ pub fn new_token(made: &auth::NewToken) -> model::NewToken {
     }
 }
 
-fn step(step: &crate::domain::Step) -> model::Step {
+/// A step as the API shows it.
+pub fn step(step: &crate::domain::Step) -> model::Step {
     model::Step {
         name: step.name.to_string(),
         state: step.state.to_string(),

@@ -2,16 +2,21 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
 
 use super::{
     args::{Agent, Check, Serve, Settings, Up},
     failure::Usage,
     healthcheck,
-    output::{Output, table, words},
-    place,
+    output::{Output, line, table, words},
+    place, up,
 };
-use crate::config::{Config, Overrides, Severity};
+use crate::{
+    app::{self, Gateway},
+    auth::Link,
+    config::{Config, Log, Overrides, Severity},
+};
 
 /// Says what is wrong with the configuration; fails if the gateway would not start.
 pub fn check(check: Check, output: Output) -> anyhow::Result<ExitCode> {
@@ -70,27 +75,51 @@ pub fn healthcheck(check: Check) -> anyhow::Result<ExitCode> {
 /// Runs the gateway until it is told to end.
 pub fn serve(serve: Serve) -> anyhow::Result<ExitCode> {
     let config = gather(serve.settings)?;
-    drop(config);
-    anyhow::bail!("the gateway is not wired up yet")
+    app::start_logging(&config.log);
+    with_all_cores(async move {
+        let gateway = Gateway::start(config).await?;
+        words(&format!("Portico listens on {} and is at {}", gateway.address, gateway.config.url));
+        if !gateway.auth.any_user() {
+            let secret = gateway.auth.make_link(Link::FirstAdmin, gateway.clock.now());
+            words("Nobody can sign in yet. Open this link once to make yourself the admin:\n");
+            line(&format!("  {}/setup#{}", gateway.config.url, secret.expose_secret()));
+        }
+        app::until_told().await?;
+        words("Ending; connections have time to finish.");
+        gateway.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Runs the gateway and opens a codespace in it.
 pub fn up(up: Up, output: Output) -> anyhow::Result<ExitCode> {
-    let config = gather(up.settings)?;
-    drop((config, output));
-    anyhow::bail!("the gateway is not wired up yet")
+    let mut config = gather(up.settings)?;
+    if config.log == Log::default() {
+        // The terminal belongs to the progress and the link.
+        config.log.level = "warn".into();
+    }
+    app::start_logging(&config.log);
+    let wanted = up::Wanted { repository: up.repository, reference: up.reference, install: !up.no_install };
+    with_all_cores(up::run(config, wanted, output))
 }
 
 /// Runs the agent, in a session of its own: it outlives the gateway's process.
 pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
     // Refused to a process that leads a group already; then it stands apart well enough.
     let _ = rustix::process::setsid();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    app::start_logging(&Log::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.context("the runtime does not start")?;
     runtime.block_on(crate::agent::run(agent.bootstrap))?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+fn with_all_cores(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
 }
 
 /// From flags to the configuration that is meant.

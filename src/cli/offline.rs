@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::place;
 use crate::{
+    app::STORE_FILE,
     api::{
         model::{CreateToken, CreateUser, NewToken, Token, User},
         parse, views,
@@ -15,9 +16,6 @@ use crate::{
     domain::{Role, TokenId, UserName},
     store::sqlite::SqliteStore,
 };
-
-/// The name of the store in the data directory.
-pub const STORE_FILE: &str = "portico.db";
 
 /// The store of a data directory, with the accounts in it.
 pub struct Offline {

@@ -11,12 +11,10 @@ use super::{
 };
 use crate::{
     api::model::Codespace,
+    app::OPERATOR_SOCKET,
     config::{Config, Overrides},
     unix_socket,
 };
-
-/// The administration socket's name in the data directory.
-pub const SOCKET: &str = "portico.sock";
 
 /// Where a command can do its work.
 pub enum Found {
@@ -30,7 +28,7 @@ pub enum Found {
 pub async fn gateway(place: &Where) -> anyhow::Result<Client> {
     Ok(match find(place).await? {
         Found::Gateway(client) => client,
-        Found::Data(data) => Client::new(Place::Socket(data.join(SOCKET)), None),
+        Found::Data(data) => Client::new(Place::Socket(data.join(OPERATOR_SOCKET)), None),
     })
 }
 
@@ -44,7 +42,7 @@ pub async fn find(place: &Where) -> anyhow::Result<Found> {
         return Ok(Found::Gateway(Client::new(Place::Url(origin), token)));
     }
     let data = config(place.data.as_deref())?.data;
-    let socket = data.join(SOCKET);
+    let socket = data.join(OPERATOR_SOCKET);
     Ok(if answers(&socket).await {
         Found::Gateway(Client::new(Place::Socket(socket), None))
     } else {
