@@ -103,7 +103,6 @@ impl Gateway {
         let tunnels = Tunnels::new();
         let agents = unix_socket::bind(&data.join(AGENT_SOCKET)).map_err(|source| StartError::Socket { path: data.join(AGENT_SOCKET), source })?;
         let codespaces = Codespaces::load(deps(&config, store, &auth, &tunnels, &audit, &clock)).await.map_err(store_failed)?;
-        tunnels.trust(Arc::new(codespaces.clone()));
 
         let (readiness, metrics) = (Readiness::default(), Metrics::new());
         let (listeners, locals) = (TaskTracker::new(), TaskTracker::new());

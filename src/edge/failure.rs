@@ -210,7 +210,11 @@ fn dial_page(edge: &Edge, visit: &Visit, endpoint: Endpoint, error: &DialError, 
 }
 
 /// A page for people, a problem for programs; readable by siblings, and by frames inside the codespace's own pages.
-fn page_response(edge: &Edge, visit: &Visit, page: Page) -> Response<Body> {
+fn page_response(edge: &Edge, visit: &Visit, mut page: Page) -> Response<Body> {
+    // The built-in page is an answer for people; to a program an absent editor is a failure.
+    if page.status == StatusCode::OK && !matches!(visit.kind, Kind::Navigation { .. }) {
+        page.status = StatusCode::SERVICE_UNAVAILABLE;
+    }
     let status = page.status;
     let mut response = match visit.kind {
         Kind::Navigation { .. } => {
