@@ -81,7 +81,9 @@ pub enum StartError {
     Locked(PathBuf),
     #[error("the store {} cannot be opened: {source}. If the file is damaged, restore it from a backup", path.display())]
     Store { path: PathBuf, source: StoreError },
-    #[error("the gateway cannot listen on {address}: {source}. Another program may use the port: choose another with --listen HOST:PORT, and give the same port in --url")]
+    #[error(
+        "the gateway cannot listen on {address}: {source}. Another program may use the port: choose another with --listen HOST:PORT, and give the same port in --url"
+    )]
     Listen { address: SocketAddr, source: io::Error },
     #[error("the socket {} cannot be made: {source}", path.display())]
     Socket { path: PathBuf, source: io::Error },
@@ -96,13 +98,25 @@ impl Gateway {
         let address = listener.local_addr().unwrap_or(config.listen);
         let clock: SharedClock = Arc::new(SystemClock);
         let store = open_store(&data).await?;
-        let store_failed = |source| StartError::Store { path: data.join(STORE_FILE), source };
-        let options = auth::Options { sites: config.sites(), session_idle: config.sessions.idle, session_absolute: config.sessions.absolute };
+        let store_failed = |source| StartError::Store {
+            path: data.join(STORE_FILE),
+            source,
+        };
+        let options = auth::Options {
+            sites: config.sites(),
+            session_idle: config.sessions.idle,
+            session_absolute: config.sessions.absolute,
+        };
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
         let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
         let tunnels = Tunnels::new();
-        let agents = unix_socket::bind(&data.join(AGENT_SOCKET)).map_err(|source| StartError::Socket { path: data.join(AGENT_SOCKET), source })?;
-        let codespaces = Codespaces::load(deps(&config, store, &auth, &tunnels, &audit, &clock)).await.map_err(store_failed)?;
+        let agents = unix_socket::bind(&data.join(AGENT_SOCKET)).map_err(|source| StartError::Socket {
+            path: data.join(AGENT_SOCKET),
+            source,
+        })?;
+        let codespaces = Codespaces::load(deps(&config, store, &auth, &tunnels, &audit, &clock))
+            .await
+            .map_err(store_failed)?;
 
         let (readiness, metrics) = (Readiness::default(), Metrics::new());
         let (listeners, locals) = (TaskTracker::new(), TaskTracker::new());
@@ -127,15 +141,35 @@ impl Gateway {
             tasks: listeners.clone(),
             metrics,
         });
-        let operator = unix_socket::bind(&data.join(OPERATOR_SOCKET)).map_err(|source| StartError::Socket { path: data.join(OPERATOR_SOCKET), source })?;
+        let operator = unix_socket::bind(&data.join(OPERATOR_SOCKET)).map_err(|source| StartError::Socket {
+            path: data.join(OPERATOR_SOCKET),
+            source,
+        })?;
         locals.spawn(local::serve(agents, local::agents(tunnels), close.clone()));
         locals.spawn(local::serve(operator, local::through(api, Door::Operator), close.clone()));
         locals.spawn(sweep(auth.clone(), Arc::clone(&clock), close.clone()));
-        let limits = listener::Options { connections: config.limits.connections, header_timeout: config.limits.header_timeout, drain_timeout: config.limits.drain_timeout };
+        let limits = listener::Options {
+            connections: config.limits.connections,
+            header_timeout: config.limits.header_timeout,
+            drain_timeout: config.limits.drain_timeout,
+        };
         listeners.spawn(listener::serve(edge, listener, limits, drain.clone()));
         write_address(&data, address)?;
         readiness.set(true);
-        Ok(Self { config, address, auth, codespaces, clock, audit, readiness, drain, close, listeners, locals, _lock: lock })
+        Ok(Self {
+            config,
+            address,
+            auth,
+            codespaces,
+            clock,
+            audit,
+            readiness,
+            drain,
+            close,
+            listeners,
+            locals,
+            _lock: lock,
+        })
     }
 
     /// Ends: no more connections, then what is under way, then what agents and the operator use. Agents stay.
@@ -143,7 +177,10 @@ impl Gateway {
         self.readiness.set(false);
         self.drain.cancel();
         self.listeners.close();
-        if tokio::time::timeout(self.config.limits.drain_timeout + Duration::from_secs(1), self.listeners.wait()).await.is_err() {
+        if tokio::time::timeout(self.config.limits.drain_timeout + Duration::from_secs(1), self.listeners.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(left = self.listeners.len(), "some exchanges did not finish in time");
         }
         self.close.cancel();
@@ -183,12 +220,15 @@ fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, aud
 fn pages(auth: &Auth, clock: &SharedClock, readiness: &Readiness) -> axum::Router {
     let (auth, clock) = (auth.clone(), Arc::clone(clock));
     let signed_in = move |headers: &http::HeaderMap| matches!(auth.by_gateway_cookie(headers, clock.now()), Presented::Valid(_));
-    web::router(signed_in).merge(ops::router(readiness.clone())).fallback(|| async { web::not_found() })
+    web::router(signed_in).merge(ops::router(readiness.clone()))
 }
 
 /// Makes the data directory, for its owner alone, and locks it.
 fn take_data(data: &Path) -> Result<File, StartError> {
-    let failed = |source| StartError::Data { path: data.to_owned(), source };
+    let failed = |source| StartError::Data {
+        path: data.to_owned(),
+        source,
+    };
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
     let lock = File::create(data.join("lock")).map_err(failed)?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -199,7 +239,9 @@ fn take_data(data: &Path) -> Result<File, StartError> {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
 }
 
 async fn open_store(data: &Path) -> Result<SharedStore, StartError> {
@@ -215,7 +257,10 @@ fn write_address(data: &Path, address: SocketAddr) -> Result<(), StartError> {
     let early = data.join(format!("{ADDRESS_FILE}.new"));
     std::fs::write(&early, address.to_string())
         .and_then(|()| std::fs::rename(&early, data.join(ADDRESS_FILE)))
-        .map_err(|source| StartError::Data { path: data.to_owned(), source })
+        .map_err(|source| StartError::Data {
+            path: data.to_owned(),
+            source,
+        })
 }
 
 async fn sweep(auth: Auth, clock: SharedClock, close: CancellationToken) {

@@ -7,4 +7,4 @@ pub mod assets;
 pub mod pages;
 pub mod shell;
 
-pub use shell::{not_found, router};
+pub use shell::router;

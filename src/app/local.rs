@@ -48,7 +48,10 @@ where
         let answer = handler(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let serving = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::select! {
         // An error is the other end's: it went away.
         _ended = serving => {}
@@ -57,7 +60,9 @@ where
 }
 
 /// Answers agents.
-pub(super) fn agents(tunnels: Tunnels) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Clone + Send + Sync {
+pub(super) fn agents(
+    tunnels: Tunnels,
+) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Clone + Send + Sync {
     move |request| {
         let tunnels = tunnels.clone();
         Box::pin(async move { tunnels.serve(request).await.map(Body::new) })
@@ -65,12 +70,17 @@ pub(super) fn agents(tunnels: Tunnels) -> impl Fn(Request<Incoming>) -> std::pin
 }
 
 /// Answers through a door of the API.
-pub(super) fn through(api: Router, door: Door) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Clone + Send + Sync {
+pub(super) fn through(
+    api: Router,
+    door: Door,
+) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Clone + Send + Sync {
     move |mut request| {
         let api = api.clone();
         request.extensions_mut().insert(door.clone());
         request.extensions_mut().insert(ClientAddress(None));
-        request.extensions_mut().insert(RequestId(format!("{:016x}", rand::random::<u64>())));
+        request
+            .extensions_mut()
+            .insert(RequestId(format!("{:016x}", rand::random::<u64>())));
         Box::pin(async move {
             match api.oneshot(request.map(Body::new)).await {
                 Ok(response) => response,

@@ -99,7 +99,11 @@ pub fn up(up: Up, output: Output) -> anyhow::Result<ExitCode> {
         config.log.level = "warn".into();
     }
     app::start_logging(&config.log);
-    let wanted = up::Wanted { repository: up.repository, reference: up.reference, install: !up.no_install };
+    let wanted = up::Wanted {
+        repository: up.repository,
+        reference: up.reference,
+        install: !up.no_install,
+    };
     with_all_cores(up::run(config, wanted, output))
 }
 
@@ -116,7 +120,10 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
 }
 
 fn with_all_cores(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result

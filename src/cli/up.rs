@@ -50,7 +50,10 @@ pub async fn run(config: Config, wanted: Wanted, output: Output) -> anyhow::Resu
     tell(&gateway, &codespace, &owner, output);
     let by_person = attend(&gateway, &codespace, &owner, output).await?;
     if by_person {
-        words(&format!("\nStopping {} and the gateway. Your files stay; `portico up` brings them back.", codespace.name()));
+        words(&format!(
+            "\nStopping {} and the gateway. Your files stay; `portico up` brings them back.",
+            codespace.name()
+        ));
         // It may be gone or stopped already; then there is nothing to do.
         if gateway.codespaces.stop(codespace.name(), &Actor::operator()).await.is_ok() {
             let settled = codespace.until(|now| matches!(now.phase(), Phase::Stopped | Phase::Failed));
@@ -110,7 +113,10 @@ async fn watch(codespace: &Codespace) -> Option<Arc<Snapshot>> {
         let snapshot = codespace.snapshot();
         let steps: Vec<model::Step> = snapshot.steps.iter().map(views::step).collect();
         progress.show(&steps);
-        let editor_settled = matches!(snapshot.editor, Some(EditorState::Ready | EditorState::Absent | EditorState::Failed));
+        let editor_settled = matches!(
+            snapshot.editor,
+            Some(EditorState::Ready | EditorState::Absent | EditorState::Failed)
+        );
         if snapshot.phase() == Phase::Failed || (snapshot.phase() == Phase::Running && editor_settled) {
             break Some(snapshot);
         }
@@ -129,20 +135,32 @@ async fn install_editor(gateway: &Gateway) {
     }
     words("There is no editor on this machine yet. Fetching VS Code for the browser (code-server), which takes a minute …");
     if let Err(error) = editor_install::install(&gateway.config.data, |progress| words(&format!("  {progress}"))).await {
-        words(&format!("{error}\nGoing on without an editor: the page will show terminals and ports."));
+        words(&format!(
+            "{error}\nGoing on without an editor: the page will show terminals and ports."
+        ));
     }
 }
 
 /// Finds whose codespace it will be: the first admin, made with the name of whoever types if there is nobody yet.
 async fn owner(gateway: &Gateway) -> anyhow::Result<Arc<User>> {
-    let mut admins: Vec<Arc<User>> = gateway.auth.users().into_iter().filter(|user| user.role == Role::Admin && !user.suspended).collect();
+    let mut admins: Vec<Arc<User>> = gateway
+        .auth
+        .users()
+        .into_iter()
+        .filter(|user| user.role == Role::Admin && !user.suspended)
+        .collect();
     admins.sort_by_key(|user| user.created_at);
     if let Some(admin) = admins.into_iter().next() {
         return Ok(admin);
     }
     let login = variable("USER").map(|name| name.to_ascii_lowercase());
     let name: UserName = login.and_then(|name| name.parse().ok()).map_or_else(|| "admin".parse(), Ok)?;
-    let new = NewUser { name, role: Role::Admin, password: None, email: None };
+    let new = NewUser {
+        name,
+        role: Role::Admin,
+        password: None,
+        email: None,
+    };
     Ok(gateway.auth.create_user(new, gateway.clock.now()).await?)
 }
 
@@ -156,13 +174,23 @@ fn tell(gateway: &Gateway, codespace: &Codespace, owner: &User, output: Output) 
     if let Some(ssh) = ssh_line(gateway) {
         words(&format!("From another machine, first run there:  {ssh}"));
     }
-    let enter = if std::io::stdin().is_terminal() { "Enter makes a new link. " } else { "" };
+    let enter = if std::io::stdin().is_terminal() {
+        "Enter makes a new link. "
+    } else {
+        ""
+    };
     words(&format!("{enter}Ctrl-C stops the gateway and this codespace; your files stay."));
 }
 
 fn link(gateway: &Gateway, codespace: &Codespace, owner: &User) -> String {
     let next = gateway.config.sites().editor(codespace.name()).to_string();
-    let secret = gateway.auth.make_link(Link::SignIn { user: owner.id.clone(), next }, gateway.clock.now());
+    let secret = gateway.auth.make_link(
+        Link::SignIn {
+            user: owner.id.clone(),
+            next,
+        },
+        gateway.clock.now(),
+    );
     format!("{}/setup#{}", gateway.config.url, secret.expose_secret())
 }
 
@@ -220,11 +248,16 @@ fn repository(given: Option<&str>) -> anyhow::Result<String> {
     }
     let path = path.canonicalize().with_context(|| format!("cannot read {given}"))?;
     let Some(top) = git(&path, &["rev-parse", "--show-toplevel"]).or_else(|| git(&path, &["rev-parse", "--absolute-git-dir"])) else {
-        bail!("{} is no git repository. Run `git init` and commit something there first, or give a repository's URL: portico up https://…", path.display());
+        bail!(
+            "{} is no git repository. Run `git init` and commit something there first, or give a repository's URL: portico up https://…",
+            path.display()
+        );
     };
     let changed = git(&path, &["status", "--porcelain"]).map_or(0, |status| status.lines().count());
     if changed > 0 {
-        words(&format!("Note: the codespace is a clone of what is committed in {top}; uncommitted changes ({changed} files) will not be in it."));
+        words(&format!(
+            "Note: the codespace is a clone of what is committed in {top}; uncommitted changes ({changed} files) will not be in it."
+        ));
     }
     Ok(top)
 }
@@ -236,5 +269,7 @@ fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
 }
 
 fn variable(name: &str) -> Option<String> {
-    place::environment().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value)
+    place::environment()
+        .find(|(key, value)| key == name && !value.is_empty())
+        .map(|(_, value)| value)
 }

@@ -1,11 +1,6 @@
 //! Accepting connections and serving HTTP/1.1 on them, until told to drain.
 
-use std::{
-    io,
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hyper::{server::conn::http1, service::service_fn};
