@@ -340,6 +340,8 @@ mod tests {
             serde_json::from_slice::<EditorProgram>(&record).expect("it is JSON"),
             place.program()
         );
+        make_executable(&node(&place.home));
+        assert_eq!(find(data.path()), Some(place.program()));
     }
 
     #[test]
