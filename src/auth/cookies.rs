@@ -69,12 +69,12 @@ pub fn nonce_cookie() -> NonceCookie {
 
 /// Reads the nonce cookies of a request, as name and value, at most [`MAX_NONCES`].
 pub fn nonce_cookies(headers: &HeaderMap) -> Vec<(String, String)> {
-    let is_nonce = |name: &str| {
-        name.strip_prefix(NONCE_COOKIE_PREFIX)
-            .is_some_and(|suffix| suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-    };
     pairs(headers)
-        .filter(|(name, value)| is_nonce(name) && value.len() <= MAX_VALUE_BYTES)
+        .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, read_value(value)?)))
+        .filter(|(name, _)| {
+            let suffix = name.strip_prefix(NONCE_COOKIE_PREFIX);
+            suffix.is_some_and(|suffix| suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        })
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .take(MAX_NONCES)
         .collect()
@@ -104,32 +104,36 @@ pub(super) fn set_cookie(name: &str, value: &str, seconds: u64) -> String {
 pub(super) fn find(headers: &HeaderMap, wanted: &str) -> Found {
     let mut found = Found::Nothing;
     for (name, value) in pairs(headers) {
-        if !name.eq_ignore_ascii_case(wanted) {
+        if !name.eq_ignore_ascii_case(wanted.as_bytes()) {
             continue;
         }
-        let good = name == wanted && !value.is_empty() && value.len() <= MAX_VALUE_BYTES;
-        found = match found {
-            Found::Nothing if good => Found::One(value.to_owned()),
+        let value = read_value(value).filter(|_| name == wanted.as_bytes());
+        found = match (found, value) {
+            (Found::Nothing, Some(value)) => Found::One(value.to_owned()),
             _ => Found::Bad,
         };
     }
     found
 }
 
-/// Splits all `Cookie` headers into names and values, spaces around them and one pair of quotes removed. A pair
-/// that is no UTF-8 is left out: it cannot be ours.
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers
+/// Splits all `Cookie` headers into names and values, without the spaces around them.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pairs = headers
         .get_all(COOKIE)
         .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|pair| std::str::from_utf8(pair).ok())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (name.trim(), unquote(value.trim())))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.map(|pair| {
+        let (name, value) = pair.split_at(pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len()));
+        (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())
+    })
 }
 
-fn unquote(value: &str) -> &str {
-    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+/// Reads a value as ours are: without one pair of quotes, printable, neither empty nor long.
+fn read_value(value: &[u8]) -> Option<&str> {
+    let value = std::str::from_utf8(value).ok()?;
+    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    let good = !inner.is_empty() && inner.len() <= MAX_VALUE_BYTES && inner.bytes().all(|byte| byte.is_ascii_graphic());
+    good.then_some(inner)
 }
 
 #[cfg(test)]
@@ -155,6 +159,8 @@ mod tests {
         check(&["__Host-portico_session=x; a=b", "c=d; __Host-portico_session=y"], &Found::Bad);
         check(&["__Host-portico_session=x; __host-PORTICO_session=y"], &Found::Bad);
         check(&["__HOST-portico_session=x"], &Found::Bad);
+        check(&["__Host-portico_session=x; __Host-portico_session=\u{e9}"], &Found::Bad);
+        check(&["__Host-portico_session=x y"], &Found::Bad);
         check(&["__Host-portico_session"], &Found::Bad);
         check(&["__Host-portico_session="], &Found::Bad);
         check(&[&format!("__Host-portico_session={}", "x".repeat(4000))], &Found::Bad);
@@ -201,6 +207,15 @@ mod tests {
             "__Host-p\u{f6}rtico_",
         ] {
             assert!(!is_gateway_cookie(name), "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever bytes come along, in pairs of their own, hide and change nothing.
+        #[test]
+        fn other_pairs_do_not_matter(before in "[^;\\x00-\\x08\\x0a-\\x1f\\x7f]{0,30}", after in "[^;\\x00-\\x08\\x0a-\\x1f\\x7f]{0,30}") {
+            let line = format!("{before}; __Host-portico_session=\"x\";{after}");
+            proptest::prop_assert_eq!(find(&cookies(&[&line]), SESSION_COOKIE), Found::One("x".into()));
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::route::Scheme;
 const NO_SPACE: u64 = 64 * 1024 * 1024;
 /// Below this the next codespace may not fit.
 const LITTLE_SPACE: u64 = 2 * 1024 * 1024 * 1024;
-/// A Unix socket's path has at most 107 bytes, and the longest that is made in the data directory needs so many of them.
-const MAX_DATA_BYTES: usize = 107 - "/codespaces//agent.sock".len() - 57;
+/// An editor's socket has a path of at most 107 bytes (unix(7)), below the data directory and a generated name.
+const MAX_DATA_BYTES: usize = 107 - "/codespaces/amber-quiet-otter-x7k2-and-more/state/editor.sock".len();
 const EDITORS: &[&str] = &["code-server", "openvscode-server"];
 
 /// One thing that is wrong, and what to do about it.
@@ -139,9 +139,9 @@ fn url_port(config: &Config) -> Option<Problem> {
 fn data(config: &Config) -> Option<Problem> {
     let shown = config.data.display();
     if config.data.as_os_str().len() > MAX_DATA_BYTES {
-        let text = format!("The path {shown} is too long for the sockets in it.");
+        let text = format!("The path {shown} is long: editors may not be able to make their sockets below it.");
         return problem(
-            Severity::Error,
+            Severity::Warning,
             "data",
             text,
             format!("Choose a path of at most {MAX_DATA_BYTES} bytes."),
