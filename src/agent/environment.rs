@@ -1,0 +1,138 @@
+//! The environment of everything that runs inside a codespace.
+//!
+//! Owns which of the agent's own variables pass on. Refuses: the agent's credential and whatever else the gateway's
+//! service manager happened to hold; what is not named here does not pass.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use crate::protocol::bootstrap::{Bootstrap, MARK_VARIABLE};
+
+/// Variables of the agent's own environment that pass on, besides `LC_*`.
+const PASSED: [&str; 16] = [
+    "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+];
+/// Where programs are looked for when the agent itself has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables by name; given to programs in place of the agent's own environment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// Puts it together from the agent's `own` variables and its orders.
+    pub fn compose(own: impl IntoIterator<Item = (OsString, OsString)>, bootstrap: &Bootstrap) -> Self {
+        let mut all: BTreeMap<OsString, OsString> = own.into_iter().filter(|(name, _)| passes(&name.to_string_lossy())).collect();
+        all.insert("HOME".into(), bootstrap.home.clone().into());
+        for (name, value) in &bootstrap.environment {
+            if is_name(name) && !value.contains('\0') {
+                all.insert(name.into(), value.into());
+            }
+        }
+        if let Some(mark) = &bootstrap.mark {
+            all.insert(MARK_VARIABLE.into(), mark.into());
+        }
+        let mut path = OsString::from(programs(&bootstrap.state_dir));
+        path.push(":");
+        path.push(all.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_else(|| DEFAULT_PATH.into()));
+        all.insert("PATH".into(), path);
+        Self(all)
+    }
+
+    /// The same with one more variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
+    }
+
+    /// The value of a variable.
+    pub fn value(&self, name: &str) -> Option<&OsString> {
+        self.0.get(std::ffi::OsStr::new(name))
+    }
+
+    /// Finds a program in PATH.
+    pub fn which(&self, program: &str) -> Option<PathBuf> {
+        let path = self.value("PATH")?;
+        std::env::split_paths(path).map(|directory| directory.join(program)).find(|file| file.is_file())
+    }
+
+    /// All variables.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
+        self.0.iter()
+    }
+}
+
+/// Whether a text can be a variable's name.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
+}
+
+/// Puts a link `portico` to the running program where everything inside finds it.
+pub fn link_programs(state_dir: &Path) -> io::Result<()> {
+    let directory = programs(state_dir);
+    std::fs::create_dir_all(&directory)?;
+    let link = directory.join("portico");
+    let fresh = directory.join(".portico.new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    symlink(std::env::current_exe()?, &fresh)?;
+    std::fs::rename(fresh, link)
+}
+
+fn programs(state_dir: &Path) -> PathBuf {
+    state_dir.join("bin")
+}
+
+fn passes(name: &str) -> bool {
+    PASSED.contains(&name) || name.starts_with("LC_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::bootstrap::Secret;
+
+    #[test]
+    fn only_what_is_named_passes() {
+        let bootstrap = Bootstrap {
+            credential: Secret("sesame".into()),
+            state_dir: "/state".into(),
+            home: "/home/x".into(),
+            mark: Some("m1".into()),
+            environment: BTreeMap::from([("CODESPACES".into(), "true".into()), ("BAD=NAME".into(), "x".into())]),
+            ..Bootstrap::default()
+        };
+        let own = [
+            ("PATH", "/usr/bin"),
+            ("HOME", "/root"),
+            ("LC_ALL", "C.UTF-8"),
+            ("https_proxy", "http://proxy"),
+            ("PORTICO_CREDENTIAL", "sesame"),
+            ("NOTIFY_SOCKET", "/run/x"),
+            ("CARGO_HOME", "/c"),
+            ("PORTICO_MARK", "another"),
+        ];
+        let environment = Environment::compose(own.map(|(name, value)| (name.into(), value.into())), &bootstrap);
+        let all: Vec<_> = environment.iter().map(|(name, value)| format!("{}={}", name.display(), value.display())).collect();
+        assert_eq!(
+            all,
+            [
+                "CODESPACES=true",
+                "HOME=/home/x",
+                "LC_ALL=C.UTF-8",
+                "PATH=/state/bin:/usr/bin",
+                "PORTICO_MARK=m1",
+                "https_proxy=http://proxy",
+            ]
+        );
+    }
+}

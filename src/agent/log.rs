@@ -1,0 +1,41 @@
+//! What the checkout and the editor printed, kept for the codespace's user.
+//!
+//! Owns a bounded text. Refuses: the agent's own log, which goes to its standard error.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::terminals::ring::Ring;
+
+/// Bytes kept.
+const LOG_BYTES: usize = 256 * 1024;
+
+/// A log that many write to; cheap to clone.
+#[derive(Clone)]
+pub struct Log(Arc<Mutex<Ring>>);
+
+impl Default for Log {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Ring::new(LOG_BYTES))))
+    }
+}
+
+impl Log {
+    /// Appends bytes as a program printed them.
+    pub fn write(&self, bytes: &[u8]) {
+        self.0.lock().push(bytes);
+    }
+
+    /// Appends one line.
+    pub fn line(&self, text: impl fmt::Display) {
+        self.write(format!("{text}\n").as_bytes());
+    }
+
+    /// The last 256 KiB.
+    pub fn text(&self) -> String {
+        let ring = self.0.lock();
+        let bytes = ring.read(ring.start(), LOG_BYTES).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
