@@ -4,14 +4,26 @@
 //! Refuses to know: the store, sign-in, routing, runtimes. It answers the gateway and never asks for more than its own
 //! codespace.
 
+pub mod checkout;
 pub mod connector;
 pub mod control;
+pub mod editor;
+pub mod environment;
+pub mod exec;
+pub mod git;
+pub mod log;
 pub mod orders;
 pub mod ports;
 pub mod process_table;
+pub mod processes;
 pub mod report;
+pub mod serve;
 pub mod streams;
 pub mod subreaper;
+pub mod terminals;
+pub mod websocket;
+pub mod work;
+pub mod workshop;
 
 use std::{io, path::PathBuf, sync::Arc};
 

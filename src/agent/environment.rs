@@ -26,6 +26,11 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
+    /// Puts it together from this process's environment.
+    pub fn of_agent(bootstrap: &Bootstrap) -> Self {
+        Self::compose(std::env::vars_os(), bootstrap)
+    }
+
     /// Puts it together from the agent's `own` variables and its orders.
     pub fn compose(own: impl IntoIterator<Item = (OsString, OsString)>, bootstrap: &Bootstrap) -> Self {
         let mut all: BTreeMap<OsString, OsString> = own.into_iter().filter(|(name, _)| passes(&name.to_string_lossy())).collect();
