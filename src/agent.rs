@@ -25,25 +25,29 @@ pub mod websocket;
 pub mod work;
 pub mod workshop;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
-    connector::{ConnectError, Connection, Connector, GatewayError},
+    connector::{ConnectError, Connector, GatewayError},
     control::{Control, Timing},
+    environment::Environment,
     orders::OrdersError,
     ports::Ports,
     report::Reporter,
-    streams::{DirectKey, DirectListener, Inside, Streams},
+    streams::{DirectKey, DirectListener, Streams},
+    workshop::{Entrance, Workshop},
 };
-use crate::protocol::{bootstrap::Bootstrap, tunnel::Refusal};
+use crate::protocol::bootstrap::Bootstrap;
 
 /// Descriptors that are asked for; programs inside inherit the limit, so it is not the highest possible.
 const DESCRIPTORS: u64 = 32_768;
+
+/// How long the answer to a shutdown has to get out.
+const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// Why the agent could not start.
 #[derive(Debug, Error)]
@@ -56,6 +60,8 @@ pub enum AgentError {
     Connect(#[from] ConnectError),
     #[error("the agent could not listen on its socket")]
     Listen(#[source] io::Error),
+    #[error("the directories of the codespace cannot be made")]
+    Room(#[source] io::Error),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
 }
@@ -68,13 +74,21 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
     raise_descriptor_limit();
     subreaper::adopt_orphans();
-    let (control, ports, direct) = assemble(&bootstrap)?;
+    Workshop::make_room(&bootstrap).map_err(AgentError::Room)?;
+    let (control, workshop, direct) = assemble(&bootstrap)?;
+    // Dropped after all have ended: it would kill the editor at once.
+    let mut prepare = pin!(workshop.prepare());
     tracing::info!(codespace = bootstrap.codespace, generation = bootstrap.generation, "the agent runs");
     tokio::select! {
         over = control.run() => tracing::info!(?over, "the gateway ended this agent"),
         _ = terminate.recv() => tracing::info!("asked to end"),
         _ = interrupt.recv() => tracing::info!("interrupted"),
-        () = ports.watch() => {}
+        () = workshop.ending.cancelled() => {
+            tracing::info!("the gateway asked to end");
+            tokio::time::sleep(LAST_ANSWER).await;
+        }
+        () = &mut prepare => {}
+        () = workshop.ports.watch() => {}
         () = subreaper::bury_orphans() => {}
         () = listen(direct, control.streams.clone()) => {}
     }
@@ -97,11 +111,12 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn assemble(bootstrap: &Bootstrap) -> Result<(Control, Ports, Option<DirectListener>), AgentError> {
+fn assemble(bootstrap: &Bootstrap) -> Result<(Control, Arc<Workshop>, Option<DirectListener>), AgentError> {
     let connector = Connector::new(bootstrap.gateway.parse()?)?;
     let reporter = Reporter::new();
     let ports = Ports::new(bootstrap.mark.clone(), reporter.clone());
-    let streams = Streams::new(ports.clone(), Arc::new(Nothing));
+    let workshop = Workshop::new(bootstrap, Environment::of_agent(bootstrap), ports.clone(), reporter.clone());
+    let streams = Streams::new(ports, Arc::new(Entrance(Arc::clone(&workshop))));
     let key = DirectKey::random();
     let direct = bootstrap.listen.as_deref().map(|path| DirectListener::bind(path, key.clone()));
     let direct = direct.transpose().map_err(AgentError::Listen)?;
@@ -114,26 +129,12 @@ fn assemble(bootstrap: &Bootstrap) -> Result<(Control, Ports, Option<DirectListe
         streams,
         timing: Timing::default(),
     };
-    Ok((control, ports, direct))
+    Ok((control, workshop, direct))
 }
 
 async fn listen(direct: Option<DirectListener>, streams: Streams) {
     match direct {
         Some(direct) => direct.run(streams).await,
         None => std::future::pending().await,
-    }
-}
-
-/// An inside with neither editor nor API.
-struct Nothing;
-
-impl Inside for Nothing {
-    fn editor(&self) -> Result<PathBuf, Refusal> {
-        Err(Refusal::EditorAbsent)
-    }
-
-    fn serve(&self, connection: Connection) -> BoxFuture<'static, ()> {
-        drop(connection);
-        Box::pin(async {})
     }
 }

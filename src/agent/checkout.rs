@@ -29,7 +29,15 @@ const LIST_PATIENCE: Duration = Duration::from_secs(90);
 const UNFINISHED: &str = ".git/portico-unfinished";
 /// Settings of every fetch: a stalled connection ends, hooks of templates do not run, submodules are left alone.
 const SETTINGS: [&str; 10] = [
-    "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60", "-c", "core.hooksPath=/dev/null", "-c", "submodule.recurse=false", "-c",
+    "-c",
+    "http.lowSpeedLimit=1",
+    "-c",
+    "http.lowSpeedTime=60",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "submodule.recurse=false",
+    "-c",
     "advice.detachedHead=false",
 ];
 
@@ -98,7 +106,10 @@ impl Checkout {
         }
         self.reporter.step(StepName::History, StepState::Running, "");
         let git = self.git.clone().with("GIT_ALLOW_PROTOCOL", source.protocols());
-        match git.run(&with_settings(&["fetch", "--quiet", "--unshallow", "--tags", "--", "origin"]), None).await {
+        match git
+            .run(&with_settings(&["fetch", "--quiet", "--unshallow", "--tags", "--", "origin"]), None)
+            .await
+        {
             Ok(_) => self.reporter.step(StepName::History, StepState::Done, ""),
             Err(error) => {
                 let trouble = Trouble::tell(&error, &source);
@@ -138,19 +149,25 @@ impl Checkout {
         let git = self.git.clone().with("GIT_ALLOW_PROTOCOL", source.protocols());
         let tell = |error| Trouble::tell(&error, source);
         self.log.line(format_args!("fetching {}", source.url()));
-        let listed = git.run(&with_settings(&["ls-remote", "--symref", "--", source.url()]), Some(LIST_PATIENCE)).await.map_err(tell)?;
+        let listed = git
+            .run(&with_settings(&["ls-remote", "--symref", "--", source.url()]), Some(LIST_PATIENCE))
+            .await
+            .map_err(tell)?;
         let refs = Refs::read(&listed);
         let target = refs.choose(repository.reference.as_deref(), repository.pull_request)?;
         let first = refs.default.as_deref().unwrap_or("main");
         git.run(&["init", "--quiet", "--initial-branch", first], None).await.map_err(tell)?;
         fs::write(self.workspace.join(UNFINISHED), "").map_err(|error| storage(&error))?;
-        git.run(&["remote", "add", "--", "origin", source.url()], None).await.map_err(tell)?;
+        git.run(&["remote", "add", "--", "origin", source.url()], None)
+            .await
+            .map_err(tell)?;
         let told = Target::check_out(&target, &git, &refs).await.map_err(|error| match error {
             Failure::Git(error) => tell(error),
             Failure::Missing(missing) => missing.into(),
         })?;
         if self.workspace.join(".gitmodules").exists() {
-            self.log.line("the repository has submodules; 'git submodule update --init' fetches them");
+            self.log
+                .line("the repository has submodules; 'git submodule update --init' fetches them");
         }
         fs::remove_file(self.workspace.join(UNFINISHED)).map_err(|error| storage(&error))?;
         Ok(told)
@@ -164,14 +181,20 @@ impl Checkout {
             ("init.defaultBranch", "main"),
             ("push.autoSetupRemote", "true"),
         ];
-        let git = Git { directory: "/".into(), ..self.git.clone() };
+        let git = Git {
+            directory: "/".into(),
+            ..self.git.clone()
+        };
         for (name, value) in settings.into_iter().filter(|(_, value)| !value.is_empty()) {
             if git.run(&["config", "--global", "--get", name], None).await.is_err() {
                 let _ = git.run(&["config", "--global", name, value], None).await;
             }
         }
         if let Some(path) = local {
-            let known = git.run(&["config", "--global", "--get-all", "safe.directory"], None).await.unwrap_or_default();
+            let known = git
+                .run(&["config", "--global", "--get-all", "safe.directory"], None)
+                .await
+                .unwrap_or_default();
             for path in [path.to_owned(), format!("{path}/.git")] {
                 if !known.lines().any(|line| line == path) {
                     let _ = git.run(&["config", "--global", "--add", "safe.directory", &path], None).await;
@@ -216,18 +239,30 @@ impl Target {
                     // Old servers give out no commit that no ref names: fetch all and look.
                     run(&["fetch", "--quiet", "--tags", "--", "origin"]).await?;
                 }
-                run(&["checkout", "--quiet", "--detach", &format!("{id}^{{commit}}")]).await.map_err(|_| Failure::Missing(refs.missing(id)))?;
+                run(&["checkout", "--quiet", "--detach", &format!("{id}^{{commit}}")])
+                    .await
+                    .map_err(|_| Failure::Missing(refs.missing(id)))?;
                 Ok(format!("commit {}", &id[..12]))
             }
             Self::Abbreviated(start) => {
                 run(&["fetch", "--quiet", "--tags", "--", "origin"]).await?;
-                run(&["checkout", "--quiet", "--detach", &format!("{start}^{{commit}}")]).await.map_err(|_| Failure::Missing(refs.missing(start)))?;
+                run(&["checkout", "--quiet", "--detach", &format!("{start}^{{commit}}")])
+                    .await
+                    .map_err(|_| Failure::Missing(refs.missing(start)))?;
                 Ok(format!("commit {start}"))
             }
             Self::PullRequest(number, name) => {
                 let branch = format!("pull-{number}");
                 fetch(&format!("+{name}:refs/remotes/origin/{branch}")).await?;
-                run(&["checkout", "--quiet", "--no-track", "-B", &branch, &format!("refs/remotes/origin/{branch}")]).await?;
+                run(&[
+                    "checkout",
+                    "--quiet",
+                    "--no-track",
+                    "-B",
+                    &branch,
+                    &format!("refs/remotes/origin/{branch}"),
+                ])
+                .await?;
                 run(&["config", &format!("branch.{branch}.remote"), "origin"]).await?;
                 run(&["config", &format!("branch.{branch}.merge"), name]).await?;
                 Ok(format!("pull request {number}"))
@@ -244,7 +279,11 @@ fn with_settings<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 fn empty(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?
+        } else {
+            fs::remove_file(entry.path())?
+        }
     }
     Ok(())
 }

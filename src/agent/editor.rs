@@ -71,7 +71,11 @@ pub struct Editor {
 
 impl Editor {
     pub fn new(bootstrap: &Bootstrap, environment: Environment, log: Log, ports: Ports, reporter: Reporter) -> Self {
-        let state = if bootstrap.editor.is_some() { EditorState::Starting } else { EditorState::Absent };
+        let state = if bootstrap.editor.is_some() {
+            EditorState::Starting
+        } else {
+            EditorState::Absent
+        };
         reporter.editor(state);
         Self {
             program: bootstrap.editor.clone(),
@@ -100,7 +104,14 @@ impl Editor {
     /// Says that there will be no editor, since there is nothing to edit.
     pub fn skip(&self) {
         self.reporter.step(StepName::Editor, StepState::Skipped, "");
-        self.set(if self.program.is_some() { EditorState::Failed } else { EditorState::Absent }, None);
+        self.set(
+            if self.program.is_some() {
+                EditorState::Failed
+            } else {
+                EditorState::Absent
+            },
+            None,
+        );
     }
 
     /// Keeps the editor running until it failed for good.
@@ -130,7 +141,9 @@ impl Editor {
             deaths.retain(|death| death.elapsed() < DEATHS_WITHIN);
             deaths.push(Instant::now());
             if deaths.len() >= MAX_DEATHS {
-                return Err(io::Error::other(format!("the editor ended {MAX_DEATHS} times within a minute; its log says why. At last: {told}")));
+                return Err(io::Error::other(format!(
+                    "the editor ended {MAX_DEATHS} times within a minute; its log says why. At last: {told}"
+                )));
             }
             sleep(Duration::from_millis(250 << deaths.len())).await;
         }
@@ -149,7 +162,11 @@ impl Editor {
         let complained = tokio::spawn(follow(child.stderr.take(), self.log.clone()));
         let status = self.attend(&mut child, rooms).await;
         if let (Err(_), Some(process)) = (&status, process) {
-            processes::end(Doomed { groups: [process].into(), ..Doomed::default() }).await;
+            processes::end(Doomed {
+                groups: [process].into(),
+                ..Doomed::default()
+            })
+            .await;
         }
         // Helpers of a dead editor may hold its output open.
         let _ = timeout(Duration::from_secs(1), async { tokio::join!(printed, complained) }).await;
@@ -167,12 +184,28 @@ impl Editor {
     }
 
     fn start(&self, program: &EditorProgram, rooms: &Rooms) -> io::Result<Child> {
-        let paths = Paths { socket: &rooms.socket, session: &rooms.session, home: &self.home, workspace: &self.workspace };
+        let paths = Paths {
+            socket: &rooms.socket,
+            session: &rooms.session,
+            home: &self.home,
+            workspace: &self.workspace,
+        };
         let mut command: Vec<String> = program.command.clone();
-        command.extend(arguments(&program.kind, &paths).ok_or_else(|| io::Error::other(format!("{} is no editor that Portico knows", program.kind)))?);
+        command.extend(
+            arguments(&program.kind, &paths)
+                .ok_or_else(|| io::Error::other(format!("{} is no editor that Portico knows", program.kind)))?,
+        );
         if let Some(setpriv) = self.environment.which("setpriv") {
             // The editor must not outlive its agent.
-            command.splice(0..0, [setpriv.to_string_lossy().into_owned(), "--pdeathsig".into(), "TERM".into(), "--".into()]);
+            command.splice(
+                0..0,
+                [
+                    setpriv.to_string_lossy().into_owned(),
+                    "--pdeathsig".into(),
+                    "TERM".into(),
+                    "--".into(),
+                ],
+            );
         }
         let (name, rest) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = std::process::Command::new(name);
@@ -204,12 +237,18 @@ impl Editor {
     /// Ends an editor that an agent left behind that was killed.
     async fn end_leftover(&self) {
         let file = self.state_dir.join("editor.pid");
-        let Some(process) = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else { return };
+        let Some(process) = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
+            return;
+        };
         let _ = fs::remove_file(&file);
         let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
         let ours = |part: &[u8]| part == self.workspace.as_os_str().as_encoded_bytes();
         if line.split(|byte| *byte == 0).any(ours) {
-            processes::end(Doomed { groups: [process].into(), ..Doomed::default() }).await;
+            processes::end(Doomed {
+                groups: [process].into(),
+                ..Doomed::default()
+            })
+            .await;
         }
     }
 
@@ -237,7 +276,11 @@ impl Rooms {
             None
         };
         let directory = made.as_deref().unwrap_or(state_dir);
-        Ok(Self { socket: directory.join("editor.sock"), session: directory.join("editor-session.sock"), made })
+        Ok(Self {
+            socket: directory.join("editor.sock"),
+            session: directory.join("editor-session.sock"),
+            made,
+        })
     }
 }
 
@@ -261,17 +304,26 @@ async fn follow(stream: Option<impl AsyncRead + Unpin>, log: Log) {
 
 /// Waits until something answers HTTP on the socket.
 async fn answers(socket: &Path) {
-    while !timeout(Duration::from_secs(5), answers_now(socket)).await.is_ok_and(|answer| answer.is_ok()) {
+    while !timeout(Duration::from_secs(5), answers_now(socket))
+        .await
+        .is_ok_and(|answer| answer.is_ok())
+    {
         sleep(LOOK).await;
     }
 }
 
 async fn answers_now(socket: &Path) -> io::Result<()> {
     let mut stream = crate::unix_socket::connect(socket).await?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await?;
     let mut start = [0; 5];
     stream.read_exact(&mut start).await?;
-    if &start == b"HTTP/" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if &start == b"HTTP/" {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
 }
 
 #[cfg(test)]

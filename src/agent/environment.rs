@@ -15,8 +15,22 @@ use crate::protocol::bootstrap::{Bootstrap, MARK_VARIABLE};
 
 /// Variables of the agent's own environment that pass on, besides `LC_*`.
 const PASSED: [&str; 16] = [
-    "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "LANG",
+    "LANGUAGE",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
 ];
 /// Where programs are looked for when the agent itself has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -45,7 +59,11 @@ impl Environment {
         }
         let mut path = OsString::from(programs(&bootstrap.state_dir));
         path.push(":");
-        path.push(all.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_else(|| DEFAULT_PATH.into()));
+        path.push(
+            all.get(std::ffi::OsStr::new("PATH"))
+                .cloned()
+                .unwrap_or_else(|| DEFAULT_PATH.into()),
+        );
         all.insert("PATH".into(), path);
         Self(all)
     }
@@ -65,7 +83,9 @@ impl Environment {
     /// Finds a program in PATH.
     pub fn which(&self, program: &str) -> Option<PathBuf> {
         let path = self.value("PATH")?;
-        std::env::split_paths(path).map(|directory| directory.join(program)).find(|file| file.is_file())
+        std::env::split_paths(path)
+            .map(|directory| directory.join(program))
+            .find(|file| file.is_file())
     }
 
     /// All variables.
@@ -127,7 +147,10 @@ mod tests {
             ("PORTICO_MARK", "another"),
         ];
         let environment = Environment::compose(own.map(|(name, value)| (name.into(), value.into())), &bootstrap);
-        let all: Vec<_> = environment.iter().map(|(name, value)| format!("{}={}", name.display(), value.display())).collect();
+        let all: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+            .collect();
         assert_eq!(
             all,
             [

@@ -73,7 +73,9 @@ struct Running {
 /// Serves one command until it or the socket ends.
 pub async fn serve(mut socket: Socket, workshop: Arc<Workshop>) {
     let started = match timeout(FIRST_MESSAGE, socket.next()).await {
-        Ok(Ok(Heard::Text(text))) => serde_json::from_str(&text).map_err(|error| error.to_string()).and_then(|order| start(order, &workshop)),
+        Ok(Ok(Heard::Text(text))) => serde_json::from_str(&text)
+            .map_err(|error| error.to_string())
+            .and_then(|order| start(order, &workshop)),
         Ok(Ok(Heard::Binary(_))) => Err("the first message is text and says what to run".into()),
         Ok(Err(Over)) | Err(_) => return,
     };
@@ -96,7 +98,14 @@ pub async fn serve(mut socket: Socket, workshop: Arc<Workshop>) {
                 socket.close(1000, "the command ended").await;
             }
         }
-        Err(Over) => processes::end(Doomed { sessions: [process].into(), groups: [process].into(), mark: None }).await,
+        Err(Over) => {
+            processes::end(Doomed {
+                sessions: [process].into(),
+                groups: [process].into(),
+                mark: None,
+            })
+            .await
+        }
     }
 }
 
@@ -104,7 +113,8 @@ fn start(order: Order, workshop: &Workshop) -> Result<Running, String> {
     if order.command.first().is_none_or(String::is_empty) {
         return Err("the command is empty".into());
     }
-    let directory = directory(&workshop.workspace, &workshop.home, order.cwd.as_deref()).map_err(|cwd| format!("there is no directory {cwd}"))?;
+    let directory =
+        directory(&workshop.workspace, &workshop.home, order.cwd.as_deref()).map_err(|cwd| format!("there is no directory {cwd}"))?;
     let mut environment = workshop.environment.clone();
     for (name, value) in &order.env {
         if !is_name(name) || value.contains('\0') {
@@ -112,9 +122,15 @@ fn start(order: Order, workshop: &Workshop) -> Result<Running, String> {
         }
         environment = environment.with(name, value);
     }
-    let started = if order.tty { on_terminal(&order, &environment, &directory) } else { on_pipes(&order, &environment, &directory) };
+    let started = if order.tty {
+        on_terminal(&order, &environment, &directory)
+    } else {
+        on_pipes(&order, &environment, &directory)
+    };
     started.map_err(|error| match error {
-        pty_process::Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound => format!("there is no program {}", order.command[0]),
+        pty_process::Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            format!("there is no program {}", order.command[0])
+        }
         error => format!("{} could not be started: {error}", order.command[0]),
     })
 }
@@ -134,8 +150,19 @@ fn on_pipes(order: &Order, environment: &Environment, directory: &PathBuf) -> Re
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     tokio::spawn(copy(STDOUT, stdout, sender.clone()));
     tokio::spawn(copy(STDERR, stderr, sender));
-    let input = child.stdin.take().map(|stdin| Box::new(stdin) as Box<dyn AsyncWrite + Send + Unpin>);
-    Ok(Running { process: child.id().unwrap_or(0), child, input, output, terminal: None, waiting: Bytes::new(), closing: false })
+    let input = child
+        .stdin
+        .take()
+        .map(|stdin| Box::new(stdin) as Box<dyn AsyncWrite + Send + Unpin>);
+    Ok(Running {
+        process: child.id().unwrap_or(0),
+        child,
+        input,
+        output,
+        terminal: None,
+        waiting: Bytes::new(),
+        closing: false,
+    })
 }
 
 fn on_terminal(order: &Order, environment: &Environment, directory: &PathBuf) -> Result<Running, pty_process::Error> {
@@ -143,7 +170,10 @@ fn on_terminal(order: &Order, environment: &Environment, directory: &PathBuf) ->
     let size = Size::new(order.cols.unwrap_or(80), order.rows.unwrap_or(24));
     pty.resize(pty_process::Size::new(size.rows(), size.cols()))?;
     let terminal = std::os::fd::AsFd::as_fd(&pty).try_clone_to_owned()?;
-    let mut command = pty_process::Command::new(&order.command[0]).args(&order.command[1..]).env_clear().env("COLORTERM", "truecolor");
+    let mut command = pty_process::Command::new(&order.command[0])
+        .args(&order.command[1..])
+        .env_clear()
+        .env("COLORTERM", "truecolor");
     if !order.env.contains_key("TERM") {
         command = command.env("TERM", "xterm-256color");
     }
@@ -152,7 +182,15 @@ fn on_terminal(order: &Order, environment: &Environment, directory: &PathBuf) ->
     let (sender, output) = mpsc::channel(2);
     tokio::spawn(copy(STDOUT, Some(reader), sender));
     let process = child.id().unwrap_or(0);
-    Ok(Running { child, process, input: Some(Box::new(writer)), output, terminal: Some(terminal), waiting: Bytes::new(), closing: false })
+    Ok(Running {
+        child,
+        process,
+        input: Some(Box::new(writer)),
+        output,
+        terminal: Some(terminal),
+        waiting: Bytes::new(),
+        closing: false,
+    })
 }
 
 impl Running {
@@ -207,7 +245,12 @@ impl Running {
                 Ok(Said::Resize { cols, rows }) => {
                     let size = Size::new(cols, rows);
                     if let Some(terminal) = &self.terminal {
-                        let size = rustix::termios::Winsize { ws_row: size.rows(), ws_col: size.cols(), ws_xpixel: 0, ws_ypixel: 0 };
+                        let size = rustix::termios::Winsize {
+                            ws_row: size.rows(),
+                            ws_col: size.cols(),
+                            ws_xpixel: 0,
+                            ws_ypixel: 0,
+                        };
                         let _ = rustix::termios::tcsetwinsize(terminal, size);
                     }
                 }
@@ -237,7 +280,11 @@ impl Drop for Running {
 }
 
 async fn hear(socket: &mut Socket, room: bool) -> Result<Heard, Over> {
-    if room { socket.next().await } else { Err(socket.keep_alive().await) }
+    if room {
+        socket.next().await
+    } else {
+        Err(socket.keep_alive().await)
+    }
 }
 
 async fn write(input: &mut Option<Box<dyn AsyncWrite + Send + Unpin>>, bytes: &[u8]) -> Option<usize> {

@@ -46,10 +46,17 @@ impl Git {
             .clone()
             .with("GIT_TERMINAL_PROMPT", "0")
             .with("GIT_OPTIONAL_LOCKS", "0")
-            .with("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=20")
+            .with(
+                "GIT_SSH_COMMAND",
+                "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=20",
+            )
             .with("LC_ALL", "C.UTF-8")
             .with("LANGUAGE", "C");
-        Self { environment, directory, log }
+        Self {
+            environment,
+            directory,
+            log,
+        }
     }
 
     /// The same with one more variable.

@@ -75,7 +75,9 @@ fn signal_all(doomed: &Doomed, signal: Signal) {
 
 fn members(doomed: &Doomed) -> Vec<u32> {
     let me = std::process::id();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|process| *process != me && belongs(*process, doomed))
@@ -84,13 +86,21 @@ fn members(doomed: &Doomed) -> Vec<u32> {
 
 fn belongs(process: u32, doomed: &Doomed) -> bool {
     let directory = Path::new("/proc").join(process.to_string());
-    let Some(stat) = std::fs::read_to_string(directory.join("stat")).ok().and_then(|text| parse_stat(&text)) else { return false };
+    let Some(stat) = std::fs::read_to_string(directory.join("stat"))
+        .ok()
+        .and_then(|text| parse_stat(&text))
+    else {
+        return false;
+    };
     if stat.zombie {
         return false;
     }
     doomed.sessions.contains(&stat.session)
         || doomed.groups.contains(&stat.group)
-        || doomed.mark.as_ref().is_some_and(|mark| std::fs::read(directory.join("environ")).is_ok_and(|environ| carries(&environ, mark)))
+        || doomed
+            .mark
+            .as_ref()
+            .is_some_and(|mark| std::fs::read(directory.join("environ")).is_ok_and(|environ| carries(&environ, mark)))
 }
 
 /// Whether an environment as `/proc` shows it carries the mark.
@@ -105,7 +115,11 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let state = fields.next()?;
     let group = fields.nth(1)?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
-    Some(Stat { group, session, zombie: matches!(state, "Z" | "X") })
+    Some(Stat {
+        group,
+        session,
+        zombie: matches!(state, "Z" | "X"),
+    })
 }
 
 #[cfg(test)]
@@ -115,8 +129,22 @@ mod tests {
     #[test]
     fn stat_is_read() {
         let check = |text: &str, expected| assert_eq!(parse_stat(text), expected, "{text:?}");
-        check("12 (sh) S 1 12 11 34816 12", Some(Stat { group: 12, session: 11, zombie: false }));
-        check("12 (a) Z 9 9) Z 1 7 8 0", Some(Stat { group: 7, session: 8, zombie: true }));
+        check(
+            "12 (sh) S 1 12 11 34816 12",
+            Some(Stat {
+                group: 12,
+                session: 11,
+                zombie: false,
+            }),
+        );
+        check(
+            "12 (a) Z 9 9) Z 1 7 8 0",
+            Some(Stat {
+                group: 7,
+                session: 8,
+                zombie: true,
+            }),
+        );
         check("12 (sh", None);
         check("12 (sh) S 1", None);
     }
@@ -139,8 +167,18 @@ mod tests {
             .kill_on_drop(true)
             .spawn()
             .expect("sh runs");
-        end(Doomed { mark: Some(mark.clone()), ..Doomed::default() }).await;
+        end(Doomed {
+            mark: Some(mark.clone()),
+            ..Doomed::default()
+        })
+        .await;
         assert!(!child.wait().await.expect("waits").success());
-        assert!(members(&Doomed { mark: Some(mark), ..Doomed::default() }).is_empty());
+        assert!(
+            members(&Doomed {
+                mark: Some(mark),
+                ..Doomed::default()
+            })
+            .is_empty()
+        );
     }
 }

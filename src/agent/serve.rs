@@ -79,15 +79,24 @@ async fn route(request: Request<Incoming>, workshop: Arc<Workshop>) -> Result<An
 
 async fn open_terminal(request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {
     let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
-    let body = body.map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB, or broke off"))?.to_bytes();
-    let new: NewTerminal = if body.is_empty() { Ok(NewTerminal::default()) } else { serde_json::from_slice(&body) }
-        .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    let body = body
+        .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB, or broke off"))?
+        .to_bytes();
+    let new: NewTerminal = if body.is_empty() {
+        Ok(NewTerminal::default())
+    } else {
+        serde_json::from_slice(&body)
+    }
+    .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     let listed = workshop.terminals.open(new)?;
     Ok(json_reply(StatusCode::CREATED, &listed))
 }
 
 fn attach_terminal(id: &str, request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {
-    let terminal = workshop.terminals.find(id).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such terminal"))?;
+    let terminal = workshop
+        .terminals
+        .find(id)
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such terminal"))?;
     let wish = attach_wish(request.uri().query().unwrap_or_default())?;
     upgrade(request, workshop, async move |socket| attach::attach(socket, terminal, wish).await)
 }
@@ -100,7 +109,11 @@ fn attach_wish(query: &str) -> Result<attach::Request, Problem> {
             "since" => wish.since = Some(value.parse().map_err(|_| bad("since is a number of bytes"))?),
             "client" => {
                 let fits = (1..=64).contains(&value.len()) && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-                wish.client = Some(if fits { value.into_owned() } else { return Err(bad("client is 1 to 64 letters, digits, - and _")) });
+                wish.client = Some(if fits {
+                    value.into_owned()
+                } else {
+                    return Err(bad("client is 1 to 64 letters, digits, - and _"));
+                });
             }
             _ => {}
         }
@@ -113,8 +126,8 @@ fn upgrade<F: Future<Output = ()> + Send>(
     workshop: &Workshop,
     serve: impl FnOnce(Socket) -> F + Send + 'static,
 ) -> Result<Answer, Problem> {
-    let (response, socket) = websocket::accept(request, Full::default())
-        .map_err(|error| Problem::new(StatusCode::UPGRADE_REQUIRED, error.to_string()))?;
+    let (response, socket) =
+        websocket::accept(request, Full::default()).map_err(|error| Problem::new(StatusCode::UPGRADE_REQUIRED, error.to_string()))?;
     let ending = workshop.ending.clone();
     workshop.tasks.spawn(async move {
         let serving = async {
@@ -131,7 +144,11 @@ fn upgrade<F: Future<Output = ()> + Send>(
 }
 
 fn json_reply(status: StatusCode, value: &impl Serialize) -> Answer {
-    reply(status, "application/json", serde_json::to_string(value).unwrap_or_else(|_| "null".into()))
+    reply(
+        status,
+        "application/json",
+        serde_json::to_string(value).unwrap_or_else(|_| "null".into()),
+    )
 }
 
 fn no_content() -> Answer {
@@ -143,13 +160,18 @@ fn no_content() -> Answer {
 fn reply(status: StatusCode, kind: &'static str, body: String) -> Answer {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response
 }
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self {
+            status,
+            detail: detail.into(),
+        }
     }
 }
 

@@ -85,7 +85,14 @@ pub enum NewTerminalError {
 impl Terminals {
     /// Makes the empty list; the terminals' tasks run on `tasks`.
     pub fn new(environment: Environment, workspace: PathBuf, home: PathBuf, reporter: Reporter, tasks: TaskTracker) -> Self {
-        Self { all: Mutex::default(), environment, workspace, home, reporter, tasks }
+        Self {
+            all: Mutex::default(),
+            environment,
+            workspace,
+            home,
+            reporter,
+            tasks,
+        }
     }
 
     /// All terminals, the oldest first.
@@ -108,7 +115,10 @@ impl Terminals {
         let program = Program { command, directory, size };
         let mut all = self.all.lock();
         if all.len() >= MAX_TERMINALS {
-            let oldest = all.values().filter_map(|terminal| Some((terminal.ended()?, terminal.id.clone()))).min();
+            let oldest = all
+                .values()
+                .filter_map(|terminal| Some((terminal.ended()?, terminal.id.clone())))
+                .min();
             let (_, ended) = oldest.ok_or(NewTerminalError::TooMany)?;
             all.remove(&ended);
         }
@@ -118,8 +128,8 @@ impl Terminals {
             Some(_) => self.environment.clone(),
             None => self.environment.clone().with("SHELL", shell(&self.environment)),
         };
-        let (terminal, task) =
-            Terminal::start(id.clone(), &program, &environment, self.reporter.clone()).map_err(|error| NewTerminalError::Start(error.to_string()))?;
+        let (terminal, task) = Terminal::start(id.clone(), &program, &environment, self.reporter.clone())
+            .map_err(|error| NewTerminalError::Start(error.to_string()))?;
         self.tasks.spawn(task);
         let answer = listed(&terminal);
         all.insert(id, terminal);
@@ -143,11 +153,18 @@ impl Terminals {
 
     /// The sessions of all programs that still run.
     pub fn sessions(&self) -> Vec<u32> {
-        self.all.lock().values().filter(|terminal| terminal.ended().is_none()).map(|terminal| terminal.process).collect()
+        self.all
+            .lock()
+            .values()
+            .filter(|terminal| terminal.ended().is_none())
+            .map(|terminal| terminal.process)
+            .collect()
     }
 
     fn forget_old(&self) {
-        self.all.lock().retain(|_, terminal| terminal.ended().is_none_or(|ended| ended.elapsed() < LISTED_FOR));
+        self.all
+            .lock()
+            .retain(|_, terminal| terminal.ended().is_none_or(|ended| ended.elapsed() < LISTED_FOR));
     }
 }
 
@@ -157,7 +174,11 @@ pub fn directory(workspace: &Path, home: &Path, asked: Option<&Path>) -> Result<
     match asked {
         Some(asked) => {
             let directory = base.join(asked);
-            if directory.is_dir() { Ok(directory) } else { Err(asked.display().to_string()) }
+            if directory.is_dir() {
+                Ok(directory)
+            } else {
+                Err(asked.display().to_string())
+            }
         }
         None if base.is_dir() => Ok(base.to_owned()),
         None => Ok("/".into()),
@@ -165,7 +186,10 @@ pub fn directory(workspace: &Path, home: &Path, asked: Option<&Path>) -> Result<
 }
 
 fn shell(environment: &Environment) -> String {
-    let own = environment.value("SHELL").map(PathBuf::from).filter(|shell| shell.is_absolute() && shell.is_file());
+    let own = environment
+        .value("SHELL")
+        .map(PathBuf::from)
+        .filter(|shell| shell.is_absolute() && shell.is_file());
     let shell = own.or_else(|| environment.which("bash")).unwrap_or_else(|| "/bin/sh".into());
     shell.to_string_lossy().into_owned()
 }

@@ -70,7 +70,11 @@ impl Socket {
             .max_frame_size(Some(MAX_MESSAGE));
         let stream = WebSocketStream::from_raw_socket(Box::new(io) as Box<dyn Io>, Role::Server, Some(config)).await;
         let now = Instant::now();
-        Self { stream, heard: now, ping_at: now + PING_EVERY }
+        Self {
+            stream,
+            heard: now,
+            ping_at: now + PING_EVERY,
+        }
     }
 
     /// The next message; cancelling loses nothing.
@@ -115,7 +119,10 @@ impl Socket {
 
     /// Closes with a code and waits a moment for the other side's close.
     pub async fn close(mut self, code: u16, reason: &'static str) {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: reason.into(),
+        };
         if self.send(Message::Close(Some(frame))).await.is_ok() {
             let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
             let _ = timeout(Duration::from_secs(5), rest).await;
@@ -137,12 +144,18 @@ impl Socket {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Over> {
-        timeout(WRITE_STALL, self.stream.send(message)).await.map_err(|_| Over)?.map_err(|_| Over)
+        timeout(WRITE_STALL, self.stream.send(message))
+            .await
+            .map_err(|_| Over)?
+            .map_err(|_| Over)
     }
 }
 
 /// Answers a handshake; the socket comes once the answer is out.
-pub fn accept<B, R>(mut request: Request<B>, body: R) -> Result<(Response<R>, impl Future<Output = Option<Socket>> + use<B, R>), NoHandshake> {
+pub fn accept<B, R>(
+    mut request: Request<B>,
+    body: R,
+) -> Result<(Response<R>, impl Future<Output = Option<Socket>> + use<B, R>), NoHandshake> {
     let key = handshake_key(request.method(), request.headers()).ok_or(NoHandshake)?;
     let upgrade = hyper::upgrade::on(&mut request);
     let mut response = Response::new(body);
@@ -150,7 +163,10 @@ pub fn accept<B, R>(mut request: Request<B>, body: R) -> Result<(Response<R>, im
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, http::HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, http::HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, http::HeaderValue::from_str(&derive_accept_key(&key)).map_err(|_| NoHandshake)?);
+    headers.insert(
+        header::SEC_WEBSOCKET_ACCEPT,
+        http::HeaderValue::from_str(&derive_accept_key(&key)).map_err(|_| NoHandshake)?,
+    );
     let socket = async move {
         let upgraded = upgrade.await.ok()?;
         Some(Socket::server(TokioIo::new(upgraded)).await)
@@ -161,13 +177,19 @@ pub fn accept<B, R>(mut request: Request<B>, body: R) -> Result<(Response<R>, im
 /// The key of a correct handshake (WS-6).
 fn handshake_key(method: &Method, headers: &HeaderMap) -> Option<Vec<u8>> {
     let has = |name, token: &str| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| value.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
     };
     let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
     let whole = method == Method::GET
         && has(header::CONNECTION, "upgrade")
         && has(header::UPGRADE, "websocket")
         && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
-        && base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16);
+        && base64::engine::general_purpose::STANDARD
+            .decode(key)
+            .is_ok_and(|bytes| bytes.len() == 16);
     whole.then(|| key.as_bytes().to_vec())
 }

@@ -27,7 +27,9 @@ pub struct Work {
 /// Asks git.
 pub async fn look(git: &Git) -> Work {
     let status = ["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"];
-    let Ok(text) = git.run(&status, Some(PATIENCE)).await else { return Work::default() };
+    let Ok(text) = git.run(&status, Some(PATIENCE)).await else {
+        return Work::default();
+    };
     let mut work = read(&text);
     let mut unpushed = vec!["rev-list", "--count"];
     if work.head.is_some() {
@@ -41,7 +43,10 @@ pub async fn look(git: &Git) -> Work {
 
 /// Reads `git status --porcelain=v2 --branch -z`.
 fn read(text: &str) -> Work {
-    let mut work = Work { repository: true, ..Work::default() };
+    let mut work = Work {
+        repository: true,
+        ..Work::default()
+    };
     let mut entries = text.split('\0');
     while let Some(entry) = entries.next() {
         match entry.split_once(' ') {
@@ -72,9 +77,23 @@ mod tests {
     fn status_is_read() {
         let text = "# branch.oid abc\0# branch.head main\0# branch.upstream origin/main\0# branch.ab +1 -0\0\
                     1 .M N... 100644 100644 100644 a b file\02 R. N... 100644 100644 100644 a b R100 new name\0old name\0? x\0";
-        let expected = Work { branch: Some("main".into()), head: Some("abc".into()), uncommitted_files: 3, unpushed_commits: 0, has_upstream: true, repository: true };
+        let expected = Work {
+            branch: Some("main".into()),
+            head: Some("abc".into()),
+            uncommitted_files: 3,
+            unpushed_commits: 0,
+            has_upstream: true,
+            repository: true,
+        };
         assert_eq!(read(text), expected);
         let empty = read("# branch.oid (initial)\0# branch.head main\0");
-        assert_eq!(empty, Work { branch: Some("main".into()), repository: true, ..Work::default() });
+        assert_eq!(
+            empty,
+            Work {
+                branch: Some("main".into()),
+                repository: true,
+                ..Work::default()
+            }
+        );
     }
 }

@@ -46,8 +46,20 @@ impl Workshop {
         let (log, tasks) = (Log::default(), TaskTracker::new());
         let (workspace, home) = (bootstrap.workspace.clone(), bootstrap.home.clone());
         Arc::new(Self {
-            terminals: Terminals::new(environment.clone(), workspace.clone(), home.clone(), reporter.clone(), tasks.clone()),
-            editor: Arc::new(Editor::new(bootstrap, environment.clone(), log.clone(), ports.clone(), reporter.clone())),
+            terminals: Terminals::new(
+                environment.clone(),
+                workspace.clone(),
+                home.clone(),
+                reporter.clone(),
+                tasks.clone(),
+            ),
+            editor: Arc::new(Editor::new(
+                bootstrap,
+                environment.clone(),
+                log.clone(),
+                ports.clone(),
+                reporter.clone(),
+            )),
             checkout: Checkout::new(bootstrap, &environment, log.clone(), reporter.clone()),
             environment,
             workspace,

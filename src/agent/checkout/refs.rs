@@ -47,7 +47,10 @@ impl Refs {
         for line in text.lines() {
             match line.split_once('\t') {
                 Some((symref, "HEAD")) if symref.starts_with("ref: refs/heads/") => {
-                    refs.default = symref.strip_prefix("ref: refs/heads/").filter(|name| is_sound(name)).map(str::to_owned);
+                    refs.default = symref
+                        .strip_prefix("ref: refs/heads/")
+                        .filter(|name| is_sound(name))
+                        .map(str::to_owned);
                 }
                 Some((id, name)) if is_id(id) && is_sound(name) => refs.all.push((name.into(), id.into())),
                 _ => {}
@@ -61,9 +64,13 @@ impl Refs {
         if let Some(number) = pull_request {
             let names = [format!("refs/pull/{number}/head"), format!("refs/merge-requests/{number}/head")];
             let found = names.into_iter().find(|name| self.has(name));
-            return found.map(|name| Target::PullRequest(number, name)).ok_or(Missing::PullRequest(number));
+            return found
+                .map(|name| Target::PullRequest(number, name))
+                .ok_or(Missing::PullRequest(number));
         }
-        let Some(wanted) = reference.filter(|reference| !reference.is_empty()) else { return Ok(self.head()) };
+        let Some(wanted) = reference.filter(|reference| !reference.is_empty()) else {
+            return Ok(self.head());
+        };
         let branch = wanted.strip_prefix("refs/heads/").unwrap_or(wanted);
         let tag = wanted.strip_prefix("refs/tags/").unwrap_or(wanted);
         if self.has(&format!("refs/heads/{branch}")) {
@@ -78,7 +85,9 @@ impl Refs {
     /// The error for a reference that is not there, naming some that are.
     pub fn missing(&self, wanted: &str) -> Missing {
         let short = |(name, _): &'_ (String, String)| {
-            name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/")).map(str::to_owned)
+            name.strip_prefix("refs/heads/")
+                .or_else(|| name.strip_prefix("refs/tags/"))
+                .map(str::to_owned)
         };
         let names: Vec<String> = self.all.iter().filter_map(short).collect();
         let more = if names.len() > NAMED { ", …" } else { "" };
@@ -86,7 +95,10 @@ impl Refs {
             [] => "it is empty".to_owned(),
             names => format!("there are {}{more}", names[..names.len().min(NAMED)].join(", ")),
         };
-        Missing::Reference { wanted: wanted.chars().filter(|c| !c.is_control()).take(200).collect(), there }
+        Missing::Reference {
+            wanted: wanted.chars().filter(|c| !c.is_control()).take(200).collect(),
+            there,
+        }
     }
 
     fn commit(&self, id: &str) -> Option<Target> {
@@ -94,7 +106,12 @@ impl Refs {
             return Some(Target::Commit(id.into()));
         }
         let abbreviated = (4..40).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit()) && !self.all.is_empty();
-        let tip = || self.all.iter().find(|(_, tip)| tip.starts_with(id)).map(|(_, tip)| Target::Commit(tip.clone()));
+        let tip = || {
+            self.all
+                .iter()
+                .find(|(_, tip)| tip.starts_with(id))
+                .map(|(_, tip)| Target::Commit(tip.clone()))
+        };
         abbreviated.then(|| tip().unwrap_or_else(|| Target::Abbreviated(id.into())))
     }
 
@@ -104,7 +121,11 @@ impl Refs {
         let named = self.default.as_deref().filter(|name| self.has(&format!("refs/heads/{name}")));
         match named.or_else(|| branches().find(usual)).or_else(|| branches().next()) {
             Some(branch) => Target::Branch(branch.into()),
-            None => self.all.iter().find(|(name, _)| name == "HEAD").map_or(Target::Empty, |(_, id)| Target::Commit(id.clone())),
+            None => self
+                .all
+                .iter()
+                .find(|(name, _)| name == "HEAD")
+                .map_or(Target::Empty, |(_, id)| Target::Commit(id.clone())),
         }
     }
 
@@ -147,7 +168,10 @@ mod tests {
         check(None, Some(8), Target::PullRequest(8, "refs/merge-requests/8/head".into()));
         assert_eq!(refs.choose(None, Some(9)), Err(Missing::PullRequest(9)));
         let missing = refs.choose(Some("-evil"), None).expect_err("is not there").to_string();
-        assert_eq!(missing, "the repository has no branch, tag or commit -evil; there are trunk, fix/one, v1");
+        assert_eq!(
+            missing,
+            "the repository has no branch, tag or commit -evil; there are trunk, fix/one, v1"
+        );
         assert_eq!(Refs::read("").choose(None, None), Ok(Target::Empty));
         assert!(Refs::read("").choose(Some("main"), None).is_err());
     }

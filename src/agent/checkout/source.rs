@@ -37,8 +37,15 @@ impl Source {
         if text.is_empty() || text.len() > MAX_LENGTH || text.starts_with('-') || text.contains(odd) {
             return Err(SourceError::Malformed);
         }
-        let protocols = if local { Self::local(text, allow_local)? } else { Self::remote(text)? };
-        Ok(Self { url: text.into(), protocols })
+        let protocols = if local {
+            Self::local(text, allow_local)?
+        } else {
+            Self::remote(text)?
+        };
+        Ok(Self {
+            url: text.into(),
+            protocols,
+        })
     }
 
     pub fn url(&self) -> &str {
@@ -86,7 +93,11 @@ impl Source {
             return Err(SourceError::Protocol);
         }
         shell(authority)?;
-        if path.is_empty() || path.starts_with('-') { Err(SourceError::Malformed) } else { Ok("ssh") }
+        if path.is_empty() || path.starts_with('-') {
+            Err(SourceError::Malformed)
+        } else {
+            Ok("ssh")
+        }
     }
 }
 
@@ -99,7 +110,9 @@ fn web(rest: &str) -> Result<(), SourceError> {
 }
 
 fn shell(authority: &str) -> Result<(), SourceError> {
-    let Some((user, host)) = authority.rsplit_once('@') else { return machine(authority) };
+    let Some((user, host)) = authority.rsplit_once('@') else {
+        return machine(authority);
+    };
     if user.contains(':') {
         return Err(SourceError::Credentials);
     }
@@ -123,7 +136,11 @@ mod tests {
     #[test]
     fn addresses_are_parsed() {
         let check = |text: &str, allow_local, expected: Result<&'static str, SourceError>| {
-            assert_eq!(Source::parse(text, allow_local).map(|source| source.protocols()), expected, "{text:?}");
+            assert_eq!(
+                Source::parse(text, allow_local).map(|source| source.protocols()),
+                expected,
+                "{text:?}"
+            );
         };
         for local in [false, true] {
             check("https://example.com/a/b.git", local, Ok("https"));
@@ -146,7 +163,11 @@ mod tests {
             check("git@example.com:-x", local, Err(SourceError::Malformed));
             check("https://example.com/\n", local, Err(SourceError::Malformed));
             check("https:///a", local, Err(SourceError::Malformed));
-            check("file://host/a", local, Err(if local { SourceError::Malformed } else { SourceError::Local }));
+            check(
+                "file://host/a",
+                local,
+                Err(if local { SourceError::Malformed } else { SourceError::Local }),
+            );
             check("", local, Err(SourceError::Malformed));
         }
         check("/srv/a b", true, Ok("file"));

@@ -13,14 +13,27 @@ const MAX_WORDS: usize = 300;
 
 const DISK_FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 const UNREACHABLE: [&str; 9] = [
-    "Could not resolve host", "Failed to connect", "Could not connect", "Connection refused", "Connection timed out", "No route to host",
-    "Name or service not known", "Temporary failure in name resolution", "Network is unreachable",
+    "Could not resolve host",
+    "Failed to connect",
+    "Could not connect",
+    "Connection refused",
+    "Connection timed out",
+    "No route to host",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "Network is unreachable",
 ];
 const NO_SSH: [&str; 2] = ["ssh: not found", "cannot run ssh"];
 const NO_COMMIT: [&str; 3] = ["not our ref", "unadvertised object", "couldn't find remote ref"];
 const NO_REPOSITORY: [&str; 8] = [
-    "not found", "does not exist", "does not appear to be a git repository", "could not read Username", "Authentication failed",
-    "Permission denied", "returned error: 40", "Could not read from remote repository",
+    "not found",
+    "does not exist",
+    "does not appear to be a git repository",
+    "could not read Username",
+    "Authentication failed",
+    "Permission denied",
+    "returned error: 40",
+    "Could not read from remote repository",
 ];
 
 /// Why there is no checkout.
@@ -61,9 +74,14 @@ fn words(complaint: &str, source: &Source) -> String {
     } else if has(&NO_REPOSITORY) {
         format!("the repository {url} does not exist, or is private and git has no access to it; check the address")
     } else {
-        let told = complaint.lines().find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
+        let told = complaint
+            .lines()
+            .find(|line| line.starts_with("fatal:") || line.starts_with("error:"));
         let told = told.unwrap_or(complaint.trim());
-        format!("git could not fetch the repository: {}", &told[..told.floor_char_boundary(MAX_WORDS)])
+        format!(
+            "git could not fetch the repository: {}",
+            &told[..told.floor_char_boundary(MAX_WORDS)]
+        )
     }
 }
 
@@ -78,12 +96,30 @@ mod tests {
             let told = Trouble::tell(&GitError::Failed(complaint.into()), &source).to_string();
             assert!(told.contains(expected), "{complaint:?} became {told:?}");
         };
-        check("fatal: unable to access 'x': Could not resolve host: example.com", "example.com cannot be reached");
-        check("remote: Repository not found.\nfatal: repository 'x' not found", "does not exist, or is private");
-        check("fatal: could not read Username for 'https://x': terminal prompts disabled", "does not exist, or is private");
-        check("fatal: '/nowhere' does not appear to be a git repository", "does not exist, or is private");
+        check(
+            "fatal: unable to access 'x': Could not resolve host: example.com",
+            "example.com cannot be reached",
+        );
+        check(
+            "remote: Repository not found.\nfatal: repository 'x' not found",
+            "does not exist, or is private",
+        );
+        check(
+            "fatal: could not read Username for 'https://x': terminal prompts disabled",
+            "does not exist, or is private",
+        );
+        check(
+            "fatal: '/nowhere' does not appear to be a git repository",
+            "does not exist, or is private",
+        );
         check("fatal: write error: No space left on device", "the disk is full");
-        check("error: Server does not allow request for unadvertised object abc", "the commit is not in the repository");
-        check("warning: x\nfatal: something odd", "git could not fetch the repository: fatal: something odd");
+        check(
+            "error: Server does not allow request for unadvertised object abc",
+            "the commit is not in the repository",
+        );
+        check(
+            "warning: x\nfatal: something odd",
+            "git could not fetch the repository: fatal: something odd",
+        );
     }
 }

@@ -9,7 +9,10 @@ fn editor(root: &Path, command: &[&str]) -> Editor {
         state_dir: root.join("a-rather-long-name-".repeat(6)),
         workspace: root.join("workspace"),
         home: root.join("home"),
-        editor: Some(EditorProgram { kind: "code-server".into(), command: command.iter().map(ToString::to_string).collect() }),
+        editor: Some(EditorProgram {
+            kind: "code-server".into(),
+            command: command.iter().map(ToString::to_string).collect(),
+        }),
         environment: BTreeMap::new(),
         ..Bootstrap::default()
     };
@@ -17,7 +20,13 @@ fn editor(root: &Path, command: &[&str]) -> Editor {
     fs::create_dir_all(&bootstrap.state_dir).expect("a directory");
     let environment = Environment::compose([("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())], &bootstrap);
     let reporter = Reporter::new();
-    Editor::new(&bootstrap, environment, Log::default(), Ports::new(None, reporter.clone()), reporter)
+    Editor::new(
+        &bootstrap,
+        environment,
+        Log::default(),
+        Ports::new(None, reporter.clone()),
+        reporter,
+    )
 }
 
 #[tokio::test]
@@ -25,7 +34,7 @@ async fn an_editor_that_keeps_ending_fails() {
     let root = tempfile::tempdir().expect("a directory");
     let editor = editor(root.path(), &["sh", "-c", "echo broken; exit 3"]);
     assert_eq!(editor.socket(), Err(Refusal::EditorStarting));
-    tokio::time::timeout(Duration::from_secs(60), editor.run()).await.expect("gives up");
+    timeout(Duration::from_secs(60), editor.run()).await.expect("gives up");
     assert_eq!(editor.socket(), Err(Refusal::EditorFailed));
     assert_eq!(editor.log.text().matches("broken").count(), MAX_DEATHS, "{}", editor.log.text());
     let settings = fs::read_to_string(root.path().join("home/.local/share/code-server/User/settings.json")).expect("settings");

@@ -3,7 +3,10 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use tokio_tungstenite::{WebSocketStream, tungstenite::{Message, protocol::Role}};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
 
 use super::*;
 use crate::{
@@ -12,7 +15,12 @@ use crate::{
 };
 
 fn workshop() -> Arc<Workshop> {
-    let bootstrap = Bootstrap { workspace: "/tmp".into(), home: "/".into(), state_dir: "/nonexistent".into(), ..Bootstrap::default() };
+    let bootstrap = Bootstrap {
+        workspace: "/tmp".into(),
+        home: "/".into(),
+        state_dir: "/nonexistent".into(),
+        ..Bootstrap::default()
+    };
     let environment = Environment::compose([("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())], &bootstrap);
     let reporter = Reporter::new();
     Workshop::new(&bootstrap, environment, Ports::new(None, reporter.clone()), reporter)
@@ -27,7 +35,12 @@ async fn send(workshop: &Arc<Workshop>, request: Request<Full<Bytes>>) -> Respon
 }
 
 async fn call(workshop: &Arc<Workshop>, method: Method, path: &str, body: &str) -> (u16, Value) {
-    let request = Request::builder().method(method).uri(path).header("host", "agent").body(Full::from(body.to_owned())).expect("a request");
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "agent")
+        .body(Full::from(body.to_owned()))
+        .expect("a request");
     let response = send(workshop, request).await;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.expect("a body").to_bytes();
@@ -71,7 +84,13 @@ async fn exec(workshop: &Arc<Workshop>, order: Value, input: &[u8]) -> (Vec<u8>,
 #[tokio::test]
 async fn terminals_are_made_listed_and_removed() {
     let workshop = workshop();
-    let (status, made) = call(&workshop, Method::POST, "/terminals", r#"{"cols":90,"rows":30,"command":["sleep","600"]}"#).await;
+    let (status, made) = call(
+        &workshop,
+        Method::POST,
+        "/terminals",
+        r#"{"cols":90,"rows":30,"command":["sleep","600"]}"#,
+    )
+    .await;
     assert_eq!((status, &made["cols"], &made["running"]), (201, &90.into(), &true.into()));
     let (_, listed) = call(&workshop, Method::GET, "/terminals", "").await;
     assert_eq!(listed[0]["id"], made["id"]);
@@ -91,13 +110,29 @@ async fn terminals_are_made_listed_and_removed() {
 async fn commands_run_with_input_output_and_status() {
     let workshop = workshop();
     let input: Vec<u8> = (0..2_000_000_u32).map(|n| u8::try_from(n % 251).expect("small")).collect();
-    let (out, err, end) = exec(&workshop, json!({"command": ["sh", "-c", "cat; echo $X >&2; exit 9"], "env": {"X": "seen"}, "tty": false}), &input).await;
+    let (out, err, end) = exec(
+        &workshop,
+        json!({"command": ["sh", "-c", "cat; echo $X >&2; exit 9"], "env": {"X": "seen"}, "tty": false}),
+        &input,
+    )
+    .await;
     assert!(out == input, "{} bytes came back", out.len());
-    assert_eq!((err.as_slice(), &end), (b"seen\n".as_slice(), &json!({"type": "exit", "status": 9})));
+    assert_eq!(
+        (err.as_slice(), &end),
+        (b"seen\n".as_slice(), &json!({"type": "exit", "status": 9}))
+    );
     let (_, _, end) = exec(&workshop, json!({"command": ["sh", "-c", "kill -TERM $$"], "tty": false}), b"").await;
     assert_eq!(end["status"], 143);
-    let (out, _, end) = exec(&workshop, json!({"command": ["sh", "-c", "stty size; cat"], "tty": true, "cols": 77, "rows": 11}), b"").await;
-    assert_eq!((String::from_utf8_lossy(&out[..7]).as_ref(), &end["status"]), ("11 77\r\n", &0.into()));
+    let (out, _, end) = exec(
+        &workshop,
+        json!({"command": ["sh", "-c", "stty size; cat"], "tty": true, "cols": 77, "rows": 11}),
+        b"",
+    )
+    .await;
+    assert_eq!(
+        (String::from_utf8_lossy(&out[..7]).as_ref(), &end["status"]),
+        ("11 77\r\n", &0.into())
+    );
     let (_, _, end) = exec(&workshop, json!({"command": ["no-such-program"], "tty": false}), b"").await;
     assert_eq!(end, json!({"type": "error", "detail": "there is no program no-such-program"}));
 }

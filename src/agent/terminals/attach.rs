@@ -106,7 +106,10 @@ pub async fn attach(socket: Socket, terminal: Arc<Terminal>, request: Request) {
     let (attachment, accepted) = terminal.clients().attach(request.client.as_deref(), from.unwrap_or(u64::MAX));
     let mut attached = Attached {
         socket,
-        membership: Membership { terminal: Arc::clone(&terminal), attachment },
+        membership: Membership {
+            terminal: Arc::clone(&terminal),
+            attachment,
+        },
         size,
         seen,
         sent: 0,
@@ -122,7 +125,9 @@ pub async fn attach(socket: Socket, terminal: Arc<Terminal>, request: Request) {
         end = attached.converse(from) => end,
         () = removed.cancelled() => End::Removed,
     };
-    let Attached { mut socket, membership, .. } = attached;
+    let Attached {
+        mut socket, membership, ..
+    } = attached;
     drop(membership);
     match end {
         End::Over => {}
@@ -230,7 +235,9 @@ impl Attached {
     async fn tell_size(&mut self, size: Size) -> Result<(), End> {
         if size != self.size {
             self.size = size;
-            self.socket.json(&json!({"type": "resize", "cols": size.cols(), "rows": size.rows()})).await?;
+            self.socket
+                .json(&json!({"type": "resize", "cols": size.cols(), "rows": size.rows()}))
+                .await?;
         }
         Ok(())
     }
@@ -264,5 +271,9 @@ impl Attached {
 }
 
 async fn hear(socket: &mut Socket, room: bool) -> Result<Heard, Over> {
-    if room { socket.next().await } else { Err(socket.keep_alive().await) }
+    if room {
+        socket.next().await
+    } else {
+        Err(socket.keep_alive().await)
+    }
 }

@@ -68,7 +68,12 @@ impl Clients {
         let attachment = Attachment(self.next);
         self.attached.insert(attachment, seq);
         let Some(id) = id else { return (attachment, 0) };
-        let accepted = match self.known.iter().position(|(known, _)| known == id).and_then(|at| self.known.remove(at)) {
+        let accepted = match self
+            .known
+            .iter()
+            .position(|(known, _)| known == id)
+            .and_then(|at| self.known.remove(at))
+        {
             Some((_, known)) => {
                 self.attached.remove(&known.attachment);
                 known.accepted
@@ -77,7 +82,10 @@ impl Clients {
         };
         self.known.push_back((id.to_owned(), Known { accepted, attachment }));
         if self.known.len() > MAX_REMEMBERED {
-            let idle = self.known.iter().position(|(_, known)| !self.attached.contains_key(&known.attachment));
+            let idle = self
+                .known
+                .iter()
+                .position(|(_, known)| !self.attached.contains_key(&known.attachment));
             self.known.remove(idle.unwrap_or(0));
         }
         (attachment, accepted)
@@ -151,7 +159,11 @@ mod tests {
         assert_eq!(clients.accept(first, 10), Ok(()));
         let (second, accepted) = clients.attach(Some("a"), 0);
         assert_eq!(accepted, 10);
-        assert_eq!(clients.accept(first, 1), Err(Superseded), "late bytes of the old connection do not count");
+        assert_eq!(
+            clients.accept(first, 1),
+            Err(Superseded),
+            "late bytes of the old connection do not count"
+        );
         assert_eq!(clients.accept(second, 5), Ok(()));
         clients.detach(second);
         for other in 0..MAX_REMEMBERED - 1 {
@@ -175,7 +187,11 @@ mod tests {
         assert_eq!(clients.gate(WINDOW, start), Gate::Open);
         assert_eq!(clients.gate(3 * WINDOW, start), Gate::ClosedUntil(start + PATIENCE));
         assert_eq!(clients.gate(3 * WINDOW, start + PATIENCE), Gate::Open);
-        assert_eq!(clients.gate(4 * WINDOW, start + PATIENCE), Gate::Open, "patience is over until somebody catches up");
+        assert_eq!(
+            clients.gate(4 * WINDOW, start + PATIENCE),
+            Gate::Open,
+            "patience is over until somebody catches up"
+        );
         clients.acknowledge(fast, 4 * WINDOW);
         assert_eq!(clients.gate(5 * WINDOW - 1, start + PATIENCE), Gate::Open);
         assert_eq!(clients.gate(5 * WINDOW, start + PATIENCE), Gate::ClosedUntil(start + 2 * PATIENCE));

@@ -45,7 +45,10 @@ enum State {
     #[default]
     Ground,
     /// Inside a UTF-8 character: the bytes still to come, and whether it may become a C1 control.
-    Character { left: u8, control: bool },
+    Character {
+        left: u8,
+        control: bool,
+    },
     Escape,
     /// After ESC and an intermediate byte.
     Intermediate,
@@ -75,7 +78,11 @@ impl Modes {
 
     /// The offset up to which output is whole: nothing that began before it is unfinished.
     pub fn whole(&self) -> u64 {
-        if self.at - self.began > MAX_UNFINISHED { self.at } else { self.began }
+        if self.at - self.began > MAX_UNFINISHED {
+            self.at
+        } else {
+            self.began
+        }
     }
 
     /// The title that the program set; may be empty.
@@ -85,7 +92,17 @@ impl Modes {
 
     /// The sequences that bring a terminal just reset into these modes.
     pub fn restore(&self) -> String {
-        let Set { mouse, mouse_encoding, focus, paste, keypad, cursor_keys, cursor_hidden, cursor_style, title } = &self.set;
+        let Set {
+            mouse,
+            mouse_encoding,
+            focus,
+            paste,
+            keypad,
+            cursor_keys,
+            cursor_hidden,
+            cursor_style,
+            title,
+        } = &self.set;
         let mut text = String::new();
         let private = [
             *mouse,
@@ -133,7 +150,10 @@ impl Modes {
             (State::Intermediate, 0x20..=0x2f) => State::Intermediate,
             (State::Intermediate, _) => State::Ground,
             (State::Character { control: true, .. }, 0x80..=0x9f) => Self::single(byte - 0x40),
-            (State::Character { left, .. }, 0x80..=0xbf) if left > 1 => State::Character { left: left - 1, control: false },
+            (State::Character { left, .. }, 0x80..=0xbf) if left > 1 => State::Character {
+                left: left - 1,
+                control: false,
+            },
             (State::Character { .. }, 0x80..=0xbf) => State::Ground,
             (State::Ground | State::Character { .. }, _) => Self::ground(byte),
         };
@@ -151,7 +171,12 @@ impl Modes {
 
     fn escape(&mut self, byte: u8) -> State {
         match byte {
-            b'c' => self.set = Set { title: std::mem::take(&mut self.set.title), ..Set::default() },
+            b'c' => {
+                self.set = Set {
+                    title: std::mem::take(&mut self.set.title),
+                    ..Set::default()
+                }
+            }
             b'=' => self.set.keypad = true,
             b'>' => self.set.keypad = false,
             0x20..=0x2f => return State::Intermediate,
@@ -197,7 +222,9 @@ impl Modes {
                     }
                 }
             }
-            ([style @ .., b' '], b'q') => self.set.cursor_style = number(style).and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 6).unwrap_or(0),
+            ([style @ .., b' '], b'q') => {
+                self.set.cursor_style = number(style).and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 6).unwrap_or(0)
+            }
             (b"!", b'p') => {
                 let set = &mut self.set;
                 (set.cursor_hidden, set.cursor_keys, set.keypad, set.paste, set.focus) = (false, false, false, false, false);

@@ -29,7 +29,11 @@ pub enum Unavailable {
 impl Ring {
     /// Makes an empty ring that keeps at most `capacity` bytes; memory grows only as they come.
     pub fn new(capacity: usize) -> Self {
-        Self { bytes: VecDeque::new(), end: 0, capacity }
+        Self {
+            bytes: VecDeque::new(),
+            end: 0,
+            capacity,
+        }
     }
 
     /// The oldest offset that is still there.

@@ -40,7 +40,10 @@ pub struct Redraw {
 impl Size {
     /// Cuts to 2–1,000 columns and 1–500 rows.
     pub fn new(cols: u16, rows: u16) -> Self {
-        Self { cols: cols.clamp(2, 1000), rows: rows.clamp(1, 500) }
+        Self {
+            cols: cols.clamp(2, 1000),
+            rows: rows.clamp(1, 500),
+        }
     }
 
     pub fn cols(self) -> u16 {
@@ -55,7 +58,14 @@ impl Size {
 impl Output {
     /// Makes an empty screen over a ring of `capacity` bytes.
     pub fn new(size: Size, capacity: usize) -> Self {
-        Self { ring: Ring::new(capacity), modes: Modes::default(), screen: blank(size), drawn: 0, size, capacity }
+        Self {
+            ring: Ring::new(capacity),
+            modes: Modes::default(),
+            screen: blank(size),
+            drawn: 0,
+            size,
+            capacity,
+        }
     }
 
     /// Takes what the program wrote.
@@ -104,7 +114,10 @@ impl Output {
         self.draw();
         let mut text = self.screen.dump();
         text.push_str(&self.modes.restore());
-        Redraw { bytes: text.into(), live: self.drawn }
+        Redraw {
+            bytes: text.into(),
+            live: self.drawn,
+        }
     }
 
     /// Feeds the virtual screen with all whole sequences that it has not seen.
@@ -139,7 +152,11 @@ mod tests {
     const SIZE: Size = Size { cols: 20, rows: 6 };
 
     fn shown(screen: &avt::Terminal) -> (Vec<String>, avt::Cursor, avt::ScreenKind) {
-        (screen.screen().visible_lines().map(avt::Line::text).collect(), screen.cursor(), screen.active_screen_kind())
+        (
+            screen.screen().visible_lines().map(avt::Line::text).collect(),
+            screen.cursor(),
+            screen.active_screen_kind(),
+        )
     }
 
     /// What a client sees that takes a redraw after `first` and raw bytes from there on.

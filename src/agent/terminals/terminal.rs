@@ -94,7 +94,10 @@ impl Terminal {
     ) -> Result<(Arc<Self>, impl Future<Output = ()> + Send + use<>), pty_process::Error> {
         let (pty, pts) = pty_process::open()?;
         pty.resize(pty_size(program.size))?;
-        let (name, arguments) = program.command.split_first().ok_or(std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+        let (name, arguments) = program
+            .command
+            .split_first()
+            .ok_or(std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
         let child = pty_process::Command::new(name)
             .args(arguments)
             .env_clear()
@@ -111,7 +114,11 @@ impl Terminal {
             process: child.id().unwrap_or(0),
             output: Mutex::new(Output::new(program.size, RING_BYTES)),
             clients: Mutex::default(),
-            seen: watch::Sender::new(Seen { end: 0, size: program.size, status: None }),
+            seen: watch::Sender::new(Seen {
+                end: 0,
+                size: program.size,
+                status: None,
+            }),
             wanted,
             input,
             acknowledged: Notify::new(),
@@ -186,7 +193,13 @@ impl Driver {
             () = removed.cancelled() => None,
         };
         let session = self.terminal.process;
-        let Self { terminal, reader, writer, mut child, .. } = self;
+        let Self {
+            terminal,
+            reader,
+            writer,
+            mut child,
+            ..
+        } = self;
         if status.is_none() {
             processes::signal_group(session, Signal::HUP);
         }
@@ -195,7 +208,11 @@ impl Driver {
         let status = match status {
             Some(status) => status,
             None => {
-                processes::end(Doomed { sessions: [session].into(), ..Doomed::default() }).await;
+                processes::end(Doomed {
+                    sessions: [session].into(),
+                    ..Doomed::default()
+                })
+                .await;
                 child.wait().await.map_or(-1, exit_status)
             }
         };

@@ -14,20 +14,32 @@ use crate::{agent::websocket::Socket, protocol::bootstrap::Bootstrap};
 type Client = WebSocketStream<DuplexStream>;
 
 fn terminals() -> Terminals {
-    let bootstrap = Bootstrap { home: "/".into(), state_dir: "/nonexistent".into(), ..Bootstrap::default() };
+    let bootstrap = Bootstrap {
+        home: "/".into(),
+        state_dir: "/nonexistent".into(),
+        ..Bootstrap::default()
+    };
     let environment = Environment::compose(std::iter::empty(), &bootstrap);
     Terminals::new(environment, "/tmp".into(), "/".into(), Reporter::new(), TaskTracker::new())
 }
 
 fn open(terminals: &Terminals, script: &str) -> Arc<Terminal> {
     let command = Some(["sh", "-c", script].map(String::from).to_vec());
-    let listed = terminals.open(NewTerminal { command, ..NewTerminal::default() }).expect("starts");
+    let listed = terminals
+        .open(NewTerminal {
+            command,
+            ..NewTerminal::default()
+        })
+        .expect("starts");
     terminals.find(&listed.id).expect("is listed")
 }
 
 async fn connect(terminal: &Arc<Terminal>, since: Option<u64>, client: &str) -> Client {
     let (near, far) = tokio::io::duplex(4 * 1024);
-    let request = attach::Request { since, client: Some(client.into()) };
+    let request = attach::Request {
+        since,
+        client: Some(client.into()),
+    };
     let terminal = Arc::clone(terminal);
     tokio::spawn(async move { attach::attach(Socket::server(far).await, terminal, request).await });
     WebSocketStream::from_raw_socket(near, Role::Client, None).await
@@ -36,7 +48,12 @@ async fn connect(terminal: &Arc<Terminal>, since: Option<u64>, client: &str) -> 
 /// The next message that is data: bytes, or JSON of another type than `ack` and `resize`.
 async fn next(client: &mut Client) -> Result<Vec<u8>, Value> {
     loop {
-        match tokio::time::timeout(Duration::from_secs(20), client.next()).await.expect("in time").expect("open").expect("sound") {
+        match tokio::time::timeout(Duration::from_secs(20), client.next())
+            .await
+            .expect("in time")
+            .expect("open")
+            .expect("sound")
+        {
             Message::Binary(bytes) => return Ok(bytes.to_vec()),
             Message::Text(text) => {
                 let value: Value = serde_json::from_str(&text).expect("JSON");
@@ -77,13 +94,19 @@ async fn read_to_exit(client: &mut Client, mut seq: u64) -> (Vec<u8>, Value) {
 }
 
 async fn until(terminal: &Terminal, what: impl FnMut(&terminal::Seen) -> bool) -> terminal::Seen {
-    *tokio::time::timeout(Duration::from_secs(20), terminal.watch().wait_for(what)).await.expect("in time").expect("alive")
+    *tokio::time::timeout(Duration::from_secs(20), terminal.watch().wait_for(what))
+        .await
+        .expect("in time")
+        .expect("alive")
 }
 
 #[tokio::test]
 async fn a_reconnect_gives_exactly_the_missing_bytes() {
     let terminals = terminals();
-    let terminal = open(&terminals, "i=0; while [ $i -lt 3000 ]; do echo \"line $i éü\"; i=$((i+1)); done; exit 7");
+    let terminal = open(
+        &terminals,
+        "i=0; while [ $i -lt 3000 ]; do echo \"line $i éü\"; i=$((i+1)); done; exit 7",
+    );
     let expected: String = (0..3000).map(|line| format!("line {line} éü\r\n")).collect();
     let mut received = Vec::new();
     for round in 1_usize.. {
@@ -113,7 +136,10 @@ async fn a_reconnect_gives_exactly_the_missing_bytes() {
 #[tokio::test]
 async fn bytes_that_are_gone_become_a_redraw() {
     let terminals = terminals();
-    let terminal = open(&terminals, "i=0; while [ $i -lt 40 ]; do head -c 65536 /dev/zero | tr '\\0' x; i=$((i+1)); done; printf '\\033[2J\\033[3;4Hend'; exec sleep 600");
+    let terminal = open(
+        &terminals,
+        "i=0; while [ $i -lt 40 ]; do head -c 65536 /dev/zero | tr '\\0' x; i=$((i+1)); done; printf '\\033[2J\\033[3;4Hend'; exec sleep 600",
+    );
     until(&terminal, |seen| seen.end >= 40 * 65_536 + 13).await;
     let mut client = connect(&terminal, Some(0), "c").await;
     let hello = hello(&mut client).await;
@@ -147,7 +173,13 @@ async fn input_is_neither_lost_nor_doubled() {
         // Send some of what was not accepted, and cut the line before it can all have arrived.
         let (mut sink, mut stream) = client.split();
         let (heard, mut hearing) = tokio::sync::watch::channel(());
-        let reading = tokio::spawn(async move { while stream.next().await.is_some_and(|heard_it| heard_it.is_ok() && heard.send(()).is_ok()) {} });
+        let reading = tokio::spawn(async move {
+            while stream
+                .next()
+                .await
+                .is_some_and(|heard_it| heard_it.is_ok() && heard.send(()).is_ok())
+            {}
+        });
         for piece in typed[accepted..].chunks(700).take(9) {
             if sink.send(Message::Binary(piece.to_vec().into())).await.is_err() {
                 break;
@@ -223,10 +255,23 @@ async fn a_slow_client_stalls_nobody() {
 #[tokio::test]
 async fn wrong_wishes_are_refused() {
     let terminals = terminals();
-    let wish = |cwd: Option<&str>, command: Option<Vec<String>>| NewTerminal { cwd: cwd.map(PathBuf::from), command, ..NewTerminal::default() };
-    assert!(matches!(terminals.open(wish(Some("/nowhere"), None)), Err(NewTerminalError::NoDirectory(_))));
-    assert!(matches!(terminals.open(wish(None, Some(Vec::new()))), Err(NewTerminalError::NoCommand)));
-    assert!(matches!(terminals.open(wish(None, Some(vec!["no-such-program".into()]))), Err(NewTerminalError::Start(_))));
+    let wish = |cwd: Option<&str>, command: Option<Vec<String>>| NewTerminal {
+        cwd: cwd.map(PathBuf::from),
+        command,
+        ..NewTerminal::default()
+    };
+    assert!(matches!(
+        terminals.open(wish(Some("/nowhere"), None)),
+        Err(NewTerminalError::NoDirectory(_))
+    ));
+    assert!(matches!(
+        terminals.open(wish(None, Some(Vec::new()))),
+        Err(NewTerminalError::NoCommand)
+    ));
+    assert!(matches!(
+        terminals.open(wish(None, Some(vec!["no-such-program".into()]))),
+        Err(NewTerminalError::Start(_))
+    ));
     assert!(!terminals.remove("nothing"));
     assert!(terminals.list().is_empty());
 }
