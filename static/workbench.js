@@ -8,7 +8,15 @@ import { Terminals } from "./terminals.js";
 import { html, render, useState } from "./vendor/preact.js";
 
 const { name, api: base } = document.body.dataset;
-const call = client(base, () => location.reload());
+
+/** Signs in again by loading the page anew, but not over and over. */
+function signInAgain() {
+  if (Date.now() - Number(sessionStorage.getItem("portico-signed-out") ?? 0) < 60_000) return;
+  sessionStorage.setItem("portico-signed-out", Date.now());
+  location.reload();
+}
+
+const call = client(base, signInAgain);
 
 function Workbench() {
   const [codespace, setCodespace] = useState();
