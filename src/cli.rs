@@ -30,7 +30,6 @@ use clap::Parser;
 use args::{Cli, Command};
 use output::Output;
 
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -108,7 +108,7 @@ impl Config {
     ///
     /// The file is the one that `overrides` or `PORTICO_CONFIG` names; without either none is read.
     pub fn gather(overrides: Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        gather::gather(&overrides, environment)
+        gather::gather(overrides, environment)
     }
 
     /// The hosts that `url` and `domain` make.

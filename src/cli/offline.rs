@@ -7,11 +7,11 @@ use time::OffsetDateTime;
 
 use super::place;
 use crate::{
-    app::STORE_FILE,
     api::{
         model::{CreateToken, CreateUser, NewToken, Token, User},
         parse, views,
     },
+    app::STORE_FILE,
     auth::{self, Auth, Options},
     domain::{Role, TokenId, UserName},
     store::sqlite::SqliteStore,

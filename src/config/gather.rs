@@ -42,7 +42,7 @@ pub struct ConfigError(String);
 const OTHER_VARIABLES: &[&str] = &["PORTICO_CONFIG", "PORTICO_TOKEN", "PORTICO_MARK"];
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-pub(super) fn gather(overrides: &Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
     let variables: HashMap<String, String> = environment.collect();
     let mut config = defaults();
     let named = variables.get("PORTICO_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -129,26 +129,26 @@ fn refuse_near_miss(name: &str) -> Result<(), ConfigError> {
     }
 }
 
-fn read_flags(config: &mut Config, overrides: &Overrides) -> Result<(), ConfigError> {
+fn read_flags(config: &mut Config, overrides: Overrides) -> Result<(), ConfigError> {
     let flags = [
-        ("listen", &overrides.listen),
-        ("url", &overrides.url),
-        ("domain", &overrides.domain),
-        ("data", &overrides.data),
-        ("allow_same_site", &overrides.allow_same_site),
-        ("runtime", &overrides.runtime),
-        ("agent_url", &overrides.agent_url),
-        ("editor", &overrides.editor),
-        ("log.format", &overrides.log_format),
-        ("log.level", &overrides.log_level),
+        ("listen", overrides.listen),
+        ("url", overrides.url),
+        ("domain", overrides.domain),
+        ("data", overrides.data),
+        ("allow_same_site", overrides.allow_same_site),
+        ("runtime", overrides.runtime),
+        ("agent_url", overrides.agent_url),
+        ("editor", overrides.editor),
+        ("log.format", overrides.log_format),
+        ("log.level", overrides.log_level),
     ];
     for (name, value) in flags {
         if let Some(value) = value {
-            set(config, name, Some(value.clone()), || format!("--{}", name.replace(['_', '.'], "-")))?;
+            set(config, name, Some(value), || format!("--{}", name.replace(['_', '.'], "-")))?;
         }
     }
-    for (name, value) in &overrides.others {
-        set(config, name, Some(value.clone()), || "the command line".to_owned())?;
+    for (name, value) in overrides.others {
+        set(config, &name, Some(value), || "the command line".to_owned())?;
     }
     Ok(())
 }
