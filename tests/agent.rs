@@ -23,7 +23,12 @@ use portico::{
     },
     tunnel::{AgentCredentials, AgentEvent, DialError, Dialer, Tunnels, Verdict},
 };
-use tokio::{io::AsyncReadExt, net::UnixListener, sync::mpsc, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixListener,
+    sync::mpsc,
+    time::timeout,
+};
 
 const NAME: &str = "amber-quiet-otter-x7k2";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -142,6 +147,17 @@ async fn event<T>(events: &mut mpsc::Receiver<AgentEvent>, wanted: impl Fn(Agent
     timeout(PATIENCE, found).await.expect("it comes in time")
 }
 
+/// Asks the agent's API; gives the whole answer.
+async fn ask(tunnels: &Tunnels, what: &str, body: &str) -> String {
+    let mut stream = tunnels.dial(&name(), Endpoint::Agent).await.expect("it has an API");
+    let length = body.len();
+    let request = format!("{what} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await.expect("it is open");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
+}
+
 async fn both_ends(direct: bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let listen = direct.then(|| directory.path().join("agent.sock"));
@@ -157,17 +173,28 @@ async fn both_ends(direct: bool) {
         } => ports.into_iter().find(|listed| listed.port == port.number()),
         _ => None,
     };
-    let listed = event(&mut events, listed).await;
-    assert_eq!((listed.pid, listed.addresses), (Some(child.id()), vec!["127.0.0.1".to_owned()]));
+    let first = event(&mut events, listed).await;
+    assert_eq!((first.pid, first.addresses), (Some(child.id()), vec!["127.0.0.1".to_owned()]));
 
     let mut said = String::new();
     let mut stream = tunnels.dial(&name(), Endpoint::Port(port)).await.expect("it listens");
     stream.read_to_string(&mut said).await.expect("it greets and ends");
     assert_eq!(said, "hello");
+    // What a program prints to a terminal tells the scheme and the path.
+    let printing = format!(r#"{{"command": ["sh", "-c", "echo https://localhost:{port}/app; cat"]}}"#);
+    assert!(ask(&tunnels, "POST /terminals", &printing).await.starts_with("HTTP/1.1 201 "));
+    let listed = event(&mut events, |event| listed(event)?.path).await;
+    assert_eq!(listed, "/app");
+    assert!(ask(&tunnels, "GET /terminals", "").await.contains(r#""running":true"#));
+
     let nothing = tunnels.dial(&name(), Endpoint::Editor).await;
     assert!(matches!(nothing, Err(DialError::Refused(Refusal::EditorAbsent))));
 
-    tunnels.end(&name());
+    if direct {
+        tunnels.end(&name());
+    } else {
+        assert!(ask(&tunnels, "POST /shutdown", "").await.starts_with("HTTP/1.1 204 "));
+    }
     timeout(PATIENCE, running)
         .await
         .expect("it ends in time")

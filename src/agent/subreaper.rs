@@ -31,11 +31,14 @@ pub fn adopt_orphans() {
 /// Buries adopted processes for ever. Those that the agent started itself are waited for at once where they were
 /// started; what is still dead a while later was adopted.
 pub async fn bury_orphans() {
-    let Ok(mut deaths) = signal(SignalKind::child()) else { return };
+    let Ok(mut deaths) = signal(SignalKind::child()) else {
+        tracing::warn!("deaths are not heard of; adopted processes stay unburied");
+        return std::future::pending().await;
+    };
     let mut dead = HashSet::new();
     loop {
-        if dead.is_empty() && deaths.recv().await.is_none() {
-            return;
+        if dead.is_empty() {
+            deaths.recv().await;
         }
         sleep(BURIAL_DELAY).await;
         let still = dead_children();
