@@ -1,7 +1,7 @@
 //! `portico up`: a gateway, one codespace in it, and a link that opens its editor, in one go.
 
 use std::{
-    io::{BufRead as _, IsTerminal},
+    io::{self, BufRead as _, IsTerminal},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::Arc,
@@ -39,69 +39,96 @@ pub struct Wanted {
 pub async fn run(config: Config, wanted: Wanted, output: Output) -> anyhow::Result<ExitCode> {
     let repository = repository(wanted.repository.as_deref())?;
     let gateway = Gateway::start(config).await?;
-    let opened = open(&gateway, repository, &wanted).await;
-    let (codespace, owner) = match opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            gateway.stop().await;
-            return Err(error);
-        }
-    };
-    tell(&gateway, &codespace, &owner, output);
-    let by_person = attend(&gateway, &codespace, &owner, output).await?;
-    if by_person {
-        words(&format!(
-            "\nStopping {} and the gateway. Your files stay; `portico up` brings them back.",
-            codespace.name()
-        ));
-        // It may be gone or stopped already; then there is nothing to do.
-        if gateway.codespaces.stop(codespace.name(), &Actor::operator()).await.is_ok() {
-            let settled = codespace.until(|now| matches!(now.phase(), Phase::Stopped | Phase::Failed));
-            drop(tokio::time::timeout(std::time::Duration::from_secs(15), settled).await);
-        }
-    }
+    let told = app::until_told();
+    tokio::pin!(told);
+    let result = attended(&gateway, repository, &wanted, output, &mut told).await;
     gateway.stop().await;
+    result
+}
+
+async fn attended(
+    gateway: &Gateway,
+    repository: String,
+    wanted: &Wanted,
+    output: Output,
+    told: &mut (impl Future<Output = io::Result<bool>> + Unpin),
+) -> anyhow::Result<ExitCode> {
+    let opened = tokio::select! {
+        opened = open(gateway, repository, wanted) => opened?,
+        _ = &mut *told => bail!("interrupted before there was a codespace"),
+    };
+    let codespace = &opened.codespace;
+    let ready = tokio::select! {
+        ready = ready(codespace) => ready,
+        _ = &mut *told => Err(anyhow::anyhow!("interrupted while the codespace was made")),
+    };
+    if let Err(error) = ready {
+        if opened.created == Created::New && !codespace.snapshot().record.prepared {
+            // Nothing half-made stays behind.
+            drop(gateway.codespaces.delete(codespace.name(), true, &Actor::operator()).await);
+        }
+        return Err(error);
+    }
+    tell(gateway, codespace, &opened.owner, output);
+    if attend(gateway, codespace, &opened.owner, output, told).await? {
+        stop(gateway, codespace).await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(gateway: &Gateway, repository: String, wanted: &Wanted) -> anyhow::Result<(Arc<Codespace>, Arc<User>)> {
+/// A codespace that was asked for.
+struct Opened {
+    codespace: Arc<Codespace>,
+    created: Created,
+    owner: Arc<User>,
+}
+
+async fn open(gateway: &Gateway, repository: String, wanted: &Wanted) -> anyhow::Result<Opened> {
     if wanted.install {
         install_editor(gateway).await;
     }
     let owner = owner(gateway).await?;
-    let (codespace, created) = gateway
-        .codespaces
-        .create(
-            NewCodespace {
-                owner: owner.id.clone(),
-                owner_name: owner.name.to_string(),
-                owner_email: owner.email.clone(),
-                allow_local: true,
-                repository,
-                reference: wanted.reference.clone(),
-                pull_request: None,
-                devcontainer_path: None,
-                idle_timeout_minutes: None,
-                display_name: None,
-            },
-            &Actor::operator(),
-        )
-        .await?;
+    let new = NewCodespace {
+        owner: owner.id.clone(),
+        owner_name: owner.name.to_string(),
+        owner_email: owner.email.clone(),
+        allow_local: true,
+        repository,
+        reference: wanted.reference.clone(),
+        pull_request: None,
+        devcontainer_path: None,
+        idle_timeout_minutes: None,
+        display_name: None,
+    };
+    let (codespace, created) = gateway.codespaces.create(new, &Actor::operator()).await?;
     if created == Created::Existing {
         words(&format!("{} is there already, with your work in it.", codespace.name()));
         if matches!(codespace.snapshot().phase(), Phase::Stopped | Phase::Failed) {
             gateway.codespaces.start(codespace.name(), &Actor::operator()).await?;
         }
     }
-    let snapshot = watch(&codespace).await.context("the codespace was removed while it started")?;
+    Ok(Opened { codespace, created, owner })
+}
+
+async fn ready(codespace: &Codespace) -> anyhow::Result<()> {
+    let snapshot = watch(codespace).await.context("the codespace was removed while it started")?;
     if snapshot.phase() == Phase::Failed {
         let reason = snapshot.record.reason.clone().unwrap_or_else(|| "it did not say why".into());
-        if created == Created::New {
-            drop(gateway.codespaces.delete(codespace.name(), true, &Actor::operator()).await);
-        }
         bail!("the codespace could not be made: {reason}");
     }
-    Ok((codespace, owner))
+    Ok(())
+}
+
+async fn stop(gateway: &Gateway, codespace: &Codespace) {
+    words(&format!(
+        "\nStopping {} and the gateway. Your files stay; `portico up` brings them back.",
+        codespace.name()
+    ));
+    // It may be gone or stopped already; then there is nothing to do.
+    if gateway.codespaces.stop(codespace.name(), &Actor::operator()).await.is_ok() {
+        let settled = codespace.until(|now| matches!(now.phase(), Phase::Stopped | Phase::Failed));
+        drop(tokio::time::timeout(std::time::Duration::from_secs(15), settled).await);
+    }
 }
 
 /// Shows the steps until the editor can be opened, or never will.
@@ -205,13 +232,17 @@ fn ssh_line(gateway: &Gateway) -> Option<String> {
 }
 
 /// Waits for the end, making a new link whenever Enter is pressed; tells whether a person ended it.
-async fn attend(gateway: &Gateway, codespace: &Codespace, owner: &User, output: Output) -> anyhow::Result<bool> {
+async fn attend(
+    gateway: &Gateway,
+    codespace: &Codespace,
+    owner: &User,
+    output: Output,
+    told: &mut (impl Future<Output = io::Result<bool>> + Unpin),
+) -> anyhow::Result<bool> {
     let mut enters = enters();
-    let told = app::until_told();
-    tokio::pin!(told);
     loop {
         tokio::select! {
-            by_person = &mut told => return Ok(by_person?),
+            by_person = &mut *told => return Ok(by_person?),
             Some(()) = enters.recv() => {
                 let link = link(gateway, codespace, owner);
                 if output.json { line(&serde_json::json!({ "link": link }).to_string()) } else { line(&format!("  {link}")) }
