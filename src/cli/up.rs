@@ -201,7 +201,7 @@ fn tell(gateway: &Gateway, codespace: &Codespace, owner: &User, output: Output) 
     if let Some(ssh) = ssh_line(gateway) {
         words(&format!("From another machine, first run there:  {ssh}"));
     }
-    let enter = if std::io::stdin().is_terminal() {
+    let enter = if io::stdin().is_terminal() {
         "Enter makes a new link. "
     } else {
         ""
@@ -254,9 +254,9 @@ async fn attend(
 /// Lines typed at a terminal. A thread of its own, because reading standard input cannot be cancelled.
 fn enters() -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel(1);
-    if std::io::stdin().is_terminal() {
+    if io::stdin().is_terminal() {
         std::thread::spawn(move || {
-            for typed in std::io::stdin().lock().lines() {
+            for typed in io::stdin().lock().lines() {
                 if typed.is_err() || sender.blocking_send(()).is_err() {
                     return;
                 }
