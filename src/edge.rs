@@ -89,9 +89,10 @@ impl Edge {
     /// Answers one request; the answer's body keeps the access-log record open until its last byte.
     pub async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
         let exchange = Exchange::begin(&request, &peer, self.metrics.clone());
+        let kind = client::kind(request.method(), request.headers());
         let response = match self.answer(request, &peer, &exchange).await {
             Ok(response) => response,
-            Err(failure) => failure.respond(self, &exchange),
+            Err(failure) => failure.respond(self, &exchange, kind),
         };
         exchange.respond(response)
     }

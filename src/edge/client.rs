@@ -22,21 +22,18 @@ pub enum Kind {
 }
 
 /// Tells the kind of client from a head.
-pub fn kind(head: &Parts) -> Kind {
-    let text = |name: &str| text(&head.headers, name);
-    if is_websocket(head) {
+pub fn kind(method: &Method, headers: &HeaderMap) -> Kind {
+    let text = |name: &str| text(headers, name);
+    if is_websocket(headers) {
         return Kind::WebSocket;
     }
-    if head.method == Method::OPTIONS
-        && head.headers.contains_key(header::ORIGIN)
-        && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-    {
+    if *method == Method::OPTIONS && headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return Kind::Preflight;
     }
     if text("service-worker") == Some("script") {
         return Kind::WorkerScript;
     }
-    if head.method != Method::GET && head.method != Method::HEAD {
+    if *method != Method::GET && *method != Method::HEAD {
         return Kind::Program;
     }
     let dest = text("sec-fetch-dest");
@@ -49,19 +46,18 @@ pub fn kind(head: &Parts) -> Kind {
 }
 
 /// Whether the client asks for a WebSocket in the way of HTTP/1.1 (RFC 6455 §4.1).
-pub fn is_websocket(head: &Parts) -> bool {
-    let upgrade = head
-        .headers
+pub fn is_websocket(headers: &HeaderMap) -> bool {
+    let upgrade = headers
         .get(header::UPGRADE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    upgrade && has_token(&head.headers, &header::CONNECTION, b"upgrade")
+    upgrade && has_token(headers, &header::CONNECTION, b"upgrade")
 }
 
 /// What the head says about the page that caused the request.
 pub fn cause(head: &Parts) -> Cause<'_> {
     Cause {
         safe_method: head.method == Method::GET || head.method == Method::HEAD,
-        websocket: is_websocket(head),
+        websocket: is_websocket(&head.headers),
         origin: head.headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or("unreadable")),
         referer: text(&head.headers, "referer"),
         site: text(&head.headers, "sec-fetch-site"),
@@ -96,11 +92,8 @@ mod tests {
                 .fold(http::Request::builder().method(method), |request, (name, value)| {
                     request.header(*name, *value)
                 });
-            assert_eq!(
-                kind(&request.body(()).expect("a request").into_parts().0),
-                expected,
-                "{method} {fields:?}"
-            );
+            let request = request.body(()).expect("a request");
+            assert_eq!(kind(request.method(), request.headers()), expected, "{method} {fields:?}");
         }
         let page = Kind::Navigation { framed: false };
         check("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], page);

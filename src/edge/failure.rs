@@ -70,15 +70,15 @@ impl Failure {
     }
 
     /// Makes the answer.
-    pub(super) fn respond(self, edge: &Edge, exchange: &Exchange) -> Response<Body> {
+    pub(super) fn respond(self, edge: &Edge, exchange: &Exchange, kind: Kind) -> Response<Body> {
         exchange.note(self.reason.note());
         let Some(visit) = self.visit else {
-            return plain(self.reason);
+            return early(self.reason, kind);
         };
         match self.reason {
             Reason::Denied(denial) => denied(edge, &visit, denial),
             Reason::Detour => hop::begin(edge, &visit),
-            Reason::Admission(_) | Reason::Misdirected(_) | Reason::NoSuchCodespace => plain(self.reason),
+            Reason::Admission(_) | Reason::Misdirected(_) | Reason::NoSuchCodespace => early(self.reason, kind),
             reason => {
                 let page = page_of(edge, &visit, reason);
                 page_response(edge, &visit, page)
@@ -109,7 +109,7 @@ impl Reason {
 }
 
 /// Answers what is refused before anybody knows whose host it is.
-fn plain(reason: Reason) -> Response<Body> {
+fn early(reason: Reason, kind: Kind) -> Response<Body> {
     let page = match reason {
         Reason::Misdirected(host) => pages::misdirected(&host),
         Reason::Admission(refusal) => match refusal.status() {
@@ -120,19 +120,15 @@ fn plain(reason: Reason) -> Response<Body> {
         },
         _ => pages::no_such_codespace(CODESPACE_PREFIX, None, None),
     };
-    let close = matches!(
-        reason_status(&page),
-        StatusCode::BAD_REQUEST | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-    );
-    let mut response = html(page, pages::CSP);
+    let close = matches!(page.status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    let mut response = match kind {
+        Kind::Navigation { .. } => html(page, pages::CSP),
+        _ => problem(&page),
+    };
     if close {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-fn reason_status(page: &Page) -> StatusCode {
-    page.status
 }
 
 /// Denials, by kind of client (AUTH-1).
@@ -143,7 +139,7 @@ fn denied(edge: &Edge, visit: &Visit, denial: Denial) -> Response<Body> {
         (Denial::SignIn | Denial::ForeignPage, Kind::WorkerScript) => unregister_worker(),
         (Denial::SignIn | Denial::BadToken, _) => {
             let page = pages::unauthorized(CODESPACE_PREFIX, &edge.sites.gateway().to_string());
-            with_cors(edge, visit, problem(page))
+            with_cors(edge, visit, problem(&page))
         }
         (Denial::ForeignPage, _) => page_response(edge, visit, pages::forbidden_origin(CODESPACE_PREFIX)),
         (Denial::NotShared(identity), _) => {
@@ -221,7 +217,7 @@ fn page_response(edge: &Edge, visit: &Visit, mut page: Page) -> Response<Body> {
             let editor = edge.sites.editor(&visit.name);
             html(page, &pages::csp_for_frame([&editor]))
         }
-        _ => with_cors(edge, visit, problem(page)),
+        _ => with_cors(edge, visit, problem(&page)),
     };
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
@@ -243,7 +239,7 @@ pub(super) fn html(page: Page, csp: &str) -> Response<Body> {
 }
 
 /// The same for programs (RFC 9457).
-pub(super) fn problem(page: Page) -> Response<Body> {
+pub(super) fn problem(page: &Page) -> Response<Body> {
     let mut response = Response::new(Body::full(page.problem.to_string()));
     *response.status_mut() = page.status;
     let headers = response.headers_mut();

@@ -123,7 +123,7 @@ impl Visit {
         };
         let cause = client::cause(head);
         let page = browser::judge_codespace(cause, &name, &route, &edge.sites);
-        let kind = client::kind(head);
+        let kind = client::kind(&head.method, &head.headers);
         let plain_get = head.method == http::Method::GET && kind == Kind::Navigation { framed: false } && cause.dest == Some("document");
         let speculative = head.headers.contains_key("sec-purpose") || head.headers.contains_key("service-worker-navigation-preload");
         Ok(Self {
