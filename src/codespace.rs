@@ -75,9 +75,9 @@ pub struct Deps {
 #[derive(Clone, Debug)]
 pub struct NewCodespace {
     pub owner: UserId,
-    /// For git's `user.name`.
+    /// Not kept: git's `user.name` is read from the account at each start.
     pub owner_name: String,
-    /// For git's `user.email`.
+    /// Not kept, as the name.
     pub owner_email: Option<String>,
     /// Whether the owner may clone local paths and `file:` URLs, as admins may.
     pub allow_local: bool,

@@ -28,7 +28,7 @@ pub enum CodespaceError {
     BadChange(#[from] BadChange),
     /// Only this codespace has that work.
     #[error(
-        "it has work that is nowhere else: {uncommitted_files} files not committed, {unpushed_commits} commits not pushed. \
+        "it has work that is nowhere else (files not committed: {uncommitted_files}, commits not pushed: {unpushed_commits}). \
          Push it, or delete with force"
     )]
     UnpushedWork { uncommitted_files: u64, unpushed_commits: u64 },
