@@ -75,7 +75,8 @@ function About({ codespace, call }) {
     ["Repository", html`<span class="wrap">${codespace.repository}</span>`],
     codespace.pull_request && ["Pull request", `#${codespace.pull_request}`],
     ["Stops when idle for", codespace.idle_timeout_minutes ? `${codespace.idle_timeout_minutes} minutes` : "never"],
-    codespace.state === "running" && awake.length > 0 && ["Awake because of", awake.join(", ")],
+    codespace.state === "running" && awake.length > 0 && ["Awake because", awake.join(", ")],
+    codespace.state === "running" && activity?.stops_at && ["Stops by itself, if nothing happens", new Date(activity.stops_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })],
     ["Created", new Date(codespace.created_at).toLocaleString()],
   ];
   return html`<section class="panel"><h2>About</h2>
