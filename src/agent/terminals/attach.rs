@@ -29,6 +29,8 @@ const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(200);
 const CLOSE_SUPERSEDED: u16 = 4001;
 /// Close code: the terminal was removed.
 const CLOSE_REMOVED: u16 = 4004;
+/// Close code: the client was so slow that its next bytes are gone; it may come back at once (RFC 6455: try again).
+const CLOSE_BEHIND: u16 = 1013;
 /// Close code: the client broke the protocol.
 const CLOSE_PROTOCOL: u16 = 1008;
 
@@ -55,6 +57,7 @@ enum End {
     Superseded,
     Removed,
     Protocol,
+    Behind,
     Exited(i32),
 }
 
@@ -134,6 +137,7 @@ pub async fn attach(socket: Socket, terminal: Arc<Terminal>, request: Request) {
         End::Superseded => socket.close(CLOSE_SUPERSEDED, "another connection of this client took over").await,
         End::Removed => socket.close(CLOSE_REMOVED, "the terminal was removed").await,
         End::Protocol => socket.close(CLOSE_PROTOCOL, "not understood").await,
+        End::Behind => socket.close(CLOSE_BEHIND, "too far behind; come back for a redraw").await,
         End::Exited(status) => {
             if socket.json(&json!({"type": "exit", "status": status})).await.is_ok() {
                 socket.close(1000, "the program ended").await;
@@ -219,7 +223,8 @@ impl Attached {
         Ok(())
     }
 
-    /// Sends the next piece of output; who is so far behind that it is gone gets a redraw.
+    /// Sends the next piece of output; who is so far behind that it is gone comes back for a redraw. A second hello
+    /// on the same connection would make the client send input again that is still on its way.
     async fn send_on(&mut self) -> Result<(), End> {
         let room = usize::try_from(WINDOW - (self.sent - self.acknowledged.min(self.sent))).unwrap_or(PIECE);
         let read = self.terminal.output().read(self.sent, room.min(PIECE));
@@ -228,7 +233,7 @@ impl Attached {
                 self.sent += bytes.len() as u64;
                 Ok(self.socket.binary(bytes).await?)
             }
-            Err(_) => self.begin(None).await,
+            Err(_) => Err(End::Behind),
         }
     }
 
