@@ -154,8 +154,7 @@ async fn over(services: Services, who: Identity, codespace: Arc<Codespace>) {
     let permit_falls = async {
         let mut changes = codespace.changes();
         loop {
-            let there = services.codespaces.find(codespace.name());
-            if !there.is_some_and(|codespace| grants(&who, &ownership(&codespace)).allow(Access::Work)) {
+            if codespace.is_removed() || !grants(&who, &ownership(&codespace)).allow(Access::Work) {
                 return;
             }
             if changes.changed().await.is_err() {
