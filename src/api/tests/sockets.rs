@@ -247,12 +247,12 @@ async fn live_sockets_end_with_what_opened_them() {
     assert_eq!(api.send(Call::post("/api/v1/sign-out").page(&cookie)).await.status, 204);
     closes(stream).await;
 
-    let (token, other) = (api.token("bob", "all").await, api.token("bob", "all").await);
+    let (token, cookie) = (api.token("bob", "all").await, api.cookie("bob").await);
     let (stream, _agent) = opened(&api, socket(EXEC).token(&token)).await;
-    let tokens = api.send(Call::get("/api/v1/tokens").token(&other)).await.json();
+    let tokens = api.send(Call::get("/api/v1/tokens").page(&cookie)).await.json();
     for token in tokens.as_array().expect("tokens") {
         let path = format!("/api/v1/tokens/{}", token["id"].as_str().expect("an id"));
-        api.send(Call::new(Method::DELETE, &path).token(&other)).await;
+        api.send(Call::new(Method::DELETE, &path).page(&cookie)).await;
     }
     closes(stream).await;
 
