@@ -3,6 +3,7 @@
 mod accounts;
 mod browsers;
 mod document;
+mod events;
 mod spaces;
 mod sockets;
 
@@ -197,8 +198,8 @@ impl TestApi {
         self.open(call).await.0
     }
 
-    /// Sends a call; after a 101 also gives the bytes behind it.
-    pub async fn open(&self, call: Call) -> (Answer, Option<TokioIo<Upgraded>>) {
+    /// Sends a call and gives the answer whose body is still to come.
+    pub async fn begin(&self, call: Call) -> http::Response<hyper::body::Incoming> {
         let address = match call.door {
             Via::Gateway => self.gateway,
             Via::Editor => self.editor,
@@ -207,7 +208,12 @@ impl TestApi {
         let stream = TcpStream::connect(address).await.expect("connected");
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
         tokio::spawn(connection.with_upgrades());
-        let answer = sender.send_request(call.request()).await.expect("an answer");
+        sender.send_request(call.request()).await.expect("an answer")
+    }
+
+    /// Sends a call; after a 101 also gives the bytes behind it.
+    pub async fn open(&self, call: Call) -> (Answer, Option<TokioIo<Upgraded>>) {
+        let answer = self.begin(call).await;
         let (status, headers) = (answer.status(), answer.headers().clone());
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let upgraded = hyper::upgrade::on(answer).await.expect("upgraded");
