@@ -4,7 +4,7 @@
 
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::SharedClock,
@@ -20,6 +20,7 @@ pub struct Audit {
     events: mpsc::Sender<AuditRecord>,
     clock: SharedClock,
     tasks: TaskTracker,
+    closing: CancellationToken,
 }
 
 /// Who did it, from where.
@@ -51,9 +52,15 @@ impl Audit {
     pub fn new(store: SharedStore, clock: SharedClock) -> Self {
         let (events, queue) = mpsc::channel(QUEUE);
         let tasks = TaskTracker::new();
-        tasks.spawn(write(store, queue));
+        let closing = CancellationToken::new();
+        tasks.spawn(write(store, queue, closing.clone()));
         tasks.close();
-        Self { events, clock, tasks }
+        Self {
+            events,
+            clock,
+            tasks,
+            closing,
+        }
     }
 
     /// Appends an event. `action` is a dotted word such as `port.visibility`; `target` and `detail` hold no secrets.
@@ -76,16 +83,24 @@ impl Audit {
         }
     }
 
-    /// Waits until everything said so far is written. Takes the last handle: clones elsewhere keep the writer alive.
+    /// Waits until everything said so far is written, and takes no more, whoever still holds a clone.
     pub async fn close(self) {
-        let Self { events, tasks, .. } = self;
-        drop(events);
-        tasks.wait().await;
+        self.closing.cancel();
+        self.tasks.wait().await;
     }
 }
 
-async fn write(store: SharedStore, mut queue: mpsc::Receiver<AuditRecord>) {
-    while let Some(event) = queue.recv().await {
+async fn write(store: SharedStore, mut queue: mpsc::Receiver<AuditRecord>, closing: CancellationToken) {
+    let mut closing = std::pin::pin!(closing.cancelled_owned());
+    loop {
+        let event = tokio::select! {
+            event = queue.recv() => event,
+            () = &mut closing, if !queue.is_closed() => {
+                queue.close();
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
         if let Err(error) = store.append_audit(&event).await {
             tracing::error!(%error, action = event.action, "audit event not written");
         }
