@@ -33,7 +33,7 @@ use axum::{
     routing::{MethodRouter, delete, get, patch, post, put},
 };
 use http::{HeaderValue, StatusCode, header};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{auth::Auth, clock::SharedClock, codespace::Codespaces, domain::CodespaceName, route::Sites, tunnel::SharedDialer};
@@ -70,6 +70,8 @@ pub struct Services {
     pub clock: SharedClock,
     /// Where live connections are counted, so that a drain can wait for them.
     pub tasks: TaskTracker,
+    /// Cancelled when the gateway drains: what resumes by itself elsewhere (events, terminals) ends then.
+    pub drain: CancellationToken,
 }
 
 /// All routes of the API, ready to be called.

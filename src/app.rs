@@ -63,6 +63,7 @@ pub struct Gateway {
     pub codespaces: Codespaces,
     pub clock: SharedClock,
     audit: Audit,
+    tunnels: Tunnels,
     readiness: Readiness,
     drain: CancellationToken,
     /// Ends what agents and the operator use, after everybody else has gone.
@@ -128,6 +129,7 @@ impl Gateway {
             sites: config.sites(),
             clock: Arc::clone(&clock),
             tasks: listeners.clone(),
+            drain: drain.clone(),
         });
         let edge = Edge::new(edge::Services {
             sites: config.sites(),
@@ -139,13 +141,14 @@ impl Gateway {
             pages: pages(&auth, &clock, &readiness),
             clock: Arc::clone(&clock),
             tasks: listeners.clone(),
+            drain: drain.clone(),
             metrics,
         });
         let operator = unix_socket::bind(&data.join(OPERATOR_SOCKET)).map_err(|source| StartError::Socket {
             path: data.join(OPERATOR_SOCKET),
             source,
         })?;
-        locals.spawn(local::serve(agents, local::agents(tunnels), close.clone()));
+        locals.spawn(local::serve(agents, local::agents(tunnels.clone()), close.clone()));
         locals.spawn(local::serve(operator, local::through(api, Door::Operator), close.clone()));
         locals.spawn(sweep(auth.clone(), Arc::clone(&clock), close.clone()));
         let limits = listener::Options {
@@ -163,6 +166,7 @@ impl Gateway {
             codespaces,
             clock,
             audit,
+            tunnels,
             readiness,
             drain,
             close,
@@ -186,6 +190,7 @@ impl Gateway {
         self.close.cancel();
         self.locals.close();
         self.locals.wait().await;
+        self.tunnels.shutdown().await;
         self.codespaces.shutdown().await;
         self.auth.settle().await;
         self.audit.close().await;

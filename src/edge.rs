@@ -25,7 +25,7 @@ use std::sync::Arc;
 use axum::Router;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use body::Body;
 pub use context::{ACCESS_LOG_TARGET, Peer};
@@ -61,6 +61,8 @@ pub struct Services {
     pub clock: SharedClock,
     /// Holds every task that outlives the request that began it.
     pub tasks: TaskTracker,
+    /// Cancelled when the gateway drains: upgraded connections end then, and their clients come back.
+    pub drain: CancellationToken,
     pub metrics: Metrics,
 }
 
@@ -80,7 +82,7 @@ impl std::ops::Deref for Edge {
 impl Edge {
     /// Puts the edge together.
     pub fn new(services: Services) -> Self {
-        let upstreams = Upstreams::new(Arc::clone(&services.dialer), services.tasks.clone());
+        let upstreams = Upstreams::new(Arc::clone(&services.dialer), services.tasks.clone(), services.drain.clone());
         Self {
             inner: Arc::new(Inner { services, upstreams }),
         }

@@ -69,6 +69,7 @@ impl Feed {
             }
             let event = tokio::select! {
                 () = credential_ends(&self.services, &self.who) => return None,
+                () = self.services.drain.cancelled() => return None,
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": still here\n\n")),
                 event = self.events.recv() => event,
             };

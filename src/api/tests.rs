@@ -161,6 +161,7 @@ impl TestApi {
             sites,
             clock: shared_clock,
             tasks: TaskTracker::new(),
+            drain: CancellationToken::new(),
         };
         Self {
             gateway: listen(&services, Door::Gateway).await,

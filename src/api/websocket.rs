@@ -41,6 +41,7 @@ pub async fn forward(
     codespace: Arc<Codespace>,
     mut request: Request,
     path: &str,
+    at_drain: AtDrain,
 ) -> Result<Response, Problem> {
     let key = check_handshake(&request)?;
     let client = request
@@ -52,7 +53,14 @@ pub async fn forward(
         shake_hands(services, stream, path, &key).await
     };
     let agent = tokio::time::timeout(TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))?;
-    let ended = over(services.clone(), who, codespace);
+    let drain = services.drain.clone();
+    let fallen = over(services.clone(), who, codespace);
+    let ended = async move {
+        tokio::select! {
+            () = fallen => {}
+            () = drain.cancelled(), if at_drain == AtDrain::End => {}
+        }
+    };
     services.tasks.spawn(async move {
         // A client that went away before its 101 is no fault of anyone's.
         if let Ok(client) = client.await {
@@ -147,6 +155,15 @@ fn switching(key: &str) -> Response {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     response
+}
+
+/// What a socket does when the gateway drains.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AtDrain {
+    /// It ends at once: its client comes back and resumes.
+    End,
+    /// It goes on for as long as the drain lasts: what runs behind it would be lost.
+    GoOn,
 }
 
 /// Ready when the caller may no longer: signed out, token revoked, codespace gone or no longer theirs (SESS-3).

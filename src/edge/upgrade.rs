@@ -13,6 +13,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Body, Edge,
@@ -62,8 +63,14 @@ impl Edge {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
         let touch = (target.key.endpoint == Endpoint::Editor).then(|| Arc::clone(&awake.permitted.codespace));
-        self.tasks
-            .spawn(join(client_upgrade, upstream_upgrade, lease, Arc::clone(&visit.exchange), touch));
+        self.tasks.spawn(join(
+            client_upgrade,
+            upstream_upgrade,
+            lease,
+            Arc::clone(&visit.exchange),
+            touch,
+            self.drain.clone(),
+        ));
         let mut switching = Response::new(Body::empty());
         *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *switching.headers_mut() = headers;
@@ -131,6 +138,7 @@ async fn join(
     lease: Arc<Lease>,
     exchange: Arc<super::context::Exchange>,
     touch: Option<Arc<Codespace>>,
+    drain: CancellationToken,
 ) {
     let Ok((client, upstream)) = tokio::try_join!(client, upstream) else {
         exchange.cut_short();
@@ -142,15 +150,17 @@ async fn join(
         since: Instant::now(),
         bytes: 0,
     };
-    let outcome = relay::relay(client, TokioIo::new(upstream), lease.fallen()).await;
+    let ended = async {
+        tokio::select! {
+            () = lease.fallen() => exchange.note("permit fell"),
+            () = drain.cancelled() => exchange.note("the gateway drains"),
+        }
+    };
+    let outcome = relay::relay(client, TokioIo::new(upstream), ended).await;
     exchange.relayed(outcome.forth, outcome.back);
     match outcome.end {
         relay::End::Finished => {}
-        relay::End::Failed(_) => exchange.cut_short(),
-        relay::End::Cut => {
-            exchange.cut_short();
-            exchange.note("permit fell");
-        }
+        relay::End::Failed(_) | relay::End::Cut => exchange.cut_short(),
     }
 }
 

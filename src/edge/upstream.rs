@@ -17,7 +17,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::context::Exchange;
 use crate::{
@@ -48,6 +48,7 @@ pub struct Key {
 pub struct Upstreams {
     dialer: SharedDialer,
     tasks: TaskTracker,
+    drain: CancellationToken,
     kept: Arc<DashMap<Key, Vec<Kept>>>,
 }
 
@@ -68,10 +69,15 @@ pub enum UpstreamError {
 }
 
 impl Upstreams {
-    pub(super) fn new(dialer: SharedDialer, tasks: TaskTracker) -> Self {
+    pub(super) fn new(dialer: SharedDialer, tasks: TaskTracker, drain: CancellationToken) -> Self {
         let kept = Arc::new(DashMap::new());
-        tasks.spawn(sweep(Arc::downgrade(&kept)));
-        Self { dialer, tasks, kept }
+        tasks.spawn(sweep(Arc::clone(&kept), drain.clone()));
+        Self {
+            dialer,
+            tasks,
+            drain,
+            kept,
+        }
     }
 
     /// Sends a request over a kept connection, or over a new one.
@@ -168,6 +174,9 @@ impl Return {
 
 impl Upstreams {
     fn keep(&self, key: Key, sender: SendRequest<RequestBody>) {
+        if self.drain.is_cancelled() {
+            return;
+        }
         let mut kept = self.kept.entry(key).or_default();
         if kept.len() < MAX_KEPT {
             kept.push(Kept {
@@ -178,12 +187,14 @@ impl Upstreams {
     }
 }
 
-/// Closes connections that were idle for too long.
-async fn sweep(kept: std::sync::Weak<DashMap<Key, Vec<Kept>>>) {
+/// Closes connections that were idle for too long, and all idle ones when the gateway drains.
+async fn sweep(kept: Arc<DashMap<Key, Vec<Kept>>>, drain: CancellationToken) {
     let mut ticks = tokio::time::interval(KEPT_FOR);
     loop {
-        ticks.tick().await;
-        let Some(kept) = kept.upgrade() else { return };
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = drain.cancelled() => return kept.clear(),
+        }
         kept.retain(|_, list| {
             list.retain(|kept| kept.since.elapsed() < KEPT_FOR && !kept.sender.is_closed());
             !list.is_empty()

@@ -104,7 +104,7 @@ async fn a_token_needs_no_origin() {
 #[tokio::test]
 async fn a_request_without_a_door_is_refused() {
     let api = TestApi::start().await;
-    let request = axum::http::Request::get("/api/v1/user").body(Body::empty()).expect("a request");
+    let request = Request::get("/api/v1/user").body(Body::empty()).expect("a request");
     let answer = tower::ServiceExt::oneshot(router(api.services.clone()), request)
         .await
         .expect("an answer");
