@@ -138,7 +138,9 @@ export class Gateway {
       const codespace = await this.call(token, 'GET', `/codespaces/${name}`);
       if (codespace.state === 'failed') throw Object.assign(new Error(`${name} failed: ${JSON.stringify(codespace)}`), { fatal: true });
       const cloned = codespace.steps.find((step) => step.name === 'clone')?.state;
-      return codespace.state === 'running' && codespace.connected && cloned === 'done' && (!editor || codespace.editor === 'ready') && codespace;
+      const ready = codespace.state === 'running' && codespace.connected && ['done', 'skipped'].includes(cloned) && (!editor || codespace.editor === 'ready');
+      if (!ready) throw new Error(JSON.stringify(codespace));
+      return codespace;
     });
   }
 

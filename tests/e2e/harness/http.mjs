@@ -42,9 +42,11 @@ export function raw(port, bytes, { seconds = 15 } = {}) {
 }
 
 /** Opens a WebSocket; resolves to the socket, or to `{status, text}` when it was refused. */
-export function websocket(port, { host, path = '/', headers = {}, protocols = [] }) {
+export function websocket(port, { host, path = '/', headers = {}, protocols = [], onMessage }) {
   return new Promise((done, fail) => {
     const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols, { headers: { host, ...headers }, perMessageDeflate: false });
+    // Before the handshake: what comes in one packet with its answer would be missed later.
+    if (onMessage) socket.on('message', onMessage);
     socket.once('open', () => done({ status: 101, socket }));
     socket.once('unexpected-response', (call, response) => {
       const chunks = [];

@@ -9,13 +9,14 @@ export class Terminal {
   }
 
   async attach() {
+    this.hello = undefined;
     const since = this.seq === undefined ? '' : `since=${this.seq}&`;
     const path = `/api/v1/codespaces/${this.codespace}/terminals/${this.id}/attach?${since}client=${this.client}`;
-    const answer = await websocket(this.gateway.port, { host: this.gateway.host, path, headers: { authorization: `Bearer ${this.token}` } });
+    const onMessage = (data, binary) => (binary ? this.output(data) : this.control(JSON.parse(data.toString())));
+    const answer = await websocket(this.gateway.port, { host: this.gateway.host, path, headers: { authorization: `Bearer ${this.token}` }, onMessage });
     if (answer.status !== 101) throw new Error(`attach answered ${answer.status}: ${answer.text}`);
     this.socket = answer.socket;
     this.closed = new Promise((done) => this.socket.on('close', done));
-    this.socket.on('message', (data, binary) => (binary ? this.output(data) : this.control(JSON.parse(data.toString()))));
     this.socket.on('error', () => {});
     await eventually('the terminal says hello', () => this.hello);
     return this;
@@ -52,7 +53,6 @@ export class Terminal {
 
   /** Ends the connection as a lost network does. */
   async drop() {
-    this.hello = undefined;
     this.socket.terminate();
     await this.closed;
   }
