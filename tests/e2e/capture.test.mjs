@@ -54,7 +54,7 @@ test('what reaches an app', async (t) => {
     for (const { name: cookie, value } of ours) assert.ok(!bytes.includes(value) && !bytes.includes(cookie), `${cookie} reached the app`);
     assert.doesNotMatch(bytes, /portico_(session|access|nonce)|ticket/i);
     assert.match(bytes, /^POST \/fetched HTTP\/1\.1/m);
-    assert.match(bytes, /^GET \/socket HTTP\/1\.1/m);
+    assert.match(bytes, /GET \/socket HTTP\/1\.1\r/);
     assert.match(bytes, /app_cookie=kept/, "the app's own cookie passes");
     assert.match(bytes, /^authorization: Bearer of-the-app/im, "the app's own authorization passes");
     assert.equal(hosts(bytes).join(), Array(hosts(bytes).length).fill(`localhost:${port}`).join(), 'the app sees the host it would see at home');

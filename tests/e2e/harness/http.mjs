@@ -26,19 +26,29 @@ export function request(port, { host, method = 'GET', path = '/', headers = {}, 
   });
 }
 
-/** Sends exact bytes and reads until the other end closes. */
+/** Sends exact bytes and reads one whole answer, or until the other end closes. */
 export function raw(port, bytes, { seconds = 15 } = {}) {
   return new Promise((done, fail) => {
     const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes));
     const chunks = [];
     const timer = setTimeout(() => socket.destroy(new Error(`no end within ${seconds} s after: ${Buffer.concat(chunks).toString('latin1').slice(0, 300)}`)), seconds * 1000);
-    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('data', (chunk) => {
+      chunks.push(chunk);
+      if (whole(Buffer.concat(chunks).toString('latin1'))) socket.destroy();
+    });
     socket.on('error', (error) => (error.code === 'ECONNRESET' ? undefined : fail(error)));
     socket.on('close', () => {
       clearTimeout(timer);
       done(Buffer.concat(chunks).toString('latin1'));
     });
   });
+}
+
+/** Whether an answer with a `Content-Length` is there to its last byte. */
+function whole(text) {
+  const end = text.indexOf('\r\n\r\n');
+  const length = text.slice(0, end).match(/^content-length: (\d+)/im)?.[1];
+  return end >= 0 && length !== undefined && text.length >= end + 4 + Number(length);
 }
 
 /** Opens a WebSocket; resolves to the socket, or to `{status, text}` when it was refused. */
