@@ -6,6 +6,8 @@ use thiserror::Error;
 
 /// Longest URL or path in bytes.
 const MAX_BYTES: usize = 2048;
+/// Longest name of a directory, so that a terminal's prompt has room.
+const MAX_DIRECTORY: usize = 100;
 /// Longest reference in bytes; git's own limit is a file name's 255.
 const MAX_REFERENCE_BYTES: usize = 250;
 
@@ -60,6 +62,22 @@ impl RepositorySource {
         let path = self.text.trim_end_matches('/');
         let last = path.rsplit(['/', ':']).next().unwrap_or(path);
         last.strip_suffix(".git").filter(|name| !name.is_empty()).unwrap_or(last)
+    }
+}
+
+impl RepositorySource {
+    /// The short name as the name of a directory: letters, digits, `.`, `_` and `-` alone.
+    pub fn directory_name(&self) -> String {
+        let plain = |char: char| {
+            if char.is_ascii_alphanumeric() || "._-".contains(char) {
+                char
+            } else {
+                '-'
+            }
+        };
+        let name: String = self.short_name().chars().map(plain).take(MAX_DIRECTORY).collect();
+        let says_something = name.chars().any(|char| char.is_ascii_alphanumeric());
+        if says_something { name } else { "workspace".into() }
     }
 }
 
@@ -255,6 +273,22 @@ mod tests {
             check(bad, Err(RepositoryError::Shape));
         }
         check(&format!("https://host/{}", "a".repeat(3000)), Err(RepositoryError::TooLong));
+    }
+
+    #[test]
+    fn directories() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let source: RepositorySource = text.parse().expect("a source");
+            assert_eq!(source.directory_name(), expected, "{text:?}");
+        }
+        check("https://host/team/.github", ".github");
+        check("/srv/git/my project", "my-project");
+        check("https://host/caf\u{e9}", "caf-");
+        check("https://host/\u{e9}", "workspace");
+        check("/srv/..", "workspace");
+        check("/", "workspace");
+        check(&format!("https://host/{}", "a".repeat(300)), &"a".repeat(100));
     }
 
     #[test]

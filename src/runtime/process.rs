@@ -1,6 +1,6 @@
 //! Directories and process groups on this machine.
 //!
-//! Owns `DATA/codespaces/NAME/{workspace,home,state}` and the processes that carry a codespace's mark. This separates
+//! Owns `DATA/codespaces/NAME/{workspaces/REPOSITORY,home,state}` and the processes that carry a codespace's mark. This separates
 //! routing, not processes of one user id: it is for people who trust each other. Agents outlive the gateway.
 
 pub mod editor;
@@ -57,7 +57,8 @@ impl ProcessRuntime {
     fn launch(&self, place: &Place, mut bootstrap: Bootstrap) -> io::Result<()> {
         bootstrap.gateway = format!("unix:{}", self.data.join("agent.sock").display());
         bootstrap.state_dir = place.state();
-        bootstrap.workspace = place.workspace();
+        bootstrap.workspace = place.workspace(bootstrap.repository.as_ref().map(|repository| repository.url.as_str()));
+        files::make_private(&bootstrap.workspace)?;
         bootstrap.home = place.home();
         bootstrap.listen = Some(place.socket());
         bootstrap.editor = editor::find(self.editor.as_deref(), &self.data.join("editors"));

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::domain::RepositorySource;
+
 /// The directory of one codespace.
 #[derive(Clone, Debug)]
 pub struct Place(PathBuf);
@@ -16,8 +18,16 @@ impl Place {
         Self(root)
     }
 
-    pub fn workspace(&self) -> PathBuf {
-        self.0.join("workspace")
+    /// Where the repository of this URL is checked out: a directory of its name, which editors and prompts show.
+    pub fn workspace(&self, repository: Option<&str>) -> PathBuf {
+        // Codespaces of before have it here, and it must not move.
+        let earlier = self.0.join("workspace");
+        if earlier.is_dir() {
+            return earlier;
+        }
+        let source = repository.and_then(|url| url.parse::<RepositorySource>().ok());
+        let name = source.map_or_else(|| "workspace".into(), |source| source.directory_name());
+        self.0.join("workspaces").join(name)
     }
 
     pub fn home(&self) -> PathBuf {
@@ -51,10 +61,7 @@ impl Place {
 
     /// Makes the directories, for their owner alone.
     pub fn make(&self) -> io::Result<()> {
-        for path in [self.workspace(), self.home(), self.state()] {
-            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        }
-        Ok(())
+        [self.home(), self.state()].iter().try_for_each(|path| make_private(path))
     }
 
     /// What every process inside carries; made once.
@@ -82,6 +89,11 @@ impl Place {
         }
         fs::remove_dir_all(&self.0)
     }
+}
+
+/// Makes a directory and what is missing above it, for their owner alone.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Lets the owner into all directories below; links are not followed. What cannot be changed shows at the removal.

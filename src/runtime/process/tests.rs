@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use super::*;
-use crate::runtime::InstanceState;
+use crate::{protocol::bootstrap::Repository, runtime::InstanceState};
 
 struct Bench {
     directory: tempfile::TempDir,
@@ -33,6 +33,10 @@ impl Bench {
     async fn start(&self, generation: u64) {
         let bootstrap = Bootstrap {
             generation,
+            repository: Some(Repository {
+                url: "https://git.example/team/project.git".into(),
+                ..Repository::default()
+            }),
             ..Bootstrap::default()
         };
         self.runtime.start(&self.name, bootstrap).await.expect("it starts");
@@ -103,24 +107,44 @@ async fn a_newer_generation_ends_the_older() {
         orders.gateway,
         format!("unix:{}", bench.directory.path().join("data/agent.sock").display())
     );
+    assert_eq!(orders.workspace, bench.root().join("workspaces/project"));
+    assert!(orders.workspace.is_dir());
     assert_eq!(bench.marked(), 1);
     bench.runtime.stop(&bench.name).await.expect("it stops");
     assert_eq!(bench.marked(), 0);
+}
+
+#[test]
+fn the_workspace_has_the_repository_s_name_unless_it_had_another() {
+    let bench = bench("");
+    let place = Place::new(bench.root());
+    let of = |repository| {
+        place
+            .workspace(repository)
+            .strip_prefix(bench.root())
+            .map(Path::to_owned)
+            .expect("inside")
+    };
+    assert_eq!(of(Some("git@host:team/my.project")), Path::new("workspaces/my.project"));
+    assert_eq!(of(Some("/srv/git/..")), Path::new("workspaces/workspace"));
+    assert_eq!(of(None), Path::new("workspaces/workspace"));
+    fs::create_dir_all(bench.root().join("workspace")).expect("an older codespace");
+    assert_eq!(of(Some("git@host:team/my.project")), Path::new("workspace"));
 }
 
 #[tokio::test]
 async fn deleting_removes_what_nobody_may_write_to() {
     let bench = bench("exec sleep 1000");
     bench.start(1).await;
-    let deep = bench.root().join("workspace/module/cache");
+    let deep = bench.root().join("workspaces/project/module/cache");
     fs::create_dir_all(&deep).expect("a directory");
     fs::write(deep.join("file"), "x").expect("it can be written");
-    for path in [deep.join("file"), deep.clone(), bench.root().join("workspace/module")] {
+    for path in [deep.join("file"), deep.clone(), bench.root().join("workspaces/project/module")] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o400)).expect("it is ours");
     }
     let outside = bench.directory.path().join("outside");
     fs::create_dir(&outside).expect("a directory");
-    std::os::unix::fs::symlink(&outside, bench.root().join("workspace/link")).expect("a link");
+    std::os::unix::fs::symlink(&outside, bench.root().join("workspaces/project/link")).expect("a link");
     bench.runtime.delete(&bench.name).await.expect("it is removed");
     assert_eq!(bench.state().await, InstanceState::Absent);
     assert!(outside.is_dir());
