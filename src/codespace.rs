@@ -28,7 +28,6 @@ use self::{
     credentials::Credentials,
     snapshot::Shared,
     task::{Inbox, Order, Task},
-    work::Work,
 };
 pub use self::{
     error::{BadChange, CodespaceError},
@@ -40,7 +39,7 @@ use crate::{
     audit::{Actor, Audit},
     auth::Auth,
     clock::SharedClock,
-    domain::{CodespaceName, Generation, Phase, Port, UserId, Visibility},
+    domain::{CodespaceName, Generation, Phase, Port, UserId, Visibility, Work},
     route::Sites,
     runtime::{SharedRuntime, Unconfigured},
     store::{CodespaceRecord, SharedStore, StoreError},
@@ -75,10 +74,6 @@ pub struct Deps {
 #[derive(Clone, Debug)]
 pub struct NewCodespace {
     pub owner: UserId,
-    /// Not kept: git's `user.name` is read from the account at each start.
-    pub owner_name: String,
-    /// Not kept, as the name.
-    pub owner_email: Option<String>,
     /// Whether the owner may clone local paths and `file:` URLs, as admins may.
     pub allow_local: bool,
     /// A git URL or an absolute path.
@@ -316,6 +311,7 @@ impl Inner {
             generation: Generation::default(),
             agent_hash: None,
             prepared: false,
+            work: None,
             idle_timeout_minutes: wanted.idle_timeout_minutes,
             created_at: now,
             last_used_at: now,
@@ -368,7 +364,7 @@ impl Inner {
         let work = if snapshot.connected {
             work::ask(&self.deps.tunnels, codespace.name()).await
         } else {
-            *codespace.shared.work.lock()
+            snapshot.record.work
         };
         match work {
             None => Err(CodespaceError::WorkUnknown),

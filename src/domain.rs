@@ -11,7 +11,7 @@ mod repository;
 mod return_to;
 
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
-pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility};
+pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Work};
 pub use name::{CodespaceName, NameError};
 pub use port::{Port, PortError};
 pub use repository::{Reference, ReferenceError, RepositoryError, RepositoryKind, RepositorySource};

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::domain::{CodespaceName, Generation, Phase, Port, Role, Scope, SessionId, TokenId, UserId, UserName, Visibility};
+use crate::domain::{CodespaceName, Generation, Phase, Port, Role, Scope, SessionId, TokenId, UserId, UserName, Visibility, Work};
 
 /// A store behind its seam.
 pub type SharedStore = Arc<dyn Store>;
@@ -126,6 +126,8 @@ pub struct CodespaceRecord {
     pub agent_hash: Option<[u8; 32]>,
     /// Whether the repository was checked out once; from then on nothing clones again.
     pub prepared: bool,
+    /// What only it had when it stopped; none while it runs, or if nobody could tell.
+    pub work: Option<Work>,
     pub idle_timeout_minutes: u16,
     pub created_at: OffsetDateTime,
     pub last_used_at: OffsetDateTime,

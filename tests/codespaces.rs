@@ -139,8 +139,6 @@ async fn an_agent_survives_its_gateway_and_is_replaced_when_it_dies() {
     let first = bench.gateway().await;
     let wanted = NewCodespace {
         owner: bench.owner.clone(),
-        owner_name: "mara".into(),
-        owner_email: None,
         allow_local: true,
         repository: path,
         reference: None,

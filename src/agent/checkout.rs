@@ -45,6 +45,7 @@ const SETTINGS: [&str; 10] = [
 pub struct Checkout {
     workspace: PathBuf,
     repository: Option<Repository>,
+    prepared: bool,
     git: Git,
     name: String,
     email: String,
@@ -66,6 +67,7 @@ impl Checkout {
         Self {
             workspace: bootstrap.workspace.clone(),
             repository: bootstrap.repository.clone(),
+            prepared: bootstrap.prepared,
             git: Git::new(environment, bootstrap.workspace.clone(), log.clone()),
             name: bootstrap.git_name.clone(),
             email: bootstrap.git_email.clone(),
@@ -126,6 +128,10 @@ impl Checkout {
             self.identity(None).await;
             return Ok(Done::Nothing("no repository was asked for"));
         };
+        if self.prepared {
+            self.identity(None).await;
+            return Ok(Done::Nothing("it was checked out before"));
+        }
         if self.workspace.join(UNFINISHED).exists() {
             self.log.line("an unfinished checkout is thrown away");
             empty(&self.workspace).map_err(|error| storage(&error))?;

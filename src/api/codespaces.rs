@@ -60,8 +60,6 @@ pub async fn create(
     let owner = own_account(&services, &who)?;
     let wanted = NewCodespace {
         owner: owner.id.clone(),
-        owner_name: owner.name.to_string(),
-        owner_email: owner.email.clone(),
         allow_local: owner.role == Role::Admin,
         repository: sent.repository,
         reference: sent.reference.filter(|text| !text.is_empty()),

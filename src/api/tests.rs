@@ -332,6 +332,7 @@ fn record(name: &str, owner: &UserId, now: OffsetDateTime) -> CodespaceRecord {
         generation: Generation(1),
         agent_hash: None,
         prepared: true,
+        work: None,
         idle_timeout_minutes: 30,
         created_at: now,
         last_used_at: now,

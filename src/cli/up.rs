@@ -90,8 +90,6 @@ async fn open(gateway: &Gateway, repository: String, wanted: &Wanted) -> anyhow:
     let owner = owner(gateway).await?;
     let new = NewCodespace {
         owner: owner.id.clone(),
-        owner_name: owner.name.to_string(),
-        owner_email: owner.email.clone(),
         allow_local: true,
         repository,
         reference: wanted.reference.clone(),

@@ -9,7 +9,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -110,7 +109,6 @@ impl Shared {
             owner: snapshot.record.owner.clone(),
             snapshot: ArcSwap::from_pointee(snapshot),
             changes: watch::Sender::new(0),
-            work: Mutex::default(),
             removed: AtomicBool::new(false),
         }
     }

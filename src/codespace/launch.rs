@@ -7,12 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
-use super::{
-    Deps,
-    work::{self, Work},
-};
+use super::{Deps, work};
 use crate::{
-    domain::{CodespaceName, Role, Scope, StepName, StepState},
+    domain::{CodespaceName, Role, Scope, StepName, StepState, Work},
     lifecycle::Event,
     protocol::bootstrap::{Bootstrap, Repository, Secret},
     route::Sites,
@@ -138,12 +135,13 @@ async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential: Secret) ->
         generation: record.generation.0,
         credential,
         environment: environment(&deps.sites, &record.name, token.plain.expose_secret()),
-        repository: (!record.prepared).then(|| Repository {
+        repository: Some(Repository {
             url: record.repository.clone(),
             reference: record.reference.clone(),
             pull_request: record.pull_request,
             allow_local: owner.role == Role::Admin,
         }),
+        prepared: record.prepared,
         git_name: owner.name.to_string(),
         git_email: email,
         ..Bootstrap::default()

@@ -3,11 +3,9 @@
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::work::Work;
 use crate::{
     domain::{CodespaceName, Generation, Phase, Port, Step, UserId, Visibility},
     protocol::tunnel::{EditorState, ListeningPort},
@@ -46,8 +44,6 @@ pub(super) struct Shared {
     pub owner: UserId,
     pub snapshot: ArcSwap<Snapshot>,
     pub changes: watch::Sender<u64>,
-    /// What only it has, as far as anybody knows.
-    pub work: Mutex<Option<Work>>,
     pub removed: AtomicBool,
 }
 

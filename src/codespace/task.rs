@@ -198,6 +198,8 @@ impl Task {
         let record = &mut self.now.record;
         record.generation = record.generation.next();
         record.agent_hash = Some(hash);
+        // What was known of it is old as soon as something runs inside.
+        record.work = None;
         self.inner.credentials.add(hash, &record.name, record.generation);
         self.fresh_steps();
         self.disconnect();
@@ -230,7 +232,7 @@ impl Task {
                 self.set_step(name, state, &detail);
                 self.publish();
             }
-            Note::Work(work) => *self.shared.work.lock() = Some(work),
+            Note::Work(work) => self.now.record.work = Some(work),
             Note::Done(event) => {
                 self.busy = false;
                 match event {

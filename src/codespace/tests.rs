@@ -76,8 +76,6 @@ impl Bench {
     fn wanted(&self) -> NewCodespace {
         NewCodespace {
             owner: self.owner.clone(),
-            owner_name: "mara".into(),
-            owner_email: None,
             allow_local: false,
             repository: "https://git.example/team/project.git".into(),
             reference: None,
@@ -360,24 +358,27 @@ async fn it_stops_when_nobody_uses_it() {
 async fn deleting_asks_for_work_first() {
     let bench = bench().await;
     let codespace = bench.running().await;
-    let mut events = bench.spaces.subscribe();
     let refused = bench.spaces.delete(codespace.name(), false, &Actor::default()).await;
     assert!(matches!(refused, Err(CodespaceError::WorkUnknown)), "{refused:?}");
-    *codespace.shared.work.lock() = Some(Work {
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("it stops");
+    let stopped = reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+    let refused = bench.spaces.delete(codespace.name(), false, &Actor::default()).await;
+    assert!(
+        matches!(refused, Err(CodespaceError::WorkUnknown)),
+        "nobody could tell: {refused:?}"
+    );
+    bench.spaces.shutdown().await;
+
+    // What an agent told when it was stopped outlives the gateway.
+    let mut record = stopped.record.clone();
+    record.work = Some(Work {
         uncommitted_files: 2,
         unpushed_commits: 1,
     });
-    send(
-        &codespace,
-        AgentEvent::Disconnected {
-            generation: Generation(1),
-            link: 1,
-            reason: "away".into(),
-        },
-    )
-    .await;
-    reaches(&codespace, |now| !now.connected).await;
-    let refused = bench.spaces.delete(codespace.name(), false, &Actor::default()).await;
+    bench.store.update_codespace(&record).await.expect("it is there");
+    let spaces = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+    let mut events = spaces.subscribe();
+    let refused = spaces.delete(codespace.name(), false, &Actor::default()).await;
     assert!(
         matches!(
             refused,
@@ -388,8 +389,7 @@ async fn deleting_asks_for_work_first() {
         ),
         "{refused:?}"
     );
-    bench
-        .spaces
+    spaces
         .delete(codespace.name(), true, &Actor::default())
         .await
         .expect("force deletes");

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::{
-    domain::CodespaceName,
+    domain::{CodespaceName, Work},
     protocol::tunnel::Endpoint,
     tunnel::{Dialer, Tunnels},
 };
@@ -19,13 +19,13 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// Work that only a codespace has.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-pub struct Work {
+/// What the agent answers, as far as it matters.
+#[derive(Deserialize)]
+struct Answer {
     #[serde(default)]
-    pub uncommitted_files: u64,
+    uncommitted_files: u64,
     #[serde(default)]
-    pub unpushed_commits: u64,
+    unpushed_commits: u64,
 }
 
 /// Asks; none if there is no answer in time.
@@ -44,7 +44,11 @@ async fn exchange(tunnels: &Tunnels, codespace: &CodespaceName) -> Option<Work> 
             .ok()
             .filter(|response| response.status().is_success())?;
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes();
-        serde_json::from_slice(&body).ok()
+        let answer: Answer = serde_json::from_slice(&body).ok()?;
+        Some(Work {
+            uncommitted_files: answer.uncommitted_files,
+            unpushed_commits: answer.unpushed_commits,
+        })
     };
     tokio::pin!(answer);
     tokio::select! {

@@ -70,6 +70,13 @@ pub enum StepState {
     Failed,
 }
 
+/// Work that only a codespace has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Work {
+    pub uncommitted_files: u64,
+    pub unpushed_commits: u64,
+}
+
 /// A text that is none of a vocabulary's words.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("{text:?} is not one of {expected}")]

@@ -27,8 +27,11 @@ pub struct Bootstrap {
     pub mark: Option<String>,
     /// The environment of everything that runs inside, on top of what the runtime adds.
     pub environment: BTreeMap<String, String>,
-    /// What to check out if nothing was yet.
+    /// What the workspace is a checkout of.
     pub repository: Option<Repository>,
+    /// Whether it was checked out once: then nothing is cloned again, and at most the history is fetched to its end.
+    #[serde(default)]
+    pub prepared: bool,
     pub git_name: String,
     pub git_email: String,
 }

@@ -138,6 +138,8 @@ fn bind_codespace<'q>(query: &'static str, codespace: &CodespaceRecord) -> Query
         .bind(codespace.idle_timeout_minutes)
         .bind(kept_time(codespace.created_at))
         .bind(kept_time(codespace.last_used_at))
+        .bind(codespace.work.map(|work| work.uncommitted_files.cast_signed()))
+        .bind(codespace.work.map(|work| work.unpushed_commits.cast_signed()))
 }
 
 #[async_trait]
@@ -215,7 +217,7 @@ impl Store for SqliteStore {
             .execute(&mut *transaction)
             .await
             .map_err(fault)?;
-        let query = "INSERT INTO codespaces VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+        let query = "INSERT INTO codespaces VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
         bind_codespace(query, codespace).execute(&mut *transaction).await.map_err(fault)?;
         transaction.commit().await.map_err(fault)
     }
@@ -223,7 +225,8 @@ impl Store for SqliteStore {
     async fn update_codespace(&self, codespace: &CodespaceRecord) -> Result<(), StoreError> {
         let query = "UPDATE codespaces SET owner = ?2, display_name = ?3, repository = ?4, reference = ?5, pull_request = ?6,
              devcontainer_path = ?7, runtime = ?8, phase = ?9, reason = ?10, generation = ?11, agent_hash = ?12, prepared = ?13,
-             idle_timeout_minutes = ?14, created_at = ?15, last_used_at = ?16 WHERE name = ?1";
+             idle_timeout_minutes = ?14, created_at = ?15, last_used_at = ?16,
+             uncommitted_files = ?17, unpushed_commits = ?18 WHERE name = ?1";
         some(self.write(bind_codespace(query, codespace)).await?)
     }
 

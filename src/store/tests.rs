@@ -60,6 +60,7 @@ fn codespace(name: &str) -> CodespaceRecord {
         generation: Generation(3),
         agent_hash: Some([9; 32]),
         prepared: false,
+        work: None,
         idle_timeout_minutes: 30,
         created_at: at(5),
         last_used_at: at(6),
@@ -183,6 +184,10 @@ async fn codespaces_and_ports(store: SharedStore) {
         pull_request: None,
         agent_hash: None,
         prepared: true,
+        work: Some(Work {
+            uncommitted_files: 2,
+            unpushed_commits: 0,
+        }),
         ..codespace("amber")
     };
     store.update_codespace(&changed).await.expect("an update");
@@ -331,7 +336,7 @@ async fn ten_thousand_codespaces_are_read_fast() {
     for statement in [
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) INSERT INTO used_names SELECT 'n' || i || 'x' FROM n",
         "INSERT INTO codespaces SELECT u.name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
-         reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at \
+         reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits \
          FROM used_names AS u, codespaces AS c WHERE u.name <> c.name",
     ] {
         store.run(statement).await.expect("rows");

@@ -34,7 +34,12 @@ impl Scene {
     }
 
     fn checkout(&self, repository: Repository) -> Checkout {
+        self.checkout_again(repository, false)
+    }
+
+    fn checkout_again(&self, repository: Repository, prepared: bool) -> Checkout {
         let bootstrap = Bootstrap {
+            prepared,
             workspace: self.root.path().join("workspace"),
             home: self.root.path().join("home"),
             state_dir: self.root.path().join("state"),
@@ -76,7 +81,12 @@ async fn a_branch_is_shallow_first_and_whole_later() {
     let seen = scene
         .in_workspace("git log --oneline | wc -l; cat file; git rev-parse --abbrev-ref @{u}; git config user.name; git status --porcelain");
     assert_eq!(seen, "1\n3\norigin/main\nAda");
+    // The agent ended before it could fetch the history: the next one goes on, and touches nothing else.
+    scene.in_workspace("echo mine > file");
+    let checkout = scene.checkout_again(checkout.repository.clone().expect("it was asked for"), true);
+    assert_eq!(checkout.prepare().await, Ok(Done::Nothing("it was checked out before")));
     checkout.history().await;
+    assert_eq!(scene.in_workspace("cat file; git checkout -q file"), "mine");
     assert_eq!(
         scene.in_workspace("git log --oneline | wc -l; git branch -r | sort | xargs; git tag"),
         "3\norigin/main origin/side\nv2"

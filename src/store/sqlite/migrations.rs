@@ -6,7 +6,8 @@ use super::faults::fault;
 use crate::store::StoreError;
 
 /// Never edit one that was released: add another.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE users (
         id TEXT NOT NULL PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -77,7 +78,13 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE TRIGGER audit_keeps_its_rows BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
     CREATE TRIGGER audit_loses_no_rows BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-"];
+",
+    // What only a stopped codespace has.
+    "
+    ALTER TABLE codespaces ADD COLUMN uncommitted_files INTEGER;
+    ALTER TABLE codespaces ADD COLUMN unpushed_commits INTEGER;
+",
+];
 
 /// Makes the changes that a file does not have yet, each with its count in one transaction.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::faults::{damaged, fault};
 use crate::{
-    domain::{Generation, Port, SessionId, TokenId, UserId},
+    domain::{Generation, Port, SessionId, TokenId, UserId, Work},
     store::{AuditRecord, CodespaceRecord, PortRecord, SessionRecord, StoreError, TokenRecord, UserRecord},
 };
 
@@ -13,7 +13,7 @@ pub(super) const USER: &str = "SELECT id, name, role, password, email, suspended
 pub(super) const SESSION: &str = "SELECT id, user, secret_hash, created_at, last_seen_at, agent FROM sessions";
 pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at FROM tokens";
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
-     reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at FROM codespaces";
+     reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits FROM codespaces";
 pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users FROM ports";
 pub(super) const AUDIT: &str = "SELECT at, action, actor, target, detail, address, request_id FROM audit ORDER BY id DESC LIMIT ?";
 
@@ -74,6 +74,13 @@ pub(super) fn codespace(row: &SqliteRow) -> Result<CodespaceRecord, StoreError> 
         idle_timeout_minutes: row.get(13)?,
         created_at: row.time(14)?,
         last_used_at: row.time(15)?,
+        work: match (row.get::<Option<i64>>(16)?, row.get::<Option<i64>>(17)?) {
+            (Some(files), Some(commits)) => Some(Work {
+                uncommitted_files: files.cast_unsigned(),
+                unpushed_commits: commits.cast_unsigned(),
+            }),
+            _ => None,
+        },
     })
 }
 
