@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn status_is_read() {
         let text = "# branch.oid abc\0# branch.head main\0# branch.upstream origin/main\0# branch.ab +1 -0\0\
-                    1 .M N... 100644 100644 100644 a b file\02 R. N... 100644 100644 100644 a b R100 new name\0old name\0? x\0";
+                    1 .M N... 100644 100644 100644 a b file\x002 R. N... 100644 100644 100644 a b R100 new name\0old name\0? x\0";
         let expected = Work {
             branch: Some("main".into()),
             head: Some("abc".into()),

@@ -293,7 +293,7 @@ impl Who {
     }
 
     /// For admins alone.
-    pub fn as_admin(self) -> Result<Identity, Problem> {
+    pub fn into_admin(self) -> Result<Identity, Problem> {
         let identity = self.in_full()?;
         match identity.role {
             Role::Admin => Ok(identity),

@@ -17,7 +17,7 @@ use super::{
     (status = 200, body = [User]), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
 ))]
 pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec<User>>, Problem> {
-    who.as_admin()?;
+    who.into_admin()?;
     Ok(Json(services.auth.users().iter().map(|user| views::user(user)).collect()))
 }
 
@@ -27,7 +27,7 @@ pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec
     (status = 409, body = ProblemBody, description = "The name is taken"), (status = 422, body = ProblemBody),
 ))]
 pub async fn create(State(services): State<Services>, who: Who, Sent(sent): Sent<CreateUser>) -> Result<(StatusCode, Json<User>), Problem> {
-    who.as_admin()?;
+    who.into_admin()?;
     let new = parse::new_user(sent).map_err(|error| Problem::unprocessable("bad-name", "That name will not do", error.to_string()))?;
     let made = services.auth.create_user(new, services.clock.now()).await?;
     Ok((StatusCode::CREATED, Json(views::user(&made))))

@@ -25,6 +25,7 @@ impl Output {
 }
 
 /// Prints a line of data; a reader that went away ends the process quietly, as `head` expects.
+#[expect(clippy::exit, reason = "as SIGPIPE ends a program: nobody is left to tell")]
 pub fn line(text: &str) {
     let mut out = std::io::stdout().lock();
     if out

@@ -439,7 +439,7 @@ async fn bad_requests_are_refused_before_anything_is_made() {
             (wanted.repository, wanted.allow_local) = (path.into(), true);
         }
         let refused = bench.spaces.create(wanted, &Actor::default()).await;
-        refused.err().expect("it is refused").to_string()
+        refused.expect_err("it is refused").to_string()
     };
     assert!(
         refused(|new| new.repository = "/srv/git".into(), None)
