@@ -48,11 +48,15 @@ const START_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The settings that a new user of the editor starts with.
 const SETTINGS: &str = r#"{
+    "chat.disableAIFeatures": true,
     "files.autoSave": "afterDelay",
     "remote.autoForwardPorts": false,
     "security.workspace.trust.enabled": false,
     "telemetry.telemetryLevel": "off",
-    "workbench.startupEditor": "none"
+    "terminal.integrated.defaultProfile.linux": "bash",
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "workbench.startupEditor": "none",
+    "workbench.welcomePage.walkthroughs.openOnInstall": false
 }
 "#;
 
