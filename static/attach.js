@@ -18,17 +18,22 @@ const SILENCE_MS = 15_000;
 /** Longest wait for a connection to open, in milliseconds. */
 const OPEN_MS = 10_000;
 
+/** The server's word that the terminal is no more. */
+const REMOVED = 4004;
+
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
 
 export class Attach {
   /**
    * `url` is the attach address; `screen` has write(bytes, done), reset(), resize(cols, rows), which take effect in the
-   * order in which they are called; `changed(state, detail)` hears of "open", "waiting", "ended".
+   * order in which they are called; `changed(state, detail)` hears of "open", "waiting", "ended", "removed". `gone()` says
+   * whether the terminal is no more, since a browser does not tell why a handshake failed.
    */
-  constructor(url, screen, changed) {
+  constructor(url, screen, changed, gone = async () => false) {
     this.url = url;
     this.screen = screen;
     this.changed = changed;
+    this.gone = gone;
     this.client = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     this.seq = undefined;
     this.rendered = 0;
@@ -202,10 +207,16 @@ export class Attach {
     this.changed("ended", status);
   }
 
+  remove() {
+    if (this.over) return;
+    this.close();
+    this.changed("removed");
+  }
+
   lose(event) {
     clearTimeout(this.watchdog);
     clearTimeout(this.silence);
-    const { socket } = this;
+    const { socket, greeted } = this;
     this.socket = undefined;
     this.greeted = false;
     // Half a redraw is no screen to go on from.
@@ -213,6 +224,8 @@ export class Attach {
     this.redrawing = false;
     socket?.close();
     if (this.over) return;
+    if (event?.code === REMOVED) return this.remove();
+    if (event && !greeted) this.gone().then((gone) => gone && this.remove(), () => undefined);
     const pause = BACKOFF_MS[Math.min(this.tries, BACKOFF_MS.length - 1)] * (0.7 + Math.random() * 0.6);
     this.tries += 1;
     this.changed("waiting", { tries: this.tries, code: event?.code });

@@ -2,7 +2,7 @@
 
 import { Actions } from "./actions.js";
 import { useLive, usePolling, useTitle } from "./hooks.js";
-import { attempt, CopyButton, Icon, isMoving, Message, shortRepository, State, titleOf } from "./parts.js";
+import { Dialog, Icon, isMoving, Message, shortRepository, State, titleOf } from "./parts.js";
 import { Ports } from "./ports.js";
 import { Terminals } from "./terminals.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
@@ -26,7 +26,7 @@ export function CodespacePage({ call, live, go, name, terminal, base }) {
       <aside class="side" tabindex="0" aria-label="Ports and details">
         <${Steps} codespace=${codespace} />
         <section class="panel"><h2>Ports</h2><${Ports} ...${{ codespace, call, live }} /></section>
-        <${About} ...${{ codespace, call }} />
+        <${About} ...${{ codespace, call, live }} />
       </aside>
     </div>
   </div>`;
@@ -67,7 +67,8 @@ function Steps({ codespace }) {
     )}</ol></section>`;
 }
 
-function About({ codespace, call }) {
+function About({ codespace, call, live }) {
+  const [editing, setEditing] = useState(false);
   const [activity, setActivity] = useState();
   usePolling(() => codespace.state === "running" && call("GET", `/codespaces/${codespace.name}/activity`).then(setActivity, () => undefined), 30_000, [codespace.state]);
   const awake = activity?.awake_because ?? codespace.awake_because ?? [];
@@ -79,7 +80,40 @@ function About({ codespace, call }) {
     codespace.state === "running" && activity?.stops_at && ["Stops by itself, if nothing happens", new Date(activity.stops_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })],
     ["Created", new Date(codespace.created_at).toLocaleString()],
   ];
-  return html`<section class="panel"><h2>About</h2>
+  return html`<section class="panel"><div class="panel-head"><h2>About</h2>
+      <button type="button" class="button plain compact" onClick=${() => setEditing(true)} data-testid="edit-codespace"><${Icon} name="edit" />Change</button></div>
+    ${editing && html`<${Edit} ...${{ codespace, call, live }} onClose=${() => setEditing(false)} />`}
     <dl class="facts">${rows.filter(Boolean).map(([term, value]) => html`<div key=${term}><dt>${term}</dt><dd>${value}</dd></div>`)}</dl>
   </section>`;
+}
+
+/** Its name for people, and how long it stays awake unused. */
+function Edit({ codespace, call, live, onClose }) {
+  const [problem, setProblem] = useState();
+  const [busy, setBusy] = useState(false);
+  async function save(event) {
+    event.preventDefault();
+    const { shown, idle } = event.target.elements;
+    setBusy(true);
+    try {
+      live.put(await call("PATCH", `/codespaces/${codespace.name}`, { display_name: shown.value.trim(), idle_timeout_minutes: Number(idle.value) }));
+      onClose();
+    } catch (refusal) {
+      setProblem(refusal);
+      setBusy(false);
+    }
+  }
+  return html`<${Dialog} title="Change this codespace" onClose=${onClose}>
+    <form onSubmit=${save}>
+      ${problem && html`<${Message}><p>${problem.message}</p><//>`}
+      <div class="field"><label for="edit-shown">Name shown</label>
+        <input class="input" id="edit-shown" name="shown" required maxlength="80" autocomplete="off" defaultValue=${titleOf(codespace)} autofocus aria-describedby="edit-shown-hint" />
+        <span class="hint" id="edit-shown-hint">Its address stays <span class="mono">${codespace.name}</span>.</span></div>
+      <div class="field"><label for="edit-idle">Stops after so many idle minutes</label>
+        <input class="input" id="edit-idle" name="idle" type="number" required min="5" max="240" step="1" defaultValue=${codespace.idle_timeout_minutes} aria-describedby="edit-idle-hint" />
+        <span class="hint" id="edit-idle-hint">5 to 240. What runs ends then; files stay.</span></div>
+      <div class="dialog-actions"><button type="button" class="button" onClick=${onClose}>Cancel</button>
+        <button type="submit" class="button primary" disabled=${busy} data-testid="save-codespace">Save</button></div>
+    </form>
+  <//>`;
 }

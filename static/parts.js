@@ -10,6 +10,8 @@ const PATHS = {
   open: "M14 5h5v5M19 5l-8 8M10 6H5v13h13v-5",
   copy: "M9 9h10v10H9zM15 9V5H5v10h4",
   check: "M5 12.5l4.5 4.5L19 7.5",
+  more: "M4.5 12h2M11 12h2M17.5 12h2",
+  edit: "M5 19l1-4L16 5l3 3L9 18zM13.5 7.5l3 3",
   plus: "M12 5v14M5 12h14",
   cross: "M6 6l12 12M18 6L6 18",
   alert: "M12 4l9 15.5H3zM12 10v4.5M12 17h.01",

@@ -1,7 +1,7 @@
 // Ports: who may open them, and their addresses.
 
 import { attempt, CopyButton, Dialog, Icon, Message, toast } from "./parts.js";
-import { html, useState } from "./vendor/preact.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
 const VISIBILITIES = {
   private: { icon: "lock", word: "Private", means: "Only you and the people you named." },
@@ -39,15 +39,20 @@ export function Ports({ codespace, call, live }) {
 
 function Row({ codespace, port, call, live }) {
   const [asking, setAsking] = useState(false);
+  const [more, setMore] = useState(false);
   const { icon, word, means } = VISIBILITIES[port.visibility] ?? VISIBILITIES.private;
-  async function set(visibility) {
-    setAsking(false);
+  async function change(what) {
     await attempt(async () => {
-      const changed = await call("PATCH", `/codespaces/${codespace.name}/ports/${port.port}`, { visibility });
+      const changed = await call("PATCH", `/codespaces/${codespace.name}/ports/${port.port}`, what);
       const current = live.codespaces.get(codespace.name) ?? codespace;
       live.put({ ...current, ports: current.ports.map((other) => (other.port === port.port ? { ...other, ...changed } : other)) });
+      setMore(false);
     });
     live.tell();
+  }
+  function set(visibility) {
+    setAsking(false);
+    return change({ visibility });
   }
   function choose(event) {
     const { value } = event.target;
@@ -69,11 +74,41 @@ function Row({ codespace, port, call, live }) {
               ${Object.entries(VISIBILITIES).map(([value, { word }]) => html`<option value=${value} selected=${value === port.visibility}>${word}</option>`)}
             </select></span></label>`
         : html`<span class="state idle" title=${means}><${Icon} name=${icon} />${word}</span>`}
-      <${CopyButton} text=${port.url} label="Copy the address of port ${port.port}" />
+      <span class="port-buttons">
+        <${CopyButton} text=${port.url} label="Copy the address of port ${port.port}" />
+        ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="Label, protocol, host" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
+      </span>
     </div>
+    ${more && html`<${Options} port=${port} change=${change} onClose=${() => setMore(false)} />`}
     ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small">Until ${new Date(port.expires_at).toLocaleString()}</p>`}
     ${asking && html`<${Publish} port=${port} onClose=${() => setAsking(false)} onConfirm=${() => set("public")} />`}
   </li>`;
+}
+
+/** What is set on a port beside who may open it. */
+function Options({ port, change, onClose }) {
+  const ref = useRef();
+  useEffect(() => {
+    const button = document.activeElement;
+    ref.current.elements.label.focus();
+    return () => button?.focus?.();
+  }, []);
+  function save(event) {
+    event.preventDefault();
+    const { label, protocol, host } = event.target.elements;
+    change({ label: label.value.trim() || null, protocol: protocol.value, host_header: host.value });
+  }
+  const id = (part) => `port-${port.port}-${part}`;
+  const option = (value, now, words) => html`<option value=${value} selected=${value === now}>${words}</option>`;
+  return html`<form class="port-options" ref=${ref} onSubmit=${save} onKeyDown=${(event) => event.key === "Escape" && onClose()} data-testid="port-options">
+    <label for=${id("label")}>Label</label>
+    <input class="input compact" id=${id("label")} name="label" maxlength="80" autocomplete="off" placeholder=${port.process || "none"} defaultValue=${port.label ?? ""} />
+    <label for=${id("protocol")}>The app speaks</label>
+    <select class="compact" id=${id("protocol")} name="protocol">${option("http", port.protocol, "http")}${option("https", port.protocol, "https")}</select>
+    <label for=${id("host")}>The app is told it is</label>
+    <select class="compact" id=${id("host")} name="host">${option("localhost", port.host_header, `localhost:${port.port}`)}${option("preserve", port.host_header, "at its public address")}</select>
+    <div class="form-actions"><button type="submit" class="button compact">Save</button><button type="button" class="button plain compact" onClick=${onClose}>Cancel</button></div>
+  </form>`;
 }
 
 const Publish = ({ port, onClose, onConfirm }) => html`<${Dialog} title="Make port ${port.port} public?" onClose=${onClose}>

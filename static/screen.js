@@ -74,7 +74,7 @@ function keys(terminal) {
   });
 }
 
-function wire(element, codespace, url, changed) {
+function wire(element, codespace, url, changed, gone) {
   const { terminal, fit } = open(element, codespace);
   keys(terminal);
   const screen = {
@@ -83,7 +83,7 @@ function wire(element, codespace, url, changed) {
     reset: () => terminal.write("\x1bc"),
     resize: (cols, rows) => terminal.write("", () => cols > 1 && rows > 0 && terminal.resize(cols, rows)),
   };
-  const attach = new Attach(url, screen, changed);
+  const attach = new Attach(url, screen, changed, gone);
   const encoder = new TextEncoder();
   const send = (bytes) => attach.over || attach.input(bytes) || toast("That is too much input at once for this terminal. It was not sent.", { tone: "bad" });
   terminal.onData((text) => send(encoder.encode(text)));
@@ -113,18 +113,19 @@ function wire(element, codespace, url, changed) {
 function Strip({ link, hurry }) {
   if (link.state === "open") return null;
   if (link.state === "ended") return html`<div class="strip" role="status"><${Icon} name="stop" />The process ended${Number.isInteger(link.detail) ? ` with status ${link.detail}` : ""}.</div>`;
+  if (link.state === "removed") return html`<div class="strip" role="status"><${Icon} name="stop" />This terminal was closed. What it showed last stays here until you leave.</div>`;
   if (link.state === "connecting" || (link.detail?.tries ?? 0) < 2) return html`<div class="strip late" role="status"><${Icon} name="wait" spin />Connecting…</div>`;
   return html`<div class="strip" role="status"><${Icon} name="wait" spin />Reconnecting. What you type is kept. <button type="button" class="button plain compact" onClick=${hurry}>Try now</button></div>`;
 }
 
-export function Screen({ codespace, terminal, url, shown }) {
+export function Screen({ codespace, terminal, url, shown, gone }) {
   const ref = useRef();
   const parts = useRef();
   const latest = useRef(codespace);
   latest.current = codespace;
   const [link, setLink] = useState({ state: "connecting" });
   useEffect(() => {
-    parts.current = wire(ref.current, () => latest.current, url, (state, detail) => setLink({ state, detail }));
+    parts.current = wire(ref.current, () => latest.current, url, (state, detail) => setLink({ state, detail }), gone);
     ref.current.terminal = parts.current.terminal;
     return () => parts.current.stop();
   }, [url]);

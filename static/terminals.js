@@ -31,13 +31,14 @@ export function Terminals({ codespace, call, base, go, selected }) {
     opened.current.delete(id);
     setTerminals((before) => before.filter((terminal) => terminal.id !== id));
   });
+  const isGone = (id) => call("GET", `${path}/terminals`).then((found) => !found.some((terminal) => terminal.id === id), (problem) => problem.status === 404);
   const close = (terminal) => (terminal.running ? setClosing(terminal) : remove(terminal.id));
   return html`<div class="tabs-bar">
       <${Tabs} ...${{ list, current, select, close }} />
       ${running && html`<button type="button" class="button plain compact" onClick=${create} disabled=${!reachable} data-testid="new-terminal"><${Icon} name="plus" />New terminal</button>`}
     </div>
     ${list.filter((terminal) => opened.current.has(terminal.id)).map((terminal) => html`<div key=${terminal.id} id=${`panel-${terminal.id}`} role="tabpanel" aria-labelledby=${`tab-${terminal.id}`} class="tab-panel" hidden=${terminal.id !== current}>
-        <${Screen} ...${{ codespace, terminal, url: `${base}${path}/terminals/${terminal.id}/attach`, shown: terminal.id === current }} />
+        <${Screen} ...${{ codespace, terminal, url: `${base}${path}/terminals/${terminal.id}/attach`, shown: terminal.id === current, gone: () => isGone(terminal.id) }} />
       </div>`)}
     <div id="panel-log" role="tabpanel" aria-labelledby="tab-log" class="tab-panel" hidden=${current !== "log"}>
       ${running && terminals && !list.length && html`<p class="log-hint">No terminal is open. <button type="button" class="button compact" onClick=${create}><${Icon} name="terminal" />Open one</button></p>`}
