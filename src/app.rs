@@ -33,11 +33,11 @@ use crate::{
     clock::{SharedClock, SystemClock},
     codespace::{Codespaces, Deps},
     config::Config,
-    edge::{self, Edge, listener},
+    edge::{self, CertificateError, Edge, Tls, listener},
     ops::{self, Metrics, Readiness},
     policy::Presented,
     runtime::process::ProcessRuntime,
-    store::{SharedStore, StoreError, sqlite::SqliteStore},
+    store::{SharedStore, Store, StoreError, sqlite::SqliteStore},
     tunnel::Tunnels,
     unix_socket, web,
 };
@@ -50,6 +50,11 @@ pub const OPERATOR_SOCKET: &str = "portico.sock";
 pub const AGENT_SOCKET: &str = "agent.sock";
 /// The file that tells the address that was bound.
 pub const ADDRESS_FILE: &str = "listen";
+
+/// Longest TLS handshake (TO-1).
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The name of the ticket keys' secret in the store.
+const TICKET_KEY: &str = "tls-ticket-key";
 
 /// How often expired sessions, tickets and attempts are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -86,6 +91,8 @@ pub enum StartError {
         "the gateway cannot listen on {address}: {source}. Another program may use the port: choose another with --listen HOST:PORT, and give the same port in --url"
     )]
     Listen { address: SocketAddr, source: io::Error },
+    #[error("the gateway cannot speak TLS: {0}. Correct tls.certificate and tls.key; portico check says more")]
+    Tls(#[from] CertificateError),
     #[error("the socket {} cannot be made: {source}", path.display())]
     Socket { path: PathBuf, source: io::Error },
 }
@@ -109,6 +116,7 @@ impl Gateway {
             session_absolute: config.sessions.absolute,
         };
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
+        let tls = read_certificates(&config, store.as_ref(), &clock).await?;
         let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
         let tunnels = Tunnels::new();
         let agents = unix_socket::bind(&data.join(AGENT_SOCKET)).map_err(|source| StartError::Socket {
@@ -151,12 +159,7 @@ impl Gateway {
         locals.spawn(local::serve(agents, local::agents(tunnels.clone()), close.clone()));
         locals.spawn(local::serve(operator, local::through(api, Door::Operator), close.clone()));
         locals.spawn(sweep(auth.clone(), Arc::clone(&clock), close.clone()));
-        let limits = listener::Options {
-            connections: config.limits.connections,
-            header_timeout: config.limits.header_timeout,
-            drain_timeout: config.limits.drain_timeout,
-        };
-        listeners.spawn(listener::serve(edge, listener, limits, drain.clone()));
+        listeners.spawn(listener::serve(edge, listener, tls, limits(&config), drain.clone()));
         write_address(&data, address)?;
         readiness.set(true);
         Ok(Self {
@@ -196,6 +199,36 @@ impl Gateway {
         self.audit.close().await;
         drop(std::fs::remove_file(self.config.data.join(ADDRESS_FILE)));
     }
+}
+
+fn limits(config: &Config) -> listener::Options {
+    let limits = &config.limits;
+    listener::Options {
+        connections: limits.connections,
+        connections_per_address: limits.connections_per_address,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+        body_timeout: limits.body_timeout,
+        write_timeout: limits.write_timeout,
+        drain_timeout: limits.drain_timeout,
+    }
+}
+
+/// Reads the certificates that are configured, if any are.
+async fn read_certificates(config: &Config, store: &dyn Store, clock: &SharedClock) -> Result<Option<Tls>, StartError> {
+    if !config.tls.is_on() {
+        return Ok(None);
+    }
+    let failed = |source| StartError::Store {
+        path: config.data.join(STORE_FILE),
+        source,
+    };
+    let kept = store.keep_secret(TICKET_KEY, &rand::random::<[u8; 32]>()).await.map_err(failed)?;
+    let secret = kept.try_into();
+    let secret = secret.map_err(|_| failed(StoreError::Failed("the key of TLS tickets in the store is damaged".into())))?;
+    let tls = Tls::load(config.tls.pairs(), &config.sites(), secret, Arc::clone(clock))?;
+    Ok(Some(tls))
 }
 
 /// Waits for SIGTERM or SIGINT; tells whether it was SIGINT, a person at the keyboard.

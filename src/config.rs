@@ -10,14 +10,18 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::route::{Origin, Sites};
 
 pub use gather::{ConfigError, Overrides};
 pub use problems::{Problem, Severity};
 
-/// Everything that can be set, as meant. Each field is a key of the file; `[limits]`, `[log]` and `[sessions]` are tables.
+/// Everything that can be set, as meant. Each field is a key of the file; `[tls]`, `[limits]`, `[log]` and `[sessions]` are tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where the gateway listens.
@@ -36,6 +40,7 @@ pub struct Config {
     pub agent_url: Option<Origin>,
     /// An editor's program, instead of the one that is found.
     pub editor: Option<PathBuf>,
+    pub tls: Tls,
     pub limits: Limits,
     pub log: Log,
     pub sessions: SessionLimits,
@@ -44,6 +49,15 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RuntimeKind {
     Process,
+}
+
+/// The certificates with which the gateway speaks TLS itself; without any it speaks plain HTTP.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tls {
+    /// Certificate chains in PEM, one file for each certificate.
+    pub certificates: Vec<PathBuf>,
+    /// Their private keys in PEM, in the same order.
+    pub keys: Vec<PathBuf>,
 }
 
 /// Bounds of what one client, codespace or exchange may take (decision 12, LIM-1, TO-1).
@@ -119,6 +133,19 @@ impl Config {
     /// What is wrong with it on this machine, the worst first. Looks at sockets, the disk and the search path.
     pub fn problems(&self) -> Vec<Problem> {
         problems::find(self)
+    }
+}
+
+impl Tls {
+    /// Each certificate's file with its key's, in the order in which they were written.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        let keys = self.keys.iter().map(PathBuf::as_path);
+        self.certificates.iter().map(PathBuf::as_path).zip(keys)
+    }
+
+    /// Whether the gateway speaks TLS.
+    pub fn is_on(&self) -> bool {
+        !self.certificates.is_empty()
     }
 }
 

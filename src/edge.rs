@@ -5,16 +5,22 @@
 //! Refuses to know the store, runtimes, how identities are proved and what is allowed: it asks `auth`, `codespace` and
 //! `policy`.
 
+mod answered;
 mod body;
 mod client;
+mod connection;
 mod context;
+mod dialect;
 mod failure;
 mod gateway;
 mod hop;
 mod lease;
 pub mod listener;
+mod pace;
 mod proxy;
 mod reserved;
+mod streams;
+mod tls;
 mod upgrade;
 mod upstream;
 mod upstream_tls;
@@ -23,12 +29,13 @@ mod visit;
 use std::sync::Arc;
 
 use axum::Router;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use body::Body;
 pub use context::{ACCESS_LOG_TARGET, Peer};
+pub use tls::{CertificateError, Certificates, Tls};
 
 use self::{context::Exchange, failure::Failure, upstream::Upstreams, visit::Visit};
 use crate::{
@@ -37,7 +44,7 @@ use crate::{
     codespace::Codespaces,
     forward::admission,
     ops::Metrics,
-    route::{Authority, Route, Sites},
+    route::{Authority, Origin, Route, Scheme, Sites},
     tunnel::{SharedDialer, Tunnels},
 };
 
@@ -69,6 +76,8 @@ pub struct Services {
 struct Inner {
     services: Services,
     upstreams: Upstreams,
+    /// Keeps browsers on https, on all hosts (TLS-5).
+    transport_security: Option<HeaderValue>,
 }
 
 impl std::ops::Deref for Edge {
@@ -83,20 +92,31 @@ impl Edge {
     /// Puts the edge together.
     pub fn new(services: Services) -> Self {
         let upstreams = Upstreams::new(Arc::clone(&services.dialer), services.tasks.clone(), services.drain.clone());
+        let transport_security = transport_security(services.sites.gateway());
         Self {
-            inner: Arc::new(Inner { services, upstreams }),
+            inner: Arc::new(Inner {
+                services,
+                upstreams,
+                transport_security,
+            }),
         }
     }
 
     /// Answers one request; the answer's body keeps the access-log record open until its last byte.
-    pub async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+    pub async fn handle(&self, mut request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+        let said = dialect::translate(&mut request);
         let exchange = Exchange::begin(&request, &peer, self.metrics.clone());
         let kind = client::kind(request.method(), request.headers());
         let response = match self.answer(request, &peer, &exchange).await {
             Ok(response) => response,
             Err(failure) => failure.respond(self, &exchange, kind),
         };
-        exchange.respond(response)
+        let mut response = exchange.respond(response);
+        dialect::answer(said, &mut response);
+        if let Some(security) = self.inner.transport_security.clone() {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, security);
+        }
+        response
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Result<Response<Body>, Failure> {
@@ -106,6 +126,10 @@ impl Edge {
         let authority = authority_of(&head)?;
         let route = self.sites.route(&authority);
         exchange.route(&route, &authority);
+        if peer.side.is_some_and(|side| tls::Side::of(&route) != Some(side)) {
+            // The browser took a connection to one side for the other's, under a certificate of both: it must open its own.
+            return Err(Failure::new(failure::Reason::Misdirected(authority.to_string())));
+        }
         if route == Route::Gateway {
             return Ok(self.gateway_host(Request::from_parts(head, body), peer, exchange).await);
         }
@@ -122,9 +146,17 @@ impl Edge {
     }
 }
 
+/// What keeps browsers on https. Not under `localhost`, where it would lock people out of whatever else they run there
+/// on any port.
+fn transport_security(gateway: &Origin) -> Option<HeaderValue> {
+    let local = gateway.host == "localhost" || gateway.host.ends_with(".localhost");
+    let wanted = gateway.scheme == Scheme::Https && !local;
+    wanted.then(|| HeaderValue::from_static("max-age=31536000"))
+}
+
 /// Takes the one authority of a request: `Host` on HTTP/1.1, equal to the target's if that is absolute (HOST-1, HOST-4).
 fn authority_of(head: &http::request::Parts) -> Result<Authority, Failure> {
-    let mut hosts = head.headers.get_all(http::header::HOST).iter();
+    let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
     if hosts.next().is_some() {
         return Err(admission::Refusal::Host.into());

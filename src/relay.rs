@@ -3,6 +3,8 @@
 //! Owns the copy loop of upgraded connections and tunnel streams: real half-close, back-pressure, buffers that start
 //! small and grow while reads fill them. Refuses to know what the bytes mean and why a connection should end early.
 
+mod write_timeout;
+
 use std::{
     future::{Future, poll_fn},
     io,
@@ -11,6 +13,8 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use write_timeout::WriteTimeout;
 
 /// First size of a direction's buffer; most connections are idle sockets that never need more.
 const FIRST_BUFFER_BYTES: usize = 8 * 1024;

@@ -10,9 +10,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Config,
-    keys::{KEYS, defaults, nearest},
+    keys::{KEYS, LISTS, defaults, nearest},
     site,
 };
+use crate::route::Scheme;
 
 /// What the command line said; absent where it said nothing.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +89,7 @@ pub(super) fn read_text(config: &mut Config, text: &str, shown: &str) -> Result<
         known_table(name).map_err(|hint| ConfigError(format!("{}: there is no table [{name}].{hint}", place(key.span().start))))?;
         for (key, value) in inner {
             let name = format!("{name}.{}", key.get_ref());
-            set(config, &name, value_text(value.get_ref()), || place(key.span().start))?;
+            set(config, &name, list_text(&name, value.get_ref()), || place(key.span().start))?;
         }
     }
     Ok(())
@@ -177,6 +178,13 @@ fn value_text(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
+/// The same, and the items of an array where the key takes several.
+fn list_text(name: &str, value: &DeValue<'_>) -> Option<String> {
+    let DeValue::Array(items) = value else { return value_text(value) };
+    let items: Option<Vec<String>> = items.iter().map(|item| value_text(item.get_ref())).collect();
+    items.filter(|_| LISTS.contains(&name)).map(|items| items.join(","))
+}
+
 /// The variable of a key: `limits.idle_minutes` is `PORTICO_LIMITS_IDLE_MINUTES`.
 fn variable(key: &str) -> String {
     format!("PORTICO_{}", key.replace('.', "_").to_ascii_uppercase())
@@ -191,13 +199,22 @@ fn settle_paths(config: &mut Config, variables: &HashMap<String, String>) -> Res
         let share = share.ok_or_else(|| ConfigError("there is no home directory, so say where the data goes: --data DIR".into()))?;
         config.data = share.join("portico");
     }
-    for path in std::iter::once(&mut config.data).chain(config.editor.as_mut()) {
+    let files = config.tls.certificates.iter_mut().chain(&mut config.tls.keys);
+    for path in std::iter::once(&mut config.data).chain(config.editor.as_mut()).chain(files) {
         if let (Ok(rest), Some(home)) = (path.strip_prefix("~"), &home) {
             *path = home.join(rest);
         }
         *path = std::path::absolute(&*path).map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
     }
     Ok(())
+}
+
+fn files(count: usize) -> String {
+    match count {
+        0 => "no file".into(),
+        1 => "one file".into(),
+        _ => format!("{count} files"),
+    }
 }
 
 /// Checks what no key shows alone.
@@ -208,6 +225,18 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
              Use another registrable domain for codespaces, or set allow_same_site = true to accept that",
             config.url.host, config.domain
         )));
+    }
+    if config.tls.certificates.len() != config.tls.keys.len() {
+        return Err(ConfigError(format!(
+            "tls.certificate names {} and tls.key {}: each certificate needs its key, in the same order",
+            files(config.tls.certificates.len()),
+            files(config.tls.keys.len())
+        )));
+    }
+    if config.tls.is_on() && config.url.scheme == Scheme::Http {
+        return Err(ConfigError(
+            "with tls.certificate the gateway speaks TLS, so url must begin with https://".into(),
+        ));
     }
     if config.sessions.idle > config.sessions.absolute {
         return Err(ConfigError(

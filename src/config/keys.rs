@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits};
+use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, Tls};
 use crate::route::{Authority, Origin, Scheme};
 
 /// One key of the configuration.
@@ -19,6 +19,11 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fro
 const SESSION: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(365 * 24 * 3600);
 const TIMEOUT_ALLOWED: &str = "a duration from 1s to 1d, for instance 30s";
 const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
+
+const FILES_ALLOWED: &str = "the path of a PEM file, several of them separated by commas, or nothing to speak plain HTTP";
+
+/// Keys whose value in a file can be an array of texts; as one text, its items are separated by commas.
+pub(super) const LISTS: &[&str] = &["tls.certificate", "tls.key"];
 
 /// All keys, in the order of the sample file.
 pub(super) const KEYS: &[Key] = &[
@@ -61,6 +66,16 @@ pub(super) const KEYS: &[Key] = &[
         name: "editor",
         allowed: "the path of an editor's program, or nothing for the one that is found",
         set: |config, text| put(&mut config.editor, optional(text, path)),
+    },
+    Key {
+        name: "tls.certificate",
+        allowed: FILES_ALLOWED,
+        set: |config, text| put(&mut config.tls.certificates, paths(text)),
+    },
+    Key {
+        name: "tls.key",
+        allowed: FILES_ALLOWED,
+        set: |config, text| put(&mut config.tls.keys, paths(text)),
     },
     Key {
         name: "limits.connections",
@@ -150,6 +165,7 @@ pub(super) fn defaults() -> Config {
         runtime: RuntimeKind::Process,
         agent_url: None,
         editor: None,
+        tls: Tls::default(),
         limits: Limits {
             connections: 10_000,
             connections_per_address: 1_000,
@@ -214,6 +230,13 @@ fn domain(text: &str) -> Option<String> {
 
 fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+}
+
+fn paths(text: &str) -> Option<Vec<PathBuf>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    text.split(',').map(|item| path(item.trim())).collect()
 }
 
 fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {

@@ -10,9 +10,8 @@ use std::{
 };
 
 use http::{Request, Response, request::Parts};
-use tokio::sync::mpsc;
 
-use super::{Body, lease::Watch};
+use super::{Body, lease::Leases, streams::Untaken, tls::Side};
 use crate::{
     ops::Metrics,
     route::{Authority, Route},
@@ -24,13 +23,28 @@ pub const ACCESS_LOG_TARGET: &str = "portico::access";
 /// Longest path that is logged, in bytes (LOG-2).
 const MAX_LOGGED_PATH: usize = 1024;
 
-/// The connection that requests come from.
+/// The connection that requests come from; with HTTP/2, the stream.
 #[derive(Debug)]
 pub struct Peer {
     /// Its address, never taken from a header that anyone can send.
     pub address: IpAddr,
-    /// Takes the leases whose end must end the connection.
-    pub(super) leases: mpsc::UnboundedSender<Watch>,
+    /// The side of the server name in its TLS handshake, if there was one of ours (HOST-7).
+    pub(super) side: Option<Side>,
+    /// The leases whose end must end it.
+    pub(super) leases: Leases,
+    /// Since when its client has not taken what was answered.
+    pub(super) untaken: Untaken,
+}
+
+impl Peer {
+    pub(super) fn new(address: IpAddr, side: Option<Side>) -> Self {
+        Self {
+            address,
+            side,
+            leases: Leases::default(),
+            untaken: Untaken::default(),
+        }
+    }
 }
 
 /// One request and its response, or one upgraded connection.

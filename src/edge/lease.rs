@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Peer, visit::Question};
@@ -63,29 +66,59 @@ impl Lease {
         }
     }
 
-    /// Has the connection end when the permit falls, until the guard is dropped. A body that nobody reads (its client
-    /// stalls) could not notice by itself.
+    /// Has the connection (of HTTP/2: the stream) end when the permit falls, until the guard is dropped. A body that
+    /// nobody reads, because its client stalls, could not notice by itself.
     pub fn watch(self: Arc<Self>) -> DropGuard {
         let done = CancellationToken::new();
         let peer = Arc::clone(&self.peer);
-        drop(peer.leases.send(Watch {
+        peer.leases.add(Watch {
             lease: self,
             done: done.clone(),
-        }));
+        });
         done.drop_guard()
     }
 }
 
-/// A lease that a connection watches.
+/// The leases on which an HTTP/1.1 connection or a stream of HTTP/2 depends.
+#[derive(Debug, Default)]
+pub struct Leases {
+    arrived: Mutex<Vec<Watch>>,
+    bell: Notify,
+}
+
+impl Leases {
+    fn add(&self, watch: Watch) {
+        self.arrived.lock().push(watch);
+        self.bell.notify_one();
+    }
+
+    /// Waits until the permit of an exchange falls that is not done.
+    pub(super) async fn fallen(&self) {
+        // Most exchanges end before their permit needs watching.
+        self.bell.notified().await;
+        let mut watches = FuturesUnordered::new();
+        loop {
+            watches.extend(std::mem::take(&mut *self.arrived.lock()).into_iter().map(Watch::fell));
+            tokio::select! {
+                () = self.bell.notified() => {}
+                fell = watches.next(), if !watches.is_empty() => if fell == Some(true) {
+                    return;
+                },
+            }
+        }
+    }
+}
+
+/// A lease that is watched.
 #[derive(Debug)]
-pub struct Watch {
+struct Watch {
     lease: Arc<Lease>,
     done: CancellationToken,
 }
 
 impl Watch {
     /// Waits for the exchange to be done, or for its permit to fall: only then true.
-    pub async fn fell(self) -> bool {
+    async fn fell(self) -> bool {
         tokio::select! {
             biased;
             () = self.done.cancelled() => false,

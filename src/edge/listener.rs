@@ -1,51 +1,67 @@
-//! Accepting connections and serving HTTP/1.1 on them, until told to drain.
+//! Accepting connections, so many together and from one address, until told to drain.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use dashmap::DashMap;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Edge, Peer};
+use super::{Edge, Tls, connection::Connection};
 
 /// Limits of the front door; each says in configuration how to raise it.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Most connections at once; beyond it nothing is accepted until one ends.
     pub connections: usize,
-    /// Longest wait for a request's whole head, also on an idle kept-alive connection (TO-1).
+    /// Most connections at once from one address. Loopback is not counted: a proxy in front may be all of the world.
+    pub connections_per_address: usize,
+    /// Longest TLS handshake (TO-1).
+    pub handshake_timeout: Duration,
+    /// Longest time from the first byte of a request to the end of its head.
     pub header_timeout: Duration,
+    /// Longest time between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// Longest time in which a request's body may stand still.
+    pub body_timeout: Duration,
+    /// Longest time in which a client may take nothing of what it is sent.
+    pub write_timeout: Duration,
     /// Longest drain: what has not finished by then is cut.
     pub drain_timeout: Duration,
 }
 
 /// How long accepting pauses when the process is out of descriptors, instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Largest head that hyper reads; above what admission allows, so that the refusal is ours and has a page (HDR-9).
-const HYPER_HEAD_BYTES: usize = 128 * 1024;
-/// As many fields, for the same reason.
-const HYPER_FIELDS: usize = 256;
-
 /// Accepts and serves until `drain` is cancelled and every connection has ended or the drain timeout is over.
-pub async fn serve(edge: Edge, listener: TcpListener, options: Options, drain: CancellationToken) {
+///
+/// Speaks TLS if it is given a way to, else plain HTTP.
+pub async fn serve(edge: Edge, listener: TcpListener, tls: Option<Tls>, options: Options, drain: CancellationToken) {
+    let addresses = Addresses::new(options.connections_per_address);
     let slots = Arc::new(Semaphore::new(options.connections));
     let cut = CancellationToken::new();
     let connections = tokio_util::task::TaskTracker::new();
     while let Some((stream, address, slot)) = next(&listener, &slots, &drain).await {
+        // One too many is closed without a word: an answer, and TLS before it, is what a flood would want (LIM-1).
+        let Some(place) = addresses.take(address) else { continue };
         let connection = Connection {
             edge: edge.clone(),
             address,
             options,
             drain: drain.clone(),
             cut: cut.clone(),
-            _slot: slot,
         };
-        connections.spawn(connection.run(stream));
+        let tls = tls.clone();
+        connections.spawn(async move {
+            connection.run(stream, tls).await;
+            drop((slot, place));
+        });
     }
     drop(listener);
     connections.close();
@@ -91,51 +107,83 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-struct Connection {
-    edge: Edge,
-    address: IpAddr,
-    options: Options,
-    drain: CancellationToken,
-    cut: CancellationToken,
-    _slot: OwnedSemaphorePermit,
+/// Connections by address; an IPv6 /64 is one, because whoever has one address of it has them all.
+#[derive(Clone)]
+struct Addresses {
+    limit: usize,
+    open: Arc<DashMap<IpAddr, usize>>,
 }
 
-impl Connection {
-    async fn run(self, stream: TcpStream) {
-        let _open = self.edge.metrics.connection();
-        let (leases, mut watched) = mpsc::unbounded_channel();
-        let peer = Arc::new(Peer {
-            address: self.address,
-            leases,
-        });
-        let edge = self.edge.clone();
-        let service = service_fn(move |request| {
-            let (edge, peer) = (edge.clone(), Arc::clone(&peer));
-            async move { Ok::<_, std::convert::Infallible>(edge.handle(request, peer).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.options.header_timeout)
-            .max_buf_size(HYPER_HEAD_BYTES)
-            .max_headers(HYPER_FIELDS)
-            .half_close(true)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let mut watches = FuturesUnordered::new();
-        let mut draining = false;
-        loop {
-            tokio::select! {
-                // An error here is the client's: it went away or sent what is no HTTP.
-                _ended = connection.as_mut() => return,
-                Some(watch) = watched.recv() => watches.push(super::lease::Watch::fell(watch)),
-                Some(true) = watches.next(), if !watches.is_empty() => return,
-                () = self.drain.cancelled(), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = self.cut.cancelled() => return,
-            }
+/// A connection's place among those of its address.
+struct Place {
+    address: IpAddr,
+    open: Arc<DashMap<IpAddr, usize>>,
+}
+
+impl Addresses {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            open: Arc::default(),
         }
+    }
+
+    /// Counts a connection; none if its address has too many. Loopback is not counted.
+    fn take(&self, address: IpAddr) -> Option<Option<Place>> {
+        if address.is_loopback() {
+            return Some(None);
+        }
+        let address = network(address);
+        let mut open = self.open.entry(address).or_insert(0);
+        if *open >= self.limit {
+            return None;
+        }
+        if *open + 1 == self.limit {
+            tracing::warn!(%address, limit = self.limit, "an address reached limits.connections_per_address; more of its connections are closed");
+        }
+        *open += 1;
+        Some(Some(Place {
+            address,
+            open: Arc::clone(&self.open),
+        }))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.remove_if_mut(&self.address, |_, open| {
+            *open -= 1;
+            *open == 0
+        });
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_so_many_places() {
+        let addresses = Addresses::new(2);
+        let take = |address: &str| addresses.take(address.parse().expect("an address"));
+        let (first, second) = (take("2001:db8::1"), take("2001:db8::ffff:1"));
+        assert!(first.is_some() && second.is_some());
+        assert!(take("2001:db8::2").is_none(), "the same /64");
+        assert!(take("2001:db8:0:1::1").is_some());
+        assert!(take("192.0.2.1").is_some());
+        drop(first);
+        let again = take("2001:db8::3");
+        assert!(again.is_some());
+        drop((second, again));
+        assert!(addresses.open.is_empty(), "nothing is kept of who left");
+        let many: Vec<_> = (0..5).map(|_| take("127.0.0.1")).collect();
+        assert!(many.iter().all(Option::is_some));
     }
 }

@@ -1,0 +1,177 @@
+//! One connection from its first byte to its last: HTTP/1.1 or HTTP/2, with every time bounded.
+
+use std::{convert::Infallible, future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Instant};
+
+use http::Request;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Edge, Peer,
+    answered::Answered,
+    listener::Options,
+    pace::{Heard, Look, Pace, Times},
+    streams::Streams,
+    tls::{Side, Tls},
+};
+use crate::relay::WriteTimeout;
+
+/// Largest head that hyper reads; above what admission allows, so that the refusal is ours and has a page (HDR-9).
+const HEAD_BYTES: usize = 128 * 1024;
+/// As many fields, for the same reason.
+const FIELDS: usize = 256;
+
+/// Bounds of HTTP/2 (H2-1). A stalled stream holds at most a sixteenth of the connection's window.
+mod h2 {
+    use std::time::Duration;
+
+    pub(super) const STREAMS: u32 = 128;
+    pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
+    pub(super) const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
+    pub(super) const SEND_BUFFER: usize = 128 * 1024;
+    pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
+    pub(super) const PING_ANSWER: Duration = Duration::from_secs(10);
+    pub(super) const PENDING_RESETS: usize = 20;
+    pub(super) const OWN_RESETS: usize = 100;
+}
+
+/// How long a connection that was told to end may still take.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What a connection works with.
+pub(super) struct Connection {
+    pub edge: Edge,
+    pub address: IpAddr,
+    pub options: Options,
+    pub drain: CancellationToken,
+    pub cut: CancellationToken,
+}
+
+impl Connection {
+    /// Serves until the connection ends.
+    pub(super) async fn run(self, stream: TcpStream, tls: Option<Tls>) {
+        let _open = self.edge.metrics.connection();
+        let stream = WriteTimeout::new(stream, self.options.write_timeout);
+        let Some(tls) = tls else {
+            return self.http_1(stream, None).await;
+        };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(self.options.handshake_timeout, tls.accept(stream)) => shaken,
+            () = self.drain.cancelled() => return,
+        };
+        // An error is the client's: it was too slow, or speaks no TLS of this century.
+        let Ok(Ok((stream, settled))) = shaken else { return };
+        if settled.http_2 {
+            Box::pin(self.http_2(stream, settled.side)).await;
+        } else {
+            self.http_1(stream, settled.side).await;
+        }
+    }
+
+    async fn http_1(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
+        let pace = Pace::new(Instant::now());
+        let peer = Arc::new(Peer::new(self.address, side));
+        let service = {
+            let (edge, pace, peer) = (self.edge.clone(), Arc::clone(&pace), Arc::clone(&peer));
+            service_fn(move |request: Request<Incoming>| {
+                let (edge, peer, going) = (edge.clone(), Arc::clone(&peer), pace.begin());
+                async move {
+                    let response = edge.handle(request, peer).await;
+                    Ok::<_, Infallible>(response.map(|body| Answered::of_connection(body, going)))
+                }
+            })
+        };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Its timer also runs while a connection is idle: ours tells the two apart.
+            .header_read_timeout(None)
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(FIELDS)
+            .half_close(true)
+            .serve_connection(TokioIo::new(Heard::new(stream, Arc::clone(&pace))), service)
+            .with_upgrades();
+        tokio::select! {
+            () = self.attend(connection, |connection| connection.graceful_shutdown(), &pace) => {}
+            () = peer.leases.fallen() => {}
+        }
+    }
+
+    async fn http_2(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
+        let pace = Pace::new(Instant::now());
+        let streams = Streams {
+            pace: Arc::clone(&pace),
+            address: self.address,
+            side,
+            write_timeout: self.options.write_timeout,
+        };
+        let service = {
+            let (edge, streams) = (self.edge.clone(), streams.clone());
+            service_fn(move |request: Request<Incoming>| {
+                let (edge, streams) = (edge.clone(), streams.clone());
+                async move {
+                    let stream = streams.current();
+                    let response = edge.handle(request, Arc::clone(&stream)).await;
+                    Ok::<_, Infallible>(response.map(|body| Answered::of_stream(body, stream)))
+                }
+            })
+        };
+        let connection = http2::Builder::new(streams)
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(h2::STREAMS)
+            .initial_stream_window_size(h2::STREAM_WINDOW)
+            .initial_connection_window_size(h2::CONNECTION_WINDOW)
+            .max_send_buf_size(h2::SEND_BUFFER)
+            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+            .keep_alive_interval(h2::PING_EVERY)
+            .keep_alive_timeout(h2::PING_ANSWER)
+            .max_pending_accept_reset_streams(h2::PENDING_RESETS)
+            .max_local_error_reset_streams(h2::OWN_RESETS)
+            .enable_connect_protocol()
+            .serve_connection(TokioIo::new(stream), service);
+        self.attend(connection, |connection| connection.graceful_shutdown(), &pace).await;
+    }
+
+    /// Drives a connection, tells it to end when it was idle for too long or the gateway drains, and cuts it when it
+    /// does not.
+    async fn attend<C: Future>(&self, connection: C, end: impl Fn(Pin<&mut C>), pace: &Pace) {
+        let times = Times {
+            idle: self.options.idle_timeout,
+            head: self.options.header_timeout,
+        };
+        let mut connection = std::pin::pin!(connection);
+        let mut timer = std::pin::pin!(tokio::time::sleep(times.idle.min(times.head)));
+        let (mut draining, mut ending) = (false, false);
+        loop {
+            tokio::select! {
+                // An error here is the client's: it went away or sent what is no HTTP.
+                _ended = connection.as_mut() => return,
+                () = timer.as_mut() => {
+                    let again = match pace.look(times, Instant::now()) {
+                        Look::Again(at) => at,
+                        Look::Idle if !ending => {
+                            ending = true;
+                            end(connection.as_mut());
+                            Instant::now() + LAST_WORDS
+                        }
+                        Look::Idle | Look::SlowHead => return,
+                    };
+                    timer.as_mut().reset(again.into());
+                }
+                () = self.drain.cancelled(), if !draining => {
+                    draining = true;
+                    end(connection.as_mut());
+                }
+                () = self.cut.cancelled() => return,
+            }
+        }
+    }
+}
