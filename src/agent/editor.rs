@@ -60,6 +60,9 @@ const SETTINGS: &str = r#"{
 }
 "#;
 
+/// How much of an ended editor's output the codespace's log keeps, in bytes.
+const LAST_WORDS: usize = 4096;
+
 /// The editor of one codespace.
 pub struct Editor {
     program: Option<EditorProgram>,
@@ -162,8 +165,10 @@ impl Editor {
         if let Some(process) = process {
             let _ = fs::write(self.state_dir.join("editor.pid"), process.to_string());
         }
-        let printed = tokio::spawn(follow(child.stdout.take(), self.log.clone()));
-        let complained = tokio::spawn(follow(child.stderr.take(), self.log.clone()));
+        // What an editor prints while it is well would bury the checkout's words; its last words are kept.
+        let output = Log::default();
+        let printed = tokio::spawn(follow(child.stdout.take(), output.clone()));
+        let complained = tokio::spawn(follow(child.stderr.take(), output.clone()));
         let status = self.attend(&mut child, rooms).await;
         if let (Err(_), Some(process)) = (&status, process) {
             processes::end(Doomed {
@@ -174,6 +179,7 @@ impl Editor {
         }
         // Helpers of a dead editor may hold its output open.
         let _ = timeout(Duration::from_secs(1), async { tokio::join!(printed, complained) }).await;
+        self.log.write(output.last(LAST_WORDS).as_bytes());
         status
     }
 

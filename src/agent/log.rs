@@ -34,8 +34,13 @@ impl Log {
 
     /// The last 256 KiB.
     pub fn text(&self) -> String {
+        self.last(LOG_BYTES)
+    }
+
+    /// At most so many of the last bytes.
+    pub fn last(&self, bytes: usize) -> String {
         let ring = self.0.lock();
-        let bytes = ring.read(ring.start(), LOG_BYTES).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let from = ring.start().max(ring.end().saturating_sub(bytes as u64));
+        String::from_utf8_lossy(&ring.read(from, bytes).unwrap_or_default()).into_owned()
     }
 }

@@ -95,9 +95,16 @@ pub fn has_variable(pid: u32, name: &str, value: &str) -> bool {
         .any(|entry| entry == wanted.as_bytes())
 }
 
-/// The process's name, at most 64 bytes, fit to be shown.
+/// The process's name, at most 64 bytes, fit to be shown: the kernel's, or the program's where that names a thread, as
+/// Node's does.
 pub fn name(pid: u32) -> Option<String> {
-    shown(&read(pid, "comm", 64))
+    let name = shown(&read(pid, "comm", 64))?;
+    if name != "MainThread" {
+        return Some(name);
+    }
+    let line = read(pid, "cmdline", 512);
+    let program = line.split(|byte| *byte == 0).next()?.rsplit(|byte| *byte == b'/').next()?;
+    shown(&program[..program.len().min(64)]).or(Some(name))
 }
 
 /// The command line, at most 512 bytes, fit to be shown.
