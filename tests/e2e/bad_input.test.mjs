@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { eventually } from './harness/eventually.mjs';
-import { BINARY, Gateway, freePort } from './harness/gateway.mjs';
+import { BINARY, Gateway, environment, freePort } from './harness/gateway.mjs';
 import { raw, request } from './harness/http.mjs';
 import { repository, serveRepositories } from './harness/repositories.mjs';
 
@@ -121,7 +121,7 @@ test('bad input to a start', async (t) => {
 
 /** Runs a start that must fail. */
 async function start(arguments_) {
-  const child = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
   const done = { stdout: '', stderr: '' };
   child.stdout.on('data', (chunk) => (done.stdout += chunk));
   child.stderr.on('data', (chunk) => (done.stderr += chunk));

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { browser } from './harness/browser.mjs';
 import { eventually } from './harness/eventually.mjs';
-import { BINARY, freePort } from './harness/gateway.mjs';
+import { BINARY, environment, freePort } from './harness/gateway.mjs';
 import * as processes from './harness/processes.mjs';
 import { repository } from './harness/repositories.mjs';
 import * as vscode from './harness/vscode.mjs';
@@ -19,9 +19,10 @@ test("the README's first command ends in a usable editor", async (t) => {
   const data = mkdtempSync('/tmp/pt-');
   symlinkSync(process.env.PORTICO_EDITORS, path.join(data, 'editors'));
   const port = await freePort();
-  const environment = { ...process.env, PORTICO_DATA: data, PORTICO_LISTEN: `127.0.0.1:${port}`, PORTICO_URL: `http://portico.localhost:${port}` };
-  for (const name of ['PORTICO_BIN', 'PORTICO_EDITORS', 'DISPLAY', 'WAYLAND_DISPLAY']) delete environment[name];
-  const up = spawn(BINARY, words.split(' '), { cwd: directory, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+  const env = environment({ PORTICO_DATA: data, PORTICO_LISTEN: `127.0.0.1:${port}`, PORTICO_URL: `http://portico.localhost:${port}` });
+  delete env.DISPLAY;
+  delete env.WAYLAND_DISPLAY;
+  const up = spawn(BINARY, words.split(' '), { cwd: directory, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = new Promise((done) => up.on('exit', (code, signal) => done(code ?? signal)));
   t.after(async () => {
     up.kill('SIGTERM');

@@ -186,7 +186,7 @@ export class Gateway {
 }
 
 /** The environment of this process without what would lead `portico` elsewhere. */
-function environment(more = {}) {
+export function environment(more = {}) {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('PORTICO_') && !name.startsWith('CODESPACE'));
   return { ...Object.fromEntries(kept), ...more };
 }
