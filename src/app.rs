@@ -5,6 +5,7 @@
 
 mod local;
 mod logging;
+mod metrics;
 
 use std::{
     fs::{DirBuilder, File},
@@ -32,7 +33,7 @@ use crate::{
     auth::{self, Auth},
     clock::{SharedClock, SystemClock},
     codespace::{Codespaces, Deps},
-    config::Config,
+    config::{Config, RuntimeKind},
     edge::{self, CertificateError, Edge, Tls, listener},
     ops::{self, Metrics, Readiness},
     policy::Presented,
@@ -93,6 +94,8 @@ pub enum StartError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("the gateway cannot speak TLS: {0}. Correct tls.certificate and tls.key; portico check says more")]
     Tls(#[from] CertificateError),
+    #[error("metrics cannot be served on {address}: {source}. Choose another address for metrics_listen, or none")]
+    Metrics { address: SocketAddr, source: io::Error },
     #[error("the socket {} cannot be made: {source}", path.display())]
     Socket { path: PathBuf, source: io::Error },
 }
@@ -104,6 +107,7 @@ impl Gateway {
         let lock = take_data(&data)?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
+        let metrics_listener = metrics::listen(config.metrics_listen).await?;
         let clock: SharedClock = Arc::new(SystemClock);
         let store = open_store(&data).await?;
         let store_failed = |source| StartError::Store {
@@ -118,7 +122,7 @@ impl Gateway {
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
         let tls = read_certificates(&config, store.as_ref(), &clock).await?;
         let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
-        let tunnels = Tunnels::new();
+        let tunnels = Tunnels::new().with_connect_timeout(config.limits.connect_timeout);
         let agents = unix_socket::bind(&data.join(AGENT_SOCKET)).map_err(|source| StartError::Socket {
             path: data.join(AGENT_SOCKET),
             source,
@@ -150,12 +154,15 @@ impl Gateway {
             clock: Arc::clone(&clock),
             tasks: listeners.clone(),
             drain: drain.clone(),
-            metrics,
+            metrics: metrics.clone(),
         });
         let operator = unix_socket::bind(&data.join(OPERATOR_SOCKET)).map_err(|source| StartError::Socket {
             path: data.join(OPERATOR_SOCKET),
             source,
         })?;
+        if let Some(listener) = metrics_listener {
+            locals.spawn(metrics::serve(listener, metrics.clone(), codespaces.clone(), close.clone()));
+        }
         locals.spawn(local::serve(agents, local::agents(tunnels.clone()), close.clone()));
         locals.spawn(local::serve(operator, local::through(api, Door::Operator), close.clone()));
         locals.spawn(sweep(auth.clone(), Arc::clone(&clock), close.clone()));
@@ -242,7 +249,9 @@ pub async fn until_told() -> io::Result<bool> {
 }
 
 fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, audit: &Audit, clock: &SharedClock) -> Deps {
-    let runtime = ProcessRuntime::new(config.data.clone(), config.editor.clone());
+    let runtime = match config.runtime {
+        RuntimeKind::Process => ProcessRuntime::new(config.data.clone(), config.editor.clone()),
+    };
     Deps {
         store,
         auth: auth.clone(),
@@ -252,6 +261,7 @@ fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, aud
         audit: audit.clone(),
         clock: Arc::clone(clock),
         default_idle_minutes: config.limits.idle_minutes,
+        codespaces_per_user: config.limits.codespaces_per_user,
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Deps {
     pub clock: SharedClock,
     /// 5 to 240.
     pub default_idle_minutes: u16,
+    /// Most codespaces that one user may have.
+    pub codespaces_per_user: usize,
 }
 
 /// What someone asks for.
@@ -185,6 +187,10 @@ impl Codespaces {
                 self.start(codespace.name(), actor).await?;
             }
             return Ok((codespace, Created::Existing));
+        }
+        let limit = self.inner.deps.codespaces_per_user;
+        if self.owned_by(&new.owner).len() >= limit {
+            return Err(CodespaceError::TooMany { limit });
         }
         let record = self.inner.add(new, wanted).await?;
         let name = record.name.clone();

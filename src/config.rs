@@ -26,6 +26,8 @@ pub use problems::{Problem, Severity};
 pub struct Config {
     /// Where the gateway listens.
     pub listen: SocketAddr,
+    /// Where metrics are, in plain HTTP at `/metrics` and for whoever can connect; nowhere if there is none.
+    pub metrics_listen: Option<SocketAddr>,
     /// The gateway host's own URL, as browsers see it.
     pub url: Origin,
     /// DOMAIN: codespaces are at `NAME.DOMAIN` and `NAME-PORT.DOMAIN`.
@@ -36,8 +38,6 @@ pub struct Config {
     pub allow_same_site: bool,
     /// The runtime of new codespaces.
     pub runtime: RuntimeKind,
-    /// Where agents reach the gateway, if not by its Unix socket.
-    pub agent_url: Option<Origin>,
     /// An editor's program, instead of the one that is found.
     pub editor: Option<PathBuf>,
     pub tls: Tls,

@@ -12,14 +12,14 @@ mod reverse;
 mod serve;
 mod stream;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use self::registry::Registry;
 pub use self::stream::{AgentStream, Held};
@@ -37,6 +37,9 @@ pub trait Dialer: Send + Sync + 'static {
 
 /// A dialer behind its seam.
 pub type SharedDialer = Arc<dyn Dialer>;
+
+/// How long opening a stream may take, connecting to the app included, unless configuration says otherwise (TO-1).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why there is no stream.
 #[derive(Debug, Error)]
@@ -87,15 +90,23 @@ pub enum AgentEvent {
 }
 
 /// The links of all agents. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Tunnels {
     registry: Arc<Registry>,
+    connect_timeout: Duration,
 }
 
 impl Tunnels {
     /// Makes an empty registry; [`Tunnels::trust`] must be called before it serves.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets how long opening a stream may take in all; 5 s if nobody does.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.connect_timeout = connect_timeout;
+        self
     }
 
     /// Says who knows the agents' credentials. Once, at start; until then every agent is told to come back later.
@@ -122,11 +133,22 @@ impl Tunnels {
     }
 }
 
+impl Default for Tunnels {
+    fn default() -> Self {
+        Self {
+            registry: Arc::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+}
+
 #[async_trait]
 impl Dialer for Tunnels {
     async fn dial(&self, codespace: &CodespaceName, endpoint: Endpoint) -> Result<AgentStream, DialError> {
         let link = self.registry.find(codespace).ok_or(DialError::NotConnected)?;
-        link.dial(endpoint).await
+        timeout(self.connect_timeout, link.dial(endpoint))
+            .await
+            .unwrap_or(Err(DialError::TimedOut))
     }
 }
 

@@ -77,6 +77,7 @@ impl Bench {
             audit: Audit::new(Arc::clone(&self.store), Arc::clone(&self.clock)),
             clock: Arc::clone(&self.clock),
             default_idle_minutes: 30,
+            codespaces_per_user: 50,
         };
         let spaces = Codespaces::load(deps).await.expect("the store is well");
         let listener = unix_socket::bind(&self.data.join("agent.sock")).expect("a socket");

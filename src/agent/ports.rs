@@ -39,8 +39,8 @@ use crate::{
 
 /// How often listening sockets are looked at.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a connect may take, all addresses together (TO-1).
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connect may take, all addresses together; the gateway gives up earlier, as it is configured (TO-1).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Ports that are never listed or dialled: Docker's API, which is the whole machine (PORT-1).
 const DENIED: [u16; 2] = [2375, 2376];
 

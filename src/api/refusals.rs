@@ -29,6 +29,13 @@ impl From<CodespaceError> for Problem {
                 .with("uncommitted_files", uncommitted_files)
                 .with("unpushed_commits", unpushed_commits),
             CodespaceError::WorkUnknown => unpushed(said).with("unknown", true),
+            CodespaceError::TooMany { limit } => Self::new(
+                StatusCode::CONFLICT,
+                "too-many-codespaces",
+                "There are as many as there may be",
+                said,
+            )
+            .with("limit", limit),
             CodespaceError::Deleting => Self::new(StatusCode::CONFLICT, "deleting", "It is being deleted", said),
             CodespaceError::Runtime(RuntimeError::DiskFull) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", said)

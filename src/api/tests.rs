@@ -150,6 +150,7 @@ impl TestApi {
             audit: Audit::new(store.clone(), shared_clock.clone()),
             clock: shared_clock.clone(),
             default_idle_minutes: 30,
+            codespaces_per_user: 50,
         })
         .await
         .expect("loaded");

@@ -58,8 +58,14 @@ fn sites() -> Sites {
 }
 
 async fn load(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &ManualClock) -> Codespaces {
+    Codespaces::load(deps(store, runtime, auth, clock))
+        .await
+        .expect("the store is well")
+}
+
+fn deps(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &ManualClock) -> Deps {
     let clock: SharedClock = Arc::new(clock.clone());
-    let deps = Deps {
+    Deps {
         store: Arc::clone(store),
         runtimes: vec![Arc::clone(runtime) as SharedRuntime],
         auth: auth.clone(),
@@ -68,8 +74,8 @@ async fn load(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, cloc
         audit: Audit::new(Arc::clone(store), Arc::clone(&clock)),
         clock,
         default_idle_minutes: 30,
-    };
-    Codespaces::load(deps).await.expect("the store is well")
+        codespaces_per_user: 50,
+    }
 }
 
 impl Bench {
@@ -352,6 +358,26 @@ async fn it_stops_when_nobody_uses_it() {
     say(&codespace, 1, listening(3000)).await;
     let stopped = reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
     assert_eq!(stopped.stopped_because.as_deref(), Some("nobody used it for 30 minutes"));
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_and_no_more() {
+    let bench = bench().await;
+    let deps = |limit| {
+        let mut deps = deps(&bench.store, &bench.runtime, &bench.auth, &bench.clock);
+        deps.codespaces_per_user = limit;
+        deps
+    };
+    let spaces = Codespaces::load(deps(1)).await.expect("the store is well");
+    let (first, _) = spaces.create(bench.wanted(), &Actor::default()).await.expect("the first");
+    let mut other = bench.wanted();
+    other.reference = Some("next".into());
+    let refused = spaces.create(other.clone(), &Actor::default()).await;
+    assert!(matches!(refused, Err(CodespaceError::TooMany { limit: 1 })), "{refused:?}");
+    let (again, _) = spaces.create(bench.wanted(), &Actor::default()).await.expect("it is there");
+    assert_eq!(again.name(), first.name());
+    spaces.delete(first.name(), true, &Actor::default()).await.expect("it goes");
+    spaces.create(other, &Actor::default()).await.expect("there is room again");
 }
 
 #[tokio::test]

@@ -26,7 +26,6 @@ pub struct Overrides {
     pub data: Option<String>,
     pub allow_same_site: Option<String>,
     pub runtime: Option<String>,
-    pub agent_url: Option<String>,
     pub editor: Option<String>,
     pub log_format: Option<String>,
     pub log_level: Option<String>,
@@ -138,7 +137,6 @@ fn read_flags(config: &mut Config, overrides: Overrides) -> Result<(), ConfigErr
         ("data", overrides.data),
         ("allow_same_site", overrides.allow_same_site),
         ("runtime", overrides.runtime),
-        ("agent_url", overrides.agent_url),
         ("editor", overrides.editor),
         ("log.format", overrides.log_format),
         ("log.level", overrides.log_level),
@@ -236,6 +234,11 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
     if config.tls.is_on() && config.url.scheme == Scheme::Http {
         return Err(ConfigError(
             "with tls.certificate the gateway speaks TLS, so url must begin with https://".into(),
+        ));
+    }
+    if config.metrics_listen.is_some_and(|address| address == config.listen) {
+        return Err(ConfigError(
+            "metrics_listen is the same as listen. Metrics are not for everyone: give them an address of their own, or none".into(),
         ));
     }
     if config.sessions.idle > config.sessions.absolute {

@@ -16,6 +16,8 @@ pub(super) struct Key {
 }
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+/// Agents give up after the longest of these by themselves.
+const CONNECT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 const SESSION: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(365 * 24 * 3600);
 const TIMEOUT_ALLOWED: &str = "a duration from 1s to 1d, for instance 30s";
 const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
@@ -31,6 +33,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "listen",
         allowed: "an address with a port, for instance 127.0.0.1:8080 or [::]:8080",
         set: |config, text| put(&mut config.listen, listen(text)),
+    },
+    Key {
+        name: "metrics_listen",
+        allowed: "an address with a port, for instance 127.0.0.1:9100, or nothing for none",
+        set: |config, text| put(&mut config.metrics_listen, optional(text, listen)),
     },
     Key {
         name: "url",
@@ -56,11 +63,6 @@ pub(super) const KEYS: &[Key] = &[
         name: "runtime",
         allowed: "process",
         set: |config, text| put(&mut config.runtime, (text == "process").then_some(RuntimeKind::Process)),
-    },
-    Key {
-        name: "agent_url",
-        allowed: "http://HOST[:PORT] or https://HOST[:PORT], or nothing for the gateway's Unix socket",
-        set: |config, text| put(&mut config.agent_url, optional(text, |text| text.parse().ok())),
     },
     Key {
         name: "editor",
@@ -109,8 +111,8 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "limits.connect_timeout",
-        allowed: TIMEOUT_ALLOWED,
-        set: |config, text| put(&mut config.limits.connect_timeout, duration(text, TIMEOUT)),
+        allowed: "a duration from 1s to 30s",
+        set: |config, text| put(&mut config.limits.connect_timeout, duration(text, CONNECT)),
     },
     Key {
         name: "limits.drain_timeout",
@@ -154,6 +156,7 @@ pub(super) fn defaults() -> Config {
     let seconds = Duration::from_secs;
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        metrics_listen: None,
         url: Origin {
             scheme: Scheme::Http,
             host: "portico.localhost".into(),
@@ -163,7 +166,6 @@ pub(super) fn defaults() -> Config {
         data: PathBuf::new(),
         allow_same_site: false,
         runtime: RuntimeKind::Process,
-        agent_url: None,
         editor: None,
         tls: Tls::default(),
         limits: Limits {

@@ -142,7 +142,8 @@ fn wrong_values_are_refused_and_right_ones_taken() {
     check("log.level", &["debug", "portico=trace,info"], &["", "inof", "loud"]);
     check("log.format", &["json"], &["xml"]);
     check("sessions.idle", &["1h"], &["8d", "1s"]);
-    check("agent_url", &["", "https://p.example.com"], &["p.example.com"]);
+    check("metrics_listen", &["", "127.0.0.1:9100"], &["9100", "127.0.0.1:8080"]);
+    check("limits.connect_timeout", &["30s"], &["0s", "31s"]);
     assert!(
         gather(Overrides::default(), &[HOME, ("PORTICO_LISEN", "x")])
             .expect_err("a typo")

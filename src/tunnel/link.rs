@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{Semaphore, watch},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
 use super::{AgentStream, DialError, direct::Direct, reverse::Reverse, stream::Held};
@@ -19,8 +19,6 @@ use crate::{
 const MAX_STREAMS: usize = 10_000;
 /// Most streams opened to one agent in a second (AGT-8): above what a load test of one's own app makes.
 const MAX_OPENS_PER_SECOND: u32 = 5_000;
-/// How long an agent may take to say whether a stream is connected; its own connect takes 5 s at most (TO-1).
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// An agent that said hello.
 pub struct Link {
@@ -129,11 +127,10 @@ async fn ask(stream: &mut Held, endpoint: Endpoint) -> Result<(), DialError> {
         stream.flush().await?;
         stream.read_u8().await
     };
-    match timeout(ANSWER_TIMEOUT, exchange).await {
-        Ok(Ok(OPENED)) => Ok(()),
-        Ok(Ok(status)) => Err(DialError::Refused(Refusal::from_status(status))),
-        Ok(Err(error)) => Err(DialError::Broken(error)),
-        Err(_) => Err(DialError::TimedOut),
+    match exchange.await {
+        Ok(OPENED) => Ok(()),
+        Ok(status) => Err(DialError::Refused(Refusal::from_status(status))),
+        Err(error) => Err(DialError::Broken(error)),
     }
 }
 
