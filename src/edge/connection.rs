@@ -96,7 +96,8 @@ impl Connection {
             .header_read_timeout(None)
             .max_buf_size(HEAD_BYTES)
             .max_headers(FIELDS)
-            .half_close(true)
+            // A client that left must end its exchange, or a silent event stream is held for ever.
+            .half_close(false)
             .serve_connection(TokioIo::new(Heard::new(stream, Arc::clone(&pace))), service)
             .with_upgrades();
         tokio::select! {

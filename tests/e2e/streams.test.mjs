@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
+import { eventually } from './harness/eventually.mjs';
 import { Gateway, freePort } from './harness/gateway.mjs';
 import { request, websocket } from './harness/http.mjs';
 import { memory } from './harness/processes.mjs';
@@ -35,6 +36,7 @@ test('an app behind its port', async (t) => {
       assert.equal(await event, `data: ${word}\n\n`);
     }
     response.destroy();
+    await eventually('the app learns that its reader left', async () => (await request(gateway.port, { host, path: '/poke?word=late', headers })).text === '0', { seconds: 5 });
   });
 
   await t.test('a WebSocket echoes', async () => {
