@@ -26,6 +26,10 @@ use crate::{
 /// The operator names the account to act for in this header; it counts on the administration socket alone.
 const ACT_AS: &str = "x-portico-as";
 
+/// What the editor's door leads to. Not to signing in and out: a session of the gateway host is never given to, ended by
+/// or asked for through a page that is not trusted (DOM-3).
+const BEHIND_EDITORS: &str = "/api/v1/codespaces";
+
 /// Who is there, as the middleware found; also for routes that need nobody.
 #[derive(Clone, Debug)]
 pub struct Caller(pub Presented);
@@ -140,6 +144,9 @@ fn editor(services: &Services, request: &Request, route: &Route) -> Result<Prese
     };
     if !ours || (!cause.safe_method && !is_json(request.headers())) {
         return Err(foreign_page());
+    }
+    if !request.uri().path().starts_with(BEHIND_EDITORS) {
+        return Err(Problem::not_found("An editor's host has no more of the API than its codespace."));
     }
     Ok(presented)
 }

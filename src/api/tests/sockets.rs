@@ -272,6 +272,7 @@ async fn the_editor_host_works_inside_its_codespace_alone() {
     let api = TestApi::start().await;
     let editor = "http://bob-x.codespaces.localhost:8080";
     let cookie = host_cookie(&api).await;
+    let sign_in = format!(r#"{{"name":"eve","password":"{PASSWORD}"}}"#);
     let call = |method: Method, path: &str| {
         Call::new(method, path)
             .header("cookie", &cookie)
@@ -298,11 +299,14 @@ async fn the_editor_host_works_inside_its_codespace_alone() {
             r#"{"repository":"https://example.com/x"}"#,
             "403 forbidden",
         ),
-        (Method::GET, "/api/v1/tokens", "", "403 forbidden"),
-        (Method::POST, "/api/v1/tokens", r#"{"scope":"all"}"#, "403 forbidden"),
-        (Method::GET, "/api/v1/sessions", "", "403 forbidden"),
-        (Method::GET, "/api/v1/users", "", "403 forbidden"),
-        (Method::POST, "/api/v1/sign-out", r#"{"everywhere":true}"#, "403 forbidden"),
+        (Method::GET, "/api/v1/tokens", "", "404 not-found"),
+        (Method::POST, "/api/v1/tokens", r#"{"scope":"all"}"#, "404 not-found"),
+        (Method::GET, "/api/v1/sessions", "", "404 not-found"),
+        (Method::GET, "/api/v1/users", "", "404 not-found"),
+        // DOM-3: no session of the gateway host is made, ended or replaced here.
+        (Method::POST, "/api/v1/sign-out", "{}", "404 not-found"),
+        (Method::POST, "/api/v1/sign-in", &sign_in, "404 not-found"),
+        (Method::POST, "/api/v1/setup", r#"{"secret":"x"}"#, "404 not-found"),
     ] {
         let own = api.send(call(method.clone(), path).text(body).header("origin", editor)).await;
         assert_eq!(own.short(), expected, "{method} {path}");
