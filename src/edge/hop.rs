@@ -37,7 +37,7 @@ const MAX_SIBLINGS: usize = 32;
 pub(super) fn sign_in(edge: &Edge, visit: &Visit, framed: bool) -> Response<Body> {
     if framed && matches!(visit.route, Route::Editor(_)) {
         let page = pages::framed_sign_in(CODESPACE_PREFIX, &visit.origin.to_string());
-        return html(page, &framed_csp(edge, visit, pages::CSP, None));
+        return html(page, &pages::csp_for_frame([&edge.sites.editor(&visit.name)]));
     }
     begin(edge, visit)
 }
@@ -99,7 +99,7 @@ pub(super) fn authorize(edge: &Edge, visit: &Visit, query: Option<&str>) -> Resu
     let next = format!("{origin}{}", hop.return_to);
     let page = pages::spread((&origin, &format!("{ticket}~{state}")), &next, &siblings);
     let csp = pages::csp_for_spread(std::iter::once(&origin).chain(siblings.iter().map(|(origin, _)| origin)));
-    Ok(html(page, &framed_csp(edge, visit, &csp, Some(&origin))))
+    Ok(html(page, &framed_csp(edge, visit, &csp, identity, &snapshot)))
 }
 
 fn sibling_tickets(
@@ -260,22 +260,14 @@ fn may_open(edge: &Edge, identity: &Identity, snapshot: &Snapshot, port: Port) -
         .is_ok()
 }
 
-/// A policy under which a page may stand in frames of the codespace's own pages, and nowhere else.
-fn framed_csp(edge: &Edge, visit: &Visit, csp: &str, port: Option<&Origin>) -> String {
+/// A policy under which a page may stand in frames of the codespace's hosts that its visitor may open, and nowhere else.
+/// Strangers are never answered with it: which ports there are is nothing for them (ENUM-1).
+fn framed_csp(edge: &Edge, visit: &Visit, csp: &str, identity: &Identity, snapshot: &Snapshot) -> String {
     let mut ancestors = format!("frame-ancestors 'self' {}", edge.sites.editor(&visit.name));
-    let ports = edge
-        .codespaces
-        .find(&visit.name)
-        .map(|codespace| codespace.snapshot().ports.keys().copied().collect::<Vec<_>>())
-        .unwrap_or_default();
-    for origin in ports
-        .iter()
-        .take(MAX_SIBLINGS)
-        .map(|port| edge.sites.port(&visit.name, *port))
-        .chain(port.cloned())
-    {
+    let ports = snapshot.ports.keys().filter(|port| may_open(edge, identity, snapshot, **port));
+    for port in ports.take(MAX_SIBLINGS) {
         ancestors.push(' ');
-        ancestors.push_str(&origin.to_string());
+        ancestors.push_str(&edge.sites.port(&visit.name, *port).to_string());
     }
     csp.replace("frame-ancestors 'none'", &ancestors)
 }
