@@ -76,7 +76,6 @@ impl Target {
             client: visit.peer.address,
             request_id: visit.exchange.id(),
             upgrade,
-            authorization_is_ours: false,
         };
         request::rebuild(&head.headers, facts, self.translation(edge, visit))
     }

@@ -7,6 +7,15 @@ pub const GATEWAY_COOKIE_PREFIX: &str = "__host-portico_";
 /// The header in which programs send a token, removed before the app (`product.md` §5).
 pub const TOKEN_HEADER: &str = "x-portico-token";
 
+/// Begins every token of ours.
+const TOKEN_PREFIX: &[u8] = b"pt_";
+
+/// Whether an `Authorization` holds a token of ours, sent in the wrong header; an app must not see it (HDR-5).
+pub fn is_our_token(authorization: &[u8]) -> bool {
+    let (scheme, rest) = authorization.split_at(authorization.iter().position(|byte| *byte == b' ').unwrap_or(0));
+    scheme.eq_ignore_ascii_case(b"bearer") && rest.trim_ascii_start().starts_with(TOKEN_PREFIX)
+}
+
 /// Whether a field belongs to one connection and never crosses (RFC 9110 §7.6.1, HDR-1).
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(

@@ -23,8 +23,6 @@ pub struct Facts<'a> {
     pub request_id: &'a str,
     /// The protocol to upgrade to, if the client asked for one.
     pub upgrade: Option<&'a HeaderValue>,
-    /// Whether `Authorization` holds a credential of ours, which the app must not see.
-    pub authorization_is_ours: bool,
 }
 
 /// Rebuilds a request's fields for the app; framing is left to the connection.
@@ -35,7 +33,7 @@ pub fn rebuild(client: &HeaderMap, facts: Facts<'_>, translation: Translation<'_
         headers.insert(header::HOST, host);
     }
     for (name, value) in client {
-        if crosses(name, &nominated, facts)
+        if crosses(name, &nominated)
             && let Some(value) = translated(name, value, facts.world, translation)
         {
             headers.append(name, value);
@@ -57,10 +55,9 @@ pub fn rebuild(client: &HeaderMap, facts: Facts<'_>, translation: Translation<'_
     headers
 }
 
-fn crosses(name: &HeaderName, nominated: &[HeaderName], facts: Facts<'_>) -> bool {
+fn crosses(name: &HeaderName, nominated: &[HeaderName]) -> bool {
     let framing_or_host = *name == header::HOST || *name == header::CONTENT_LENGTH;
-    let ours = names::is_gateways_own(name.as_str()) || (facts.authorization_is_ours && *name == header::AUTHORIZATION);
-    !framing_or_host && !ours && !names::is_hop_by_hop(name) && !nominated.contains(name)
+    !framing_or_host && !names::is_gateways_own(name.as_str()) && !names::is_hop_by_hop(name) && !nominated.contains(name)
 }
 
 /// The names that `Connection` nominates as belonging to this connection alone (HDR-2).
@@ -76,6 +73,9 @@ fn nominated(client: &HeaderMap) -> Vec<HeaderName> {
 fn translated(name: &HeaderName, value: &HeaderValue, world: World, translation: Translation<'_>) -> Option<HeaderValue> {
     if *name == header::COOKIE {
         return cookies::without_ours(value);
+    }
+    if *name == header::AUTHORIZATION && names::is_our_token(value.as_bytes()) {
+        return None;
     }
     if world == World::Localhost && (*name == header::ORIGIN || *name == header::REFERER) {
         let inward = value.to_str().ok().and_then(|url| translation.inward(url));
@@ -139,7 +139,6 @@ mod tests {
             client: "192.0.2.7".parse().expect("an address"),
             request_id: "r1",
             upgrade: client.contains_key("upgrade").then_some(&upgrade),
-            authorization_is_ours: false,
         };
         let translation = Translation {
             sites: &sites,
@@ -186,6 +185,20 @@ mod tests {
             "x-request-id: r1",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn hdr_5_a_token_of_ours_in_the_apps_header_stays_behind() {
+        for (sent, kept) in [
+            ("Bearer pt_abc", false),
+            ("bearer  pt_abc", false),
+            ("Bearer app", true),
+            ("Basic pt_abc", true),
+            ("", true),
+        ] {
+            let lines = rebuilt(World::Localhost, &[("authorization", sent)]);
+            assert_eq!(lines.iter().any(|line| line.starts_with("authorization")), kept, "{sent:?}");
+        }
     }
 
     #[test]
