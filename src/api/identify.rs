@@ -187,6 +187,7 @@ fn cause(request: &Request) -> Cause<'_> {
         site: only(headers, "sec-fetch-site"),
         mode: only(headers, "sec-fetch-mode"),
         dest: only(headers, "sec-fetch-dest"),
+        navigates: false,
     }
 }
 

@@ -58,12 +58,20 @@ pub fn cause(head: &Parts) -> Cause<'_> {
     Cause {
         safe_method: head.method == Method::GET || head.method == Method::HEAD,
         websocket: is_websocket(&head.headers),
-        origin: head.headers.get(header::ORIGIN).map(|value| value.to_str().unwrap_or("unreadable")),
+        origin: origin(&head.headers),
         referer: text(&head.headers, "referer"),
         site: text(&head.headers, "sec-fetch-site"),
         mode: text(&head.headers, "sec-fetch-mode"),
         dest: text(&head.headers, "sec-fetch-dest"),
+        navigates: text(&head.headers, "upgrade-insecure-requests") == Some("1"),
     }
+}
+
+/// The one `Origin`; where there are two, or one that is no text, what equals no origin of ours.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let first = origins.next()?;
+    Some(first.to_str().ok().filter(|_| origins.next().is_none()).unwrap_or("unreadable"))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

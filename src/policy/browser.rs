@@ -21,6 +21,8 @@ pub struct Cause<'a> {
     pub mode: Option<&'a str>,
     /// `Sec-Fetch-Dest`.
     pub dest: Option<&'a str>,
+    /// `Upgrade-Insecure-Requests`, which navigations alone carry: no page can put it on a request without a preflight.
+    pub navigates: bool,
 }
 
 /// Whether a cookie counts.
@@ -51,12 +53,7 @@ pub fn judge_codespace(cause: Cause<'_>, name: &CodespaceName, to: &Route, sites
     }
     let top_level = cause.mode == Some("navigate") && cause.dest.is_none_or(|dest| matches!(dest, "document" | "empty"));
     let typed_or_own = matches!(cause.site, Some("none" | "same-origin"));
-    verdict(
-        top_level
-            || typed_or_own
-            || cause.referer.and_then(origin_of_url).is_some_and(ours)
-            || (cause.site.is_none() && no_browser_page(cause)),
-    )
+    verdict(top_level || typed_or_own || cause.referer.and_then(origin_of_url).is_some_and(ours) || old_browsers_navigation(cause))
 }
 
 /// Judges a request to the gateway host that changes something, authenticated by cookie (CSRF-1).
@@ -70,9 +67,10 @@ pub fn judge_gateway(cause: Cause<'_>, sites: &Sites) -> Verdict {
     }
 }
 
-/// A browser too old for `Sec-Fetch-*` on its top-level navigation: no `Origin`, and no `Referer` of another site.
-fn no_browser_page(cause: Cause<'_>) -> bool {
-    cause.referer.is_none() && cause.mode.is_none()
+/// A navigation of a browser too old for `Sec-Fetch-*`, which no page of another site is named as the cause of. Without
+/// the mark of a navigation it could as well be an image under `no-referrer`.
+fn old_browsers_navigation(cause: Cause<'_>) -> bool {
+    cause.site.is_none() && cause.mode.is_none() && cause.referer.is_none() && cause.navigates
 }
 
 /// The origin part of a URL, textually.
@@ -219,7 +217,16 @@ mod tests {
             },
             Verdict::Foreign,
         );
-        check(get, Verdict::Ours);
+        check(get, Verdict::Foreign);
+        check(Cause { navigates: true, ..get }, Verdict::Ours);
+        check(
+            Cause {
+                navigates: true,
+                referer: Some("http://other-y-3000.codespaces.localhost:8080/x"),
+                ..get
+            },
+            Verdict::Foreign,
+        );
     }
 
     #[test]
