@@ -122,7 +122,7 @@ impl Edge {
     async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Result<Response<Body>, Failure> {
         let (head, body) = request.into_parts();
         exchange.describe(&head);
-        admission::check(&head)?;
+        admission::check(&head).map_err(|refusal| self.refused(refusal, &head))?;
         let authority = authority_of(&head)?;
         let route = self.sites.route(&authority);
         exchange.route(&route, &authority);
@@ -143,6 +143,16 @@ impl Edge {
             return self.upgrade(awake, Request::from_parts(head, body)).await;
         }
         self.proxy(awake, Request::from_parts(head, body)).await
+    }
+
+    /// A head that is too large for a codespace's host may be its cookies: the answer takes them away (HDR-10).
+    fn refused(&self, refusal: admission::Refusal, head: &http::request::Parts) -> Failure {
+        let of_codespace =
+            authority_of(head).is_ok_and(|authority| !matches!(self.sites.route(&authority), Route::Gateway | Route::Foreign));
+        if of_codespace && refusal == admission::Refusal::HeadTooLarge {
+            return Failure::new(failure::Reason::Overgrown);
+        }
+        refusal.into()
     }
 }
 

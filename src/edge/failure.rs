@@ -30,6 +30,8 @@ pub struct Failure {
 #[derive(Debug)]
 pub enum Reason {
     Admission(admission::Refusal),
+    /// A head too large for a codespace's host, where any page under DOMAIN can pile up cookies.
+    Overgrown,
     /// A host that is none of ours.
     Misdirected(String),
     /// A host under DOMAIN that can be no codespace's.
@@ -78,7 +80,7 @@ impl Failure {
         match self.reason {
             Reason::Denied(denial) => denied(edge, &visit, denial),
             Reason::Detour => hop::begin(edge, &visit),
-            Reason::Admission(_) | Reason::Misdirected(_) | Reason::NoSuchCodespace => early(self.reason, kind),
+            Reason::Admission(_) | Reason::Overgrown | Reason::Misdirected(_) | Reason::NoSuchCodespace => early(self.reason, kind),
             reason => {
                 let page = page_of(edge, &visit, reason);
                 page_response(edge, &visit, page)
@@ -92,6 +94,7 @@ impl Reason {
     fn note(&self) -> String {
         match self {
             Self::Admission(refusal) => format!("refused: {refusal:?}"),
+            Self::Overgrown => "refused: HeadTooLarge".into(),
             Self::Misdirected(_) => "foreign host".into(),
             Self::NoSuchCodespace => "no such host".into(),
             Self::Denied(Denial::NotShared(_)) => "denied: not shared".into(),
@@ -110,7 +113,9 @@ impl Reason {
 
 /// Answers what is refused before anybody knows whose host it is.
 fn early(reason: Reason, kind: Kind) -> Response<Body> {
+    let heals = matches!(reason, Reason::Overgrown);
     let page = match reason {
+        Reason::Overgrown => pages::head_too_large(CODESPACE_PREFIX),
         Reason::Misdirected(host) => pages::misdirected(&host),
         Reason::Admission(refusal) => match refusal.status() {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => pages::head_too_large(GATEWAY_PREFIX),
@@ -127,6 +132,11 @@ fn early(reason: Reason, kind: Kind) -> Response<Body> {
     };
     if close {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if heals {
+        response
+            .headers_mut()
+            .insert("clear-site-data", HeaderValue::from_static("\"cookies\""));
     }
     response
 }
@@ -172,9 +182,12 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
             page.status = StatusCode::NOT_FOUND;
             page
         }
-        Reason::Admission(_) | Reason::Misdirected(_) | Reason::NoSuchCodespace | Reason::Denied(_) | Reason::Detour => {
-            pages::no_such_codespace(prefix, None, None)
-        }
+        Reason::Admission(_)
+        | Reason::Overgrown
+        | Reason::Misdirected(_)
+        | Reason::NoSuchCodespace
+        | Reason::Denied(_)
+        | Reason::Detour => pages::no_such_codespace(prefix, None, None),
     }
 }
 
