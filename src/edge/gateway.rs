@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
@@ -13,7 +13,7 @@ impl Edge {
     pub(super) async fn gateway_host(&self, request: Request<Incoming>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Response<Body> {
         let path = request.uri().path();
         if path == "/authorize" {
-            return hop::authorize_at_gateway(self, &request);
+            return unframed(hop::authorize_at_gateway(self, &request));
         }
         if path.starts_with("/api/v1/agent/") {
             return self
@@ -49,6 +49,18 @@ impl Edge {
             Err(never) => match never {},
         }
     }
+}
+
+/// Keeps a page of the gateway host out of frames and away from other sites' windows (FRAME-1).
+fn unframed(mut response: Response<Body>) -> Response<Body> {
+    for (name, value) in [
+        ("x-frame-options", "DENY"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// `/.portico/api/v1/…` on the editor host is `/api/v1/…` of the API.
