@@ -23,6 +23,9 @@ pub const ACCESS_LOG_TARGET: &str = "portico::access";
 /// Longest path that is logged, in bytes (LOG-2).
 const MAX_LOGGED_PATH: usize = 1024;
 
+/// Longest method that is logged, in bytes.
+const MAX_LOGGED_METHOD: usize = 32;
+
 /// The connection that requests come from; with HTTP/2, the stream.
 #[derive(Debug)]
 pub struct Peer {
@@ -53,7 +56,8 @@ pub struct Exchange {
     id: String,
     started: Instant,
     address: IpAddr,
-    request: OnceLock<(http::Method, String)>,
+    /// Method and path.
+    request: OnceLock<(String, String)>,
     host: OnceLock<String>,
     target: OnceLock<String>,
     kind: OnceLock<&'static str>,
@@ -95,13 +99,22 @@ impl Exchange {
 
     pub(super) fn describe(&self, head: &Parts) {
         // Never the query: it may hold secrets (LOG-1). The path behind a share link's prefix is one.
-        let path: String = head.uri.path().chars().take(MAX_LOGGED_PATH).collect();
+        let plain = |char: char| {
+            if char.is_ascii_graphic() {
+                char
+            } else {
+                char::REPLACEMENT_CHARACTER
+            }
+        };
+        let path: String = head.uri.path().chars().take(MAX_LOGGED_PATH).map(plain).collect();
         let path = if path.starts_with("/.portico/s/") || path.starts_with("/.portico/in/") {
             "/.portico/…".to_owned()
         } else {
             path
         };
-        drop(self.request.set((head.method.clone(), path)));
+        // A name that is longer than any method is refused, and must not fill the log either (LOG-2).
+        let method: String = head.method.as_str().chars().take(MAX_LOGGED_METHOD).collect();
+        drop(self.request.set((method, path)));
     }
 
     pub(super) fn route(&self, route: &Route, authority: &Authority) {
