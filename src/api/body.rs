@@ -5,10 +5,14 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use super::{identify::Caller, problem::Problem};
+use crate::policy::Presented;
 
 /// Longest body of a request to the API in bytes (LIM-3).
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Longest body of somebody who is not signed in: a name and a password, or a link's secret (LIM-2).
+pub const MAX_STRANGERS_BYTES: usize = 16 * 1024;
 
 /// A JSON body of type `T`; unknown fields are refused by the type itself.
 pub struct Sent<T>(pub T);
@@ -62,14 +66,16 @@ fn not_json() -> Problem {
 }
 
 async fn collect(request: Request) -> Result<Vec<u8>, Problem> {
-    let limited = Limited::new(request.into_body(), MAX_BODY_BYTES);
+    let known = matches!(request.extensions().get(), Some(Caller(Presented::Valid(_))));
+    let limit = if known { MAX_BODY_BYTES } else { MAX_STRANGERS_BYTES };
+    let limited = Limited::new(request.into_body(), limit);
     match limited.collect().await {
         Ok(body) => Ok(body.to_bytes().to_vec()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too-large",
             "The body is too large",
-            format!("The API takes at most {MAX_BODY_BYTES} bytes."),
+            format!("The API takes at most {limit} bytes of you."),
         )),
         Err(_) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
