@@ -92,7 +92,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
         () = subreaper::bury_orphans() => {}
         () = listen(direct, control.streams.clone()) => {}
     }
-    subreaper::end_all().await;
+    processes::end_all().await;
     Ok(())
 }
 

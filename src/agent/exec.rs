@@ -102,7 +102,6 @@ pub async fn serve(mut socket: Socket, workshop: Arc<Workshop>) {
             processes::end(Doomed {
                 sessions: [process].into(),
                 groups: [process].into(),
-                mark: None,
             })
             .await
         }

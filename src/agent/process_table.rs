@@ -19,6 +19,8 @@ const MAX_DEPTH: usize = 256;
 pub struct Stat {
     pub zombie: bool,
     pub parent: u32,
+    pub group: u32,
+    pub session: u32,
     /// The controlling terminal, 0 for none.
     pub terminal: i64,
 }
@@ -34,11 +36,12 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let fields = std::str::from_utf8(&bytes[end + 1..]).ok()?;
     let mut fields = fields.split_ascii_whitespace();
     let zombie = matches!(fields.next()?, "Z" | "X");
-    let parent = fields.next()?.parse().ok()?;
     Some(Stat {
         zombie,
-        parent,
-        terminal: fields.nth(2)?.parse().ok()?,
+        parent: fields.next()?.parse().ok()?,
+        group: fields.next()?.parse().ok()?,
+        session: fields.next()?.parse().ok()?,
+        terminal: fields.next()?.parse().ok()?,
     })
 }
 
@@ -144,12 +147,14 @@ mod tests {
 
     #[test]
     fn stat_lines() {
-        let stat = parse_stat(b"42 (a) b (c) Z 7 42 42 34816 42 4194304 0").expect("a line");
+        let stat = parse_stat(b"42 (a) b (c) Z 7 41 40 34816 42 4194304 0").expect("a line");
         assert_eq!(
             stat,
             Stat {
                 zombie: true,
                 parent: 7,
+                group: 41,
+                session: 40,
                 terminal: 34816
             }
         );

@@ -1,18 +1,26 @@
-//! Ending processes: groups, sessions and whatever carries the codespace's mark.
+//! Ending processes: groups, sessions, and everything below the agent.
 //!
-//! Owns the scan of `/proc` and the order TERM, wait, KILL. Refuses to end itself, and anything it cannot tell is the
-//! codespace's.
+//! Owns the order: ask, wait, kill, wait. Refuses to end the agent itself, and to look into `/proc`, which is
+//! [`super::process_table`]'s.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::time::{Instant, sleep};
 
-use crate::protocol::bootstrap::MARK_VARIABLE;
+use super::process_table as table;
 
-/// How long processes have between TERM and KILL.
-pub const GRACE: Duration = Duration::from_secs(5);
+/// How long processes have to end by themselves.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long killed processes may take to be gone: the kernel may be writing for them.
+const GONE: Duration = Duration::from_secs(5);
 /// How often to look whether they are gone.
 const LOOK: Duration = Duration::from_millis(50);
+/// Interactive shells ignore TERM; a hang-up is what ends them, and stopped ones must go on to hear of it.
+const ASK: [Signal; 3] = [Signal::TERM, Signal::HUP, Signal::CONT];
 
 /// What is to end.
 #[derive(Clone, Debug, Default)]
@@ -21,31 +29,16 @@ pub struct Doomed {
     pub sessions: BTreeSet<u32>,
     /// Process groups (commands, the editor).
     pub groups: BTreeSet<u32>,
-    /// The mark that all processes inside carry.
-    pub mark: Option<String>,
 }
 
-/// The figures of `/proc/PID/stat` that matter here.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stat {
-    group: u32,
-    session: u32,
-    zombie: bool,
-}
-
-/// Asks them all to end, waits at most [`GRACE`], then kills what is left.
+/// Asks them all to end, kills what is left after a while, and returns when they are gone.
 pub async fn end(doomed: Doomed) {
-    signal_all(&doomed, Signal::TERM);
-    // Interactive shells ignore TERM; a hang-up is what ends them.
-    signal_all(&doomed, Signal::HUP);
-    let deadline = tokio::time::Instant::now() + GRACE;
-    while !members(&doomed).is_empty() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(LOOK).await;
-    }
-    // Twice: a process may be born while the others are killed.
-    for _ in 0..2 {
-        signal_all(&doomed, Signal::KILL);
-    }
+    end_these(|| members(&doomed)).await;
+}
+
+/// Ends everything below this process and returns when it is gone.
+pub async fn end_all() {
+    end_these(|| table::descendants(std::process::id())).await;
 }
 
 /// Sends a signal to a process group; a group that is gone is no matter.
@@ -55,11 +48,42 @@ pub fn signal_group(group: u32, signal: Signal) {
     }
 }
 
-/// Sends a signal to one process; one that is gone is no matter.
-pub fn signal_process(process: u32, signal: Signal) {
-    if let Some(pid) = pid(process) {
-        let _ = kill_process(pid, signal);
+async fn end_these(left: impl Fn() -> Vec<u32>) {
+    if end_with(&left, &ASK, GRACE).await || end_with(&left, &[Signal::KILL], GONE).await {
+        return;
     }
+    tracing::warn!("some processes could not be ended");
+}
+
+/// Signals all until none is left; whether that came to be in time. Newborn ones are signalled as they appear.
+async fn end_with(left: impl Fn() -> Vec<u32>, signals: &[Signal], within: Duration) -> bool {
+    let deadline = Instant::now() + within;
+    let mut told = HashSet::new();
+    loop {
+        let left = left();
+        if left.is_empty() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        for pid in left.into_iter().filter(|pid| told.insert(*pid)).filter_map(pid) {
+            for signal in signals {
+                let _ = kill_process(pid, *signal);
+            }
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn members(doomed: &Doomed) -> Vec<u32> {
+    let me = std::process::id();
+    let belongs = |pid: &u32| {
+        *pid != me
+            && table::stat(*pid)
+                .is_some_and(|stat| !stat.zombie && (doomed.sessions.contains(&stat.session) || doomed.groups.contains(&stat.group)))
+    };
+    table::pids().into_iter().filter(belongs).collect()
 }
 
 fn pid(number: u32) -> Option<Pid> {
@@ -67,118 +91,22 @@ fn pid(number: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(number).ok()?).filter(|_| number > 1)
 }
 
-fn signal_all(doomed: &Doomed, signal: Signal) {
-    for process in members(doomed) {
-        signal_process(process, signal);
-    }
-}
-
-fn members(doomed: &Doomed) -> Vec<u32> {
-    let me = std::process::id();
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|process| *process != me && belongs(*process, doomed))
-        .collect()
-}
-
-fn belongs(process: u32, doomed: &Doomed) -> bool {
-    let directory = Path::new("/proc").join(process.to_string());
-    let Some(stat) = std::fs::read_to_string(directory.join("stat"))
-        .ok()
-        .and_then(|text| parse_stat(&text))
-    else {
-        return false;
-    };
-    if stat.zombie {
-        return false;
-    }
-    doomed.sessions.contains(&stat.session)
-        || doomed.groups.contains(&stat.group)
-        || doomed
-            .mark
-            .as_ref()
-            .is_some_and(|mark| std::fs::read(directory.join("environ")).is_ok_and(|environ| carries(&environ, mark)))
-}
-
-/// Whether an environment as `/proc` shows it carries the mark.
-fn carries(environ: &[u8], mark: &str) -> bool {
-    let wanted = format!("{MARK_VARIABLE}={mark}");
-    environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
-}
-
-/// Reads `/proc/PID/stat`; the name in brackets may hold anything, brackets too.
-fn parse_stat(text: &str) -> Option<Stat> {
-    let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
-    let state = fields.next()?;
-    let group = fields.nth(1)?.parse().ok()?;
-    let session = fields.next()?.parse().ok()?;
-    Some(Stat {
-        group,
-        session,
-        zombie: matches!(state, "Z" | "X"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn stat_is_read() {
-        let check = |text: &str, expected| assert_eq!(parse_stat(text), expected, "{text:?}");
-        check(
-            "12 (sh) S 1 12 11 34816 12",
-            Some(Stat {
-                group: 12,
-                session: 11,
-                zombie: false,
-            }),
-        );
-        check(
-            "12 (a) Z 9 9) Z 1 7 8 0",
-            Some(Stat {
-                group: 7,
-                session: 8,
-                zombie: true,
-            }),
-        );
-        check("12 (sh", None);
-        check("12 (sh) S 1", None);
-    }
-
-    #[test]
-    fn marks_are_whole_entries() {
-        let check = |environ: &[u8], expected| assert_eq!(carries(environ, "abc"), expected);
-        check(b"A=1\0PORTICO_MARK=abc\0B=2\0", true);
-        check(b"PORTICO_MARK=abcd\0", false);
-        check(b"XPORTICO_MARK=abc\0", false);
-        check(b"", false);
-    }
-
     #[tokio::test]
-    async fn a_marked_process_ends_although_it_ignores_term() {
-        let mark = uuid::Uuid::now_v7().to_string();
-        let mut child = tokio::process::Command::new("sh")
-            .args(["-c", "trap '' HUP; while :; do sleep 60; done"])
-            .env(MARK_VARIABLE, &mark)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("sh runs");
-        end(Doomed {
-            mark: Some(mark.clone()),
+    async fn a_stubborn_group_ends_with_its_children() {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "trap '' TERM HUP; sleep 1000 & while :; do sleep 60; done"]);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("sh runs");
+        let doomed = Doomed {
+            groups: child.id().into_iter().collect(),
             ..Doomed::default()
-        })
-        .await;
+        };
+        end(doomed.clone()).await;
         assert!(!child.wait().await.expect("waits").success());
-        assert!(
-            members(&Doomed {
-                mark: Some(mark),
-                ..Doomed::default()
-            })
-            .is_empty()
-        );
+        assert_eq!(members(&doomed), [0; 0]);
     }
 }
