@@ -36,7 +36,7 @@ pub enum CodespaceError {
     #[error("nobody can look whether all its work is pushed while it is not running. Start it to see, or delete with force")]
     WorkUnknown,
     /// The owner has as many as the operator allows.
-    #[error("you have {limit} codespaces, and more are not allowed here. Delete one that you no longer need, or ask the operator")]
+    #[error("you have as many codespaces as you may have here ({limit}). Delete one that you no longer need, or ask the operator")]
     TooMany { limit: usize },
     #[error("it is being deleted")]
     Deleting,

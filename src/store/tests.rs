@@ -326,6 +326,30 @@ async fn the_audit_log_only_grows() {
     assert_eq!(store.audit(10).await.expect("events"), [event("a")]);
 }
 
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("s.db");
+    let store = open(&path).await;
+    store.add_codespace(&codespace("amber")).await.expect("new");
+    for statement in [
+        "ALTER TABLE codespaces DROP COLUMN uncommitted_files",
+        "ALTER TABLE codespaces DROP COLUMN unpushed_commits",
+        "PRAGMA user_version = 1",
+    ] {
+        store.run(statement).await.expect("as it was");
+    }
+    store.close().await;
+    let store = open(&path).await;
+    assert_eq!(store.codespaces().await.expect("codespaces"), [codespace("amber")]);
+    let stopped = CodespaceRecord {
+        work: Some(Work::default()),
+        ..codespace("amber")
+    };
+    store.update_codespace(&stopped).await.expect("an update");
+    assert_eq!(store.codespaces().await.expect("codespaces"), [stopped]);
+}
+
 /// Ten thousand codespaces are read at start in at most 100 ms by a release build.
 #[tokio::test]
 async fn ten_thousand_codespaces_are_read_fast() {
