@@ -22,6 +22,7 @@ mod reserved;
 mod streams;
 mod tls;
 mod upgrade;
+mod upload;
 mod upstream;
 mod upstream_tls;
 mod visit;
@@ -36,8 +37,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use body::Body;
 pub use context::{ACCESS_LOG_TARGET, Peer};
 pub use tls::{CertificateError, Certificates, Tls};
+pub use upstream_tls::unchecked as unchecked_tls_client;
 
-use self::{context::Exchange, failure::Failure, upstream::Upstreams, visit::Visit};
+use self::{context::Exchange, failure::Failure, upload::Upload, upstream::Upstreams, visit::Visit};
 use crate::{
     auth::Auth,
     clock::SharedClock,
@@ -103,7 +105,8 @@ impl Edge {
     }
 
     /// Answers one request; the answer's body keeps the access-log record open until its last byte.
-    pub async fn handle(&self, mut request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+    pub async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+        let mut request = request.map(|body| Upload::new(body, peer.patience.body));
         let said = dialect::translate(&mut request);
         let exchange = Exchange::begin(&request, &peer, self.metrics.clone());
         let kind = client::kind(request.method(), request.headers());
@@ -119,7 +122,7 @@ impl Edge {
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Result<Response<Body>, Failure> {
+    async fn answer(&self, request: Request<Upload>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Result<Response<Body>, Failure> {
         let (head, body) = request.into_parts();
         exchange.describe(&head);
         admission::check(&head).map_err(|refusal| self.refused(refusal, &head))?;
@@ -179,3 +182,6 @@ fn authority_of(head: &http::request::Parts) -> Result<Authority, Failure> {
     let text = host.or(target).filter(|_| agree).ok_or(admission::Refusal::Host)?;
     text.parse().map_err(|_| admission::Refusal::Host.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,12 +25,14 @@ use crate::{
     codespace::Codespace,
     domain::{Access, Credential, Identity},
     policy::grants,
-    relay::relay,
+    relay::{WriteTimeout, relay},
     tunnel::AgentStream,
 };
 
 /// How long the agent's half of the handshake may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of what it is sent.
+const WRITE_STALL: Duration = Duration::from_secs(30);
 /// Longest body of a refused handshake that is read.
 const MAX_REFUSAL_BYTES: usize = 16 * 1024;
 
@@ -64,7 +66,7 @@ pub async fn forward(
     services.tasks.spawn(async move {
         // A client that went away before its 101 is no fault of anyone's.
         if let Ok(client) = client.await {
-            let outcome = relay(TokioIo::new(client), TokioIo::new(agent), ended).await;
+            let outcome = relay(WriteTimeout::new(TokioIo::new(client), WRITE_STALL), TokioIo::new(agent), ended).await;
             tracing::debug!(forth = outcome.forth, back = outcome.back, end = ?outcome.end, "a socket to an agent ended");
         }
     });

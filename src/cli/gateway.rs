@@ -67,7 +67,7 @@ pub fn check(check: Check, output: Output) -> anyhow::Result<ExitCode> {
 /// Asks the gateway of this machine whether it is well.
 pub fn healthcheck(check: Check) -> anyhow::Result<ExitCode> {
     let config = gather(check.settings)?;
-    let asked = healthcheck::ask(config.listen, &config.url.authority());
+    let asked = healthcheck::ask(config.listen, &config.url, config.tls.is_on());
     asked.with_context(|| format!("the gateway at {} is not well", config.listen))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,8 +3,13 @@
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
+
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+
+use crate::{edge::unchecked_tls_client, route::Origin};
 
 /// How long each step of the question may take.
 const STEP_TIME: Duration = Duration::from_secs(3);
@@ -15,10 +20,22 @@ const ANSWER_BYTES: u64 = 1024;
 ///
 /// # Errors
 /// If nobody answers in time, or with anything but 200.
-pub fn ask(listen: SocketAddr, gateway: &str) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&reachable(listen), STEP_TIME)?;
+pub fn ask(listen: SocketAddr, gateway: &Origin, tls: bool) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(&reachable(listen), STEP_TIME)?;
     stream.set_read_timeout(Some(STEP_TIME))?;
     stream.set_write_timeout(Some(STEP_TIME))?;
+    if !tls {
+        return ask_over(stream, gateway);
+    }
+    // Whether the gateway answers, not who it is: its certificate is not looked at.
+    let config = unchecked_tls_client().map_err(io::Error::other)?;
+    let name = ServerName::try_from(gateway.host.clone()).map_err(io::Error::other)?;
+    let client = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    ask_over(StreamOwned::new(client, stream), gateway)
+}
+
+fn ask_over(mut stream: impl Read + Write, gateway: &Origin) -> io::Result<()> {
+    let gateway = gateway.authority();
     stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
@@ -59,8 +76,9 @@ mod tests {
             stream.write_all(answer.as_bytes()).expect("they listen");
             String::from_utf8_lossy(&asked[..length]).into_owned()
         });
+        let gateway = "https://portico.example.com".parse().expect("an origin");
         let everywhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-        assert_eq!(ask(everywhere, "portico.example.com").is_ok(), healthy, "{answer}");
+        assert_eq!(ask(everywhere, &gateway, false).is_ok(), healthy, "{answer}");
         let asked = server.join().expect("the server ends");
         assert!(
             asked.starts_with("GET /healthz HTTP/1.1\r\nHost: portico.example.com\r\n"),

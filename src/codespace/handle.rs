@@ -91,7 +91,7 @@ impl Codespace {
         answer.await.map_err(|_| gone())?
     }
 
-    pub(super) fn agent_events(&self) -> mpsc::Sender<AgentEvent> {
+    pub(crate) fn agent_events(&self) -> mpsc::Sender<AgentEvent> {
         self.agent.clone()
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{Access, access, statvfs};
 
 use super::{Config, site};
-use crate::route::Scheme;
+use crate::{edge::Certificates, route::Scheme};
 
 /// Below this the gateway cannot be trusted to keep its store.
 const NO_SPACE: u64 = 64 * 1024 * 1024;
@@ -44,7 +44,7 @@ pub enum Severity {
 }
 
 pub(super) fn find(config: &Config) -> Vec<Problem> {
-    let mut problems: Vec<_> = [same_site, listen, url, url_port, data, space, git, editor]
+    let mut problems: Vec<_> = [same_site, listen, url, url_port, certificates, data, space, git, editor]
         .into_iter()
         .filter_map(|look| look(config))
         .collect();
@@ -109,7 +109,7 @@ fn url(config: &Config) -> Option<Problem> {
             Severity::Error,
             "url",
             text,
-            "Use an https url, with a proxy in front that speaks TLS.",
+            "Use an https url, with certificates in [tls] or a proxy in front that speaks TLS.",
         );
     }
     if !config.listen.ip().is_loopback() {
@@ -134,6 +134,30 @@ fn url_port(config: &Config) -> Option<Problem> {
         text,
         "Right if a proxy or a port mapping stands between them.",
     )
+}
+
+fn certificates(config: &Config) -> Option<Problem> {
+    if !config.tls.is_on() {
+        let exposed = config.url.scheme == Scheme::Https && !config.listen.ip().is_loopback();
+        let text = format!("{} can be reached from other machines and speaks plain HTTP.", config.listen);
+        let fix = "Right if the proxy that speaks TLS is the only one who can reach it; else set tls.certificate and tls.key.";
+        return exposed.then(|| problem(Severity::Note, "tls.certificate", text, fix)).flatten();
+    }
+    match Certificates::uncovered(config.tls.pairs(), &config.sites()) {
+        Ok(hosts) if hosts.is_empty() => None,
+        Ok(hosts) => problem(
+            Severity::Warning,
+            "tls.certificate",
+            format!("No certificate covers {}: browsers will refuse to go there.", hosts.join(" and ")),
+            "Name a certificate for each, in the order of their keys.",
+        ),
+        Err(error) => problem(
+            Severity::Error,
+            "tls.certificate",
+            format!("{error}."),
+            "Correct the paths of tls.certificate and tls.key; each certificate needs its own key, in the same order.",
+        ),
+    }
 }
 
 fn data(config: &Config) -> Option<Problem> {

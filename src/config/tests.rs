@@ -170,6 +170,55 @@ fn dom_1_the_same_site_is_refused_unless_allowed() {
     );
 }
 
+#[test]
+fn certificates_come_with_their_keys() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let mut keys = Vec::new();
+    for host in ["portico.example.com", "*.example.net"] {
+        let made = rcgen::generate_simple_self_signed([host.to_owned()]).expect("a certificate");
+        std::fs::write(file(&format!("{host}.pem")), made.cert.pem()).expect("written");
+        std::fs::write(file(&format!("{host}.key")), made.signing_key.serialize_pem()).expect("written");
+        keys.push(file(&format!("{host}.key")));
+    }
+    let both = format!("{},{}", file("portico.example.com.pem"), file("*.example.net.pem"));
+    let gather_tls = |certificate: &str, key: &str| {
+        let overrides = Overrides {
+            url: Some("https://portico.example.com".into()),
+            domain: Some("example.net".into()),
+            others: vec![("tls.certificate".into(), certificate.into()), ("tls.key".into(), key.into())],
+            ..Overrides::default()
+        };
+        gather(overrides, &[HOME])
+    };
+    let found = |certificate: &str, key: &str| {
+        let problems = gather_tls(certificate, key).expect("a configuration").problems();
+        let about = problems.into_iter().find(|problem| problem.key == "tls.certificate");
+        about.map(|problem| (problem.severity, problem.text))
+    };
+    assert_eq!(found(&both, &keys.join(",")), None);
+    let (severity, text) = found(&file("portico.example.com.pem"), &keys[0]).expect("no certificate for codespaces");
+    assert_eq!(severity, Severity::Warning);
+    assert!(text.contains("covers *.example.net:"), "{text}");
+    #[track_caller]
+    fn check(found: Option<(Severity, String)>, expected: &str) {
+        let (severity, text) = found.expect(expected);
+        assert_eq!(severity, Severity::Error);
+        assert!(text.contains(expected), "{text}");
+    }
+    let certificate = file("portico.example.com.pem");
+    check(found(&certificate, &keys[1]), "does not belong to the certificate");
+    check(found(&file("none.pem"), &keys[0]), "none.pem cannot be read: No such file");
+    check(found(&certificate, &certificate), "holds no private key");
+    check(found(&keys[0], &keys[0]), "holds no certificate");
+    let unequal = gather_tls(&both, &keys[0]).expect_err("a key is missing");
+    assert!(unequal.contains("names 2 files and tls.key one file"), "{unequal}");
+
+    let written = from_text("[tls]\ncertificate = ['a.pem', 'b.pem']\nkey = 'a.key'").expect("lists and texts");
+    assert_eq!(written.tls.certificates, [PathBuf::from("a.pem"), PathBuf::from("b.pem")]);
+    assert!(from_text("[tls]\nkey = [1, []]").is_err());
+}
+
 /// The sample holds every key, commented out at its default; other samples hold what they say.
 #[test]
 fn samples_parse() {

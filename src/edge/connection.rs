@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Edge, Peer,
     answered::Answered,
+    context::Patience,
     listener::Options,
     pace::{Heard, Look, Pace, Times},
     streams::Streams,
@@ -79,7 +80,7 @@ impl Connection {
 
     async fn http_1(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
         let pace = Pace::new(Instant::now());
-        let peer = Arc::new(Peer::new(self.address, side));
+        let peer = Arc::new(Peer::new(self.address, side, self.patience()));
         let service = {
             let (edge, pace, peer) = (self.edge.clone(), Arc::clone(&pace), Arc::clone(&peer));
             service_fn(move |request: Request<Incoming>| {
@@ -112,7 +113,7 @@ impl Connection {
             pace: Arc::clone(&pace),
             address: self.address,
             side,
-            write_timeout: self.options.write_timeout,
+            patience: self.patience(),
         };
         let service = {
             let (edge, streams) = (self.edge.clone(), streams.clone());
@@ -139,6 +140,13 @@ impl Connection {
             .enable_connect_protocol()
             .serve_connection(TokioIo::new(stream), service);
         self.attend(connection, |connection| connection.graceful_shutdown(), &pace).await;
+    }
+
+    fn patience(&self) -> Patience {
+        Patience {
+            body: self.options.body_timeout,
+            write: self.options.write_timeout,
+        }
     }
 
     /// Drives a connection, tells it to end when it was idle for too long or the gateway drains, and cuts it when it

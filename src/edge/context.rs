@@ -6,7 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{Request, Response, request::Parts};
@@ -35,15 +35,26 @@ pub struct Peer {
     pub(super) side: Option<Side>,
     /// The leases whose end must end it.
     pub(super) leases: Leases,
+    pub(super) patience: Patience,
     /// Since when its client has not taken what was answered.
     pub(super) untaken: Untaken,
 }
 
+/// How long a client may stand still in the middle of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// With the bytes of a request's body.
+    pub body: Duration,
+    /// With taking what it is sent.
+    pub write: Duration,
+}
+
 impl Peer {
-    pub(super) fn new(address: IpAddr, side: Option<Side>) -> Self {
+    pub(super) fn new(address: IpAddr, side: Option<Side>, patience: Patience) -> Self {
         Self {
             address,
             side,
+            patience,
             leases: Leases::default(),
             untaken: Untaken::default(),
         }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use super::{Body, Edge, Peer, context::Exchange, hop};
+use super::{Body, Edge, Peer, context::Exchange, hop, upload::Upload};
 use crate::api::{ClientAddress, Door, RequestId};
 
 impl Edge {
-    pub(super) async fn gateway_host(&self, request: Request<Incoming>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Response<Body> {
+    pub(super) async fn gateway_host(&self, request: Request<Upload>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Response<Body> {
         let path = request.uri().path();
         if path == "/authorize" {
             return unframed(hop::authorize_at_gateway(self, &request));
@@ -28,7 +27,7 @@ impl Edge {
     /// Hands a request to the gateway's own pages and API, through one of their doors.
     pub(super) async fn gateway_service(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<Upload>,
         door: Door,
         peer: &Arc<Peer>,
         exchange: &Arc<Exchange>,
@@ -64,7 +63,7 @@ fn unframed(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// `/.portico/api/v1/…` on the editor host is `/api/v1/…` of the API.
-fn strip_reserved_prefix(request: &mut Request<Incoming>) {
+fn strip_reserved_prefix(request: &mut Request<Upload>) {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     if let Some(uri) = target.strip_prefix("/.portico").and_then(|rest| rest.parse::<Uri>().ok()) {
         *request.uri_mut() = uri;

@@ -6,11 +6,11 @@
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 
 use super::{
     Body, Edge,
     failure::{Failure, Reason, guard, html},
+    upload::Upload,
     visit::{Visit, may_enter},
 };
 use crate::{
@@ -131,14 +131,14 @@ fn sibling_tickets(
 
 /// `E/.portico/arrive`: takes the ticket that the gateway's page posted, and has the editor's own page redeem it, since
 /// a post from another site carries no nonce cookie.
-pub(super) async fn arrive(visit: &Visit, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+pub(super) async fn arrive(visit: &Visit, request: Request<Upload>) -> Result<Response<Body>, Failure> {
     let form = read_form(visit, request).await?;
     let ticket = parameter(Some(&form), "ticket").ok_or_else(|| visit.fail(Reason::BadRequest("the form lacks its ticket")))?;
     Ok(html(pages::arrive(&ticket), pages::CSP))
 }
 
 /// `/.portico/redeem` on every codespace host: a ticket becomes this host's cookie.
-pub(super) async fn redeem(edge: &Edge, visit: &Visit, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+pub(super) async fn redeem(edge: &Edge, visit: &Visit, request: Request<Upload>) -> Result<Response<Body>, Failure> {
     let nonces = auth::nonce_cookies(request.headers());
     let navigation = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
     let form = read_form(visit, request).await?;
@@ -201,7 +201,7 @@ fn signed_in(edge: &Edge, visit: &Visit, session: &SessionId, response: &mut Res
 
 /// `C/authorize`: whoever is signed in at the gateway and may open something in the codespace gets a ticket for its
 /// editor host.
-pub(super) fn authorize_at_gateway(edge: &Edge, request: &Request<Incoming>) -> Response<Body> {
+pub(super) fn authorize_at_gateway(edge: &Edge, request: &Request<Upload>) -> Response<Body> {
     let now = edge.clock.now();
     let bad = |what| html(pages::bad_request(GATEWAY_PREFIX, what), pages::CSP);
     let Some(state) = parameter(request.uri().query(), "state") else {
@@ -283,7 +283,7 @@ fn redirect(to: &str) -> Response<Body> {
     response
 }
 
-async fn read_form(visit: &Visit, request: Request<Incoming>) -> Result<String, Failure> {
+async fn read_form(visit: &Visit, request: Request<Upload>) -> Result<String, Failure> {
     let read = Limited::new(request.into_body(), MAX_FORM_BYTES).collect();
     let bytes = match tokio::time::timeout(std::time::Duration::from_secs(10), read).await {
         Ok(Ok(body)) => body.to_bytes(),

@@ -1,11 +1,11 @@
 //! One exchange with an app: the request rebuilt, sent, and its response on the way back.
 
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, request::Parts};
-use hyper::body::Incoming;
 
 use super::{
     Body, Edge,
     failure::{Failure, Reason},
+    upload::Upload,
     upstream::{Key, RequestBody, UpstreamError},
     visit::{Awake, Visit},
 };
@@ -82,7 +82,7 @@ impl Target {
 }
 
 impl Edge {
-    pub(super) async fn proxy(&self, awake: Awake, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+    pub(super) async fn proxy(&self, awake: Awake, request: Request<Upload>) -> Result<Response<Body>, Failure> {
         let lease = awake.lease(self);
         let visit = &awake.permitted.visit;
         let snapshot = &awake.permitted.snapshot;
@@ -109,7 +109,7 @@ impl Edge {
 }
 
 /// Puts a request for the app together; path and query stay as they are, byte by byte (PATH-3).
-pub(super) fn rebuilt(headers: HeaderMap, head: &Parts, visit: &Visit, body: Option<Incoming>) -> Request<RequestBody> {
+pub(super) fn rebuilt(headers: HeaderMap, head: &Parts, visit: &Visit, body: Option<Upload>) -> Request<RequestBody> {
     let mut request = Request::new(RequestBody::new(body, std::sync::Arc::clone(&visit.exchange)));
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
@@ -124,6 +124,9 @@ pub(super) fn failed(visit: &Visit, target: &Target, error: UpstreamError, snaps
         UpstreamError::Tls(error) => format!("it does not speak TLS as this port is set to ({error}). Set the port's protocol to http"),
         UpstreamError::Exchange(error) if error.is_parse() => {
             "what listens there did not answer in HTTP. If it speaks TLS, set the port's protocol to https".to_owned()
+        }
+        UpstreamError::Exchange(error) if error.is_user() => {
+            return visit.fail(Reason::BadRequest("the request's body broke off or stood still"));
         }
         UpstreamError::Exchange(_) => "the app closed the connection before it answered. Look at its output in the terminal".to_owned(),
     };

@@ -1,18 +1,18 @@
 //! Paths under `/.portico/` on codespace hosts: ours, and never an app's.
 
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
 
 use super::{
     Body, Edge,
     failure::{Failure, Reason},
     hop,
+    upload::Upload,
     visit::{RESERVED, Visit},
 };
 use crate::{api::Door, forward::admission, route::Route, web::assets};
 
 impl Edge {
-    pub(super) async fn reserved(&self, visit: Visit, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+    pub(super) async fn reserved(&self, visit: Visit, request: Request<Upload>) -> Result<Response<Body>, Failure> {
         let path = visit.path.strip_prefix(RESERVED).unwrap_or_default();
         let at_editor = matches!(visit.route, Route::Editor(_));
         match (request.method().clone(), path) {

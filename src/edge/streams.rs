@@ -16,7 +16,7 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Peer, pace::Pace, tls::Side};
+use super::{Peer, context::Patience, pace::Pace, tls::Side};
 
 tokio::task_local! {
     static STREAM: Arc<Peer>;
@@ -29,8 +29,7 @@ pub(super) struct Streams {
     pub pace: Arc<Pace>,
     pub address: IpAddr,
     pub side: Option<Side>,
-    /// How long a client may take nothing of an answer.
-    pub write_timeout: Duration,
+    pub patience: Patience,
 }
 
 impl Streams {
@@ -38,7 +37,7 @@ impl Streams {
     pub(super) fn current(&self) -> Arc<Peer> {
         STREAM
             .try_with(Arc::clone)
-            .unwrap_or_else(|_| Arc::new(Peer::new(self.address, self.side)))
+            .unwrap_or_else(|_| Arc::new(Peer::new(self.address, self.side, self.patience)))
     }
 }
 
@@ -47,8 +46,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let peer = Arc::new(Peer::new(self.address, self.side));
-        let (limit, going) = (self.write_timeout, self.pace.begin());
+        let peer = Arc::new(Peer::new(self.address, self.side, self.patience));
+        let (limit, going) = (self.patience.write, self.pace.begin());
         tokio::spawn(STREAM.scope(Arc::clone(&peer), async move {
             let _going = going;
             tokio::select! {

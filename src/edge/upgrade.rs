@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -20,20 +20,21 @@ use super::{
     failure::{Failure, Reason},
     lease::Lease,
     proxy::{Target, failed, rebuilt},
+    upload::Upload,
     visit::{Awake, Visit},
 };
 use crate::{
     codespace::{Activity, Codespace},
     forward::response,
     protocol::tunnel::Endpoint,
-    relay,
+    relay::{self, WriteTimeout},
     route::Route,
 };
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 impl Edge {
-    pub(super) async fn upgrade(&self, awake: Awake, mut request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+    pub(super) async fn upgrade(&self, awake: Awake, mut request: Request<Upload>) -> Result<Response<Body>, Failure> {
         let lease = awake.lease(self);
         let visit = &awake.permitted.visit;
         let snapshot = &awake.permitted.snapshot;
@@ -70,6 +71,7 @@ impl Edge {
             Arc::clone(&visit.exchange),
             touch,
             self.drain.clone(),
+            visit.peer.patience.write,
         ));
         let mut switching = Response::new(Body::empty());
         *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -139,13 +141,15 @@ async fn join(
     exchange: Arc<super::context::Exchange>,
     touch: Option<Arc<Codespace>>,
     drain: CancellationToken,
+    write_limit: Duration,
 ) {
     let Ok((client, upstream)) = tokio::try_join!(client, upstream) else {
         exchange.cut_short();
         return;
     };
     let client = Attentive {
-        inner: TokioIo::new(client),
+        // A stream of HTTP/2 can stall alone; a whole connection is watched at its socket.
+        inner: WriteTimeout::new(TokioIo::new(client), write_limit),
         codespace: touch,
         since: Instant::now(),
         bytes: 0,

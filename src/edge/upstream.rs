@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::context::Exchange;
+use super::{body::BodyError, context::Exchange, upload::Upload};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::tunnel::Endpoint,
@@ -204,21 +204,21 @@ async fn sweep(kept: Arc<DashMap<Key, Vec<Kept>>>, drain: CancellationToken) {
 
 /// A request's body on its way to an app, counted.
 pub struct RequestBody {
-    body: Option<Incoming>,
+    body: Option<Upload>,
     exchange: Arc<Exchange>,
 }
 
 impl RequestBody {
-    pub(super) fn new(body: Option<Incoming>, exchange: Arc<Exchange>) -> Self {
+    pub(super) fn new(body: Option<Upload>, exchange: Arc<Exchange>) -> Self {
         Self { body, exchange }
     }
 }
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let polled = Pin::new(body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {

@@ -1,0 +1,326 @@
+//! The edge over real sockets: TLS, HTTP/2, times; with a codespace whose agent and app the tests play.
+
+mod http_1;
+mod http_2;
+
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{listener::Options, *};
+use crate::{
+    api,
+    audit::{Actor, Audit},
+    auth::{self, NewUser},
+    clock::SystemClock,
+    codespace::{Codespace, Deps, NewCodespace},
+    domain::{Generation, Role, Scope},
+    policy::Presented,
+    protocol::tunnel::{Endpoint, FromAgent},
+    runtime::fake::FakeRuntime,
+    store::{SharedStore, memory::MemoryStore},
+    tunnel::{AgentEvent, AgentStream, DialError, Dialer},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(3600);
+const LIMITS: Options = Options {
+    connections: 100,
+    connections_per_address: 100,
+    handshake_timeout: LONG,
+    header_timeout: LONG,
+    idle_timeout: LONG,
+    body_timeout: LONG,
+    write_timeout: LONG,
+    drain_timeout: Duration::from_secs(1),
+};
+
+/// A gateway with one codespace and one user, whose token opens everything.
+struct Bench {
+    address: SocketAddr,
+    auth: Auth,
+    codespace: Arc<Codespace>,
+    token: String,
+    drain: CancellationToken,
+    _files: tempfile::TempDir,
+}
+
+/// An app, which says what it got.
+#[derive(Clone)]
+struct App {
+    address: SocketAddr,
+    ended: mpsc::UnboundedSender<()>,
+}
+
+#[async_trait::async_trait]
+impl Dialer for App {
+    async fn dial(&self, _: &crate::domain::CodespaceName, _: Endpoint) -> Result<AgentStream, DialError> {
+        let stream = TcpStream::connect(self.address).await.map_err(|_| DialError::NotConnected)?;
+        Ok(AgentStream::from(stream))
+    }
+}
+
+/// Tells when it goes.
+struct Tell(mpsc::UnboundedSender<()>);
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+impl App {
+    /// Starts it; the receiver gets a word whenever an endless answer or a read of a request's body has ended.
+    async fn start() -> (Self, mpsc::UnboundedReceiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let (ended, endings) = mpsc::unbounded_channel();
+        let app = Self {
+            address: listener.local_addr().expect("it is bound"),
+            ended,
+        };
+        let serving = app.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let app = serving.clone();
+                let service = service_fn(move |request| {
+                    let app = app.clone();
+                    async move { Ok::<_, Infallible>(app.answer(request).await) }
+                });
+                tokio::spawn(
+                    http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .with_upgrades(),
+                );
+            }
+        });
+        (app, endings)
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+        let field = |name: &str| {
+            let values: Vec<_> = request
+                .headers()
+                .get_all(name)
+                .iter()
+                .map(|value| value.to_str().expect("text"))
+                .collect();
+            values.join("|")
+        };
+        match request.uri().path() {
+            "/endless" => {
+                let tell = Tell(self.ended.clone());
+                let pieces = futures_util::stream::repeat_with(move || {
+                    let _ = &tell;
+                    Ok(Frame::data(Bytes::from_static(&[b'x'; 64 * 1024])))
+                });
+                Response::new(StreamBody::new(pieces).boxed())
+            }
+            "/upload" => {
+                let _tell = Tell(self.ended.clone());
+                let read = request.body_mut().collect().await;
+                let said = read.map_or("broken off".into(), |body| body.to_bytes());
+                Response::new(Full::new(said).boxed())
+            }
+            "/socket" => {
+                let accept = derive_accept_key(field("sec-websocket-key").as_bytes());
+                assert_eq!((field("upgrade"), request.method().as_str()), ("websocket".into(), "GET"));
+                let upgrade = hyper::upgrade::on(&mut request);
+                tokio::spawn(async move {
+                    let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.expect("upgraded")));
+                    tokio::io::copy(&mut read, &mut write).await
+                });
+                let switching = Response::builder()
+                    .status(StatusCode::SWITCHING_PROTOCOLS)
+                    .header("connection", "upgrade")
+                    .header("upgrade", "websocket")
+                    .header("sec-websocket-accept", accept)
+                    .header("sec-websocket-protocol", "mine");
+                switching.body(Full::default().boxed()).expect("a response")
+            }
+            _ => {
+                let seen = format!("host={} cookie={} uri={}", field("host"), field("cookie"), request.uri());
+                Response::new(Full::from(seen).boxed())
+            }
+        }
+    }
+}
+
+/// The gateway's certificate for the gateway host, and another for what is under DOMAIN.
+fn certificates(directory: &std::path::Path) -> Vec<(PathBuf, PathBuf)> {
+    let of = |name: &str, host: &str| {
+        let made = rcgen::generate_simple_self_signed([host.to_owned()]).expect("a certificate");
+        let (certificate, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}.key")));
+        std::fs::write(&certificate, made.cert.pem()).expect("written");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+        (certificate, key)
+    };
+    vec![of("gateway", "portico.test"), of("codespaces", "*.codespaces.example")]
+}
+
+async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
+    let files = tempfile::tempdir().expect("a directory");
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let clock: SharedClock = Arc::new(SystemClock);
+    let sites = Sites::new("https://portico.test".parse().expect("an origin"), "codespaces.example");
+    let auth_options = auth::Options {
+        sites: sites.clone(),
+        session_idle: LONG,
+        session_absolute: LONG,
+    };
+    let auth = Auth::load(Arc::clone(&store), auth_options, clock.now())
+        .await
+        .expect("an empty store");
+    let runtime = Arc::new(FakeRuntime::default());
+    let tunnels = Tunnels::new();
+    let deps = Deps {
+        store: Arc::clone(&store),
+        runtimes: vec![Arc::clone(&runtime) as crate::runtime::SharedRuntime],
+        auth: auth.clone(),
+        tunnels: tunnels.clone(),
+        sites: sites.clone(),
+        audit: Audit::new(Arc::clone(&store), Arc::clone(&clock)),
+        clock: Arc::clone(&clock),
+        default_idle_minutes: 30,
+    };
+    let codespaces = Codespaces::load(deps).await.expect("the store is well");
+    let (app, endings) = App::start().await;
+    let dialer: SharedDialer = Arc::new(app.clone());
+    let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let api = api::router(api::Services {
+        auth: auth.clone(),
+        codespaces: codespaces.clone(),
+        dialer: Arc::clone(&dialer),
+        sites: sites.clone(),
+        clock: Arc::clone(&clock),
+        tasks: tasks.clone(),
+        drain: drain.clone(),
+    });
+    let edge = Edge::new(Services {
+        sites: sites.clone(),
+        auth: auth.clone(),
+        codespaces: codespaces.clone(),
+        tunnels,
+        dialer,
+        api,
+        pages: Router::new(),
+        clock: Arc::clone(&clock),
+        tasks,
+        drain: drain.clone(),
+        metrics: Metrics::new(),
+    });
+    let pairs = certificates(files.path());
+    let pairs = pairs.iter().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    let tls = tls.then(|| Tls::load(pairs, &sites, [1; 32], clock).expect("good certificates"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(listener::serve(edge, listener, tls, options, drain.clone()));
+    let codespace = running(&auth, &codespaces, &runtime).await;
+    let mut bench = Bench {
+        address,
+        auth,
+        codespace,
+        token: String::new(),
+        drain,
+        _files: files,
+    };
+    bench.token = bench.new_token().await;
+    (bench, endings)
+}
+
+/// Makes a user with a codespace whose agent is there.
+async fn running(auth: &Auth, codespaces: &Codespaces, runtime: &FakeRuntime) -> Arc<Codespace> {
+    let user = NewUser {
+        name: "mara".parse().expect("a name"),
+        role: Role::Member,
+        password: None,
+        email: None,
+    };
+    let owner = auth
+        .create_user(user, crate::clock::Clock::now(&SystemClock))
+        .await
+        .expect("it is free");
+    let wanted = NewCodespace {
+        owner: owner.id.clone(),
+        allow_local: false,
+        repository: "https://git.example/team/project.git".into(),
+        reference: None,
+        pull_request: None,
+        devcontainer_path: None,
+        idle_timeout_minutes: None,
+        display_name: None,
+    };
+    let (codespace, _) = codespaces.create(wanted, &Actor::default()).await.expect("it is created");
+    let start = format!("start {} 1", codespace.name());
+    let started = async {
+        while !runtime.calls().contains(&start) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(started).await;
+    let generation = Generation(1);
+    let connected = AgentEvent::Connected { generation, link: 1 };
+    let prepared = AgentEvent::Said {
+        generation,
+        message: FromAgent::Prepared,
+    };
+    for event in [connected, prepared] {
+        codespace.agent_events().send(event).await.expect("its task runs");
+    }
+    soon(codespace.until(crate::codespace::Snapshot::is_reachable))
+        .await
+        .expect("it runs");
+    codespace
+}
+
+async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+impl Bench {
+    async fn new_token(&self) -> String {
+        let user = self.auth.user_by_name(&"mara".parse().expect("a name")).expect("the user");
+        let now = crate::clock::Clock::now(&SystemClock);
+        let made = self.auth.create_token(&user.id, "test", Scope::All, None, now).await.expect("made");
+        secrecy::ExposeSecret::expose_secret(&made.plain).to_owned()
+    }
+
+    async fn revoke(&self, token: &str) {
+        let now = crate::clock::Clock::now(&SystemClock);
+        let Presented::Valid(identity) = self.auth.by_token(token, now) else {
+            panic!("it is no token")
+        };
+        let crate::domain::Credential::Token(id) = identity.credential else {
+            panic!("it is no token")
+        };
+        self.auth.revoke_token(&identity.user, &id, now).await.expect("revoked");
+    }
+
+    /// The host of a port.
+    fn host(&self, port: u16) -> String {
+        format!("{}-{port}.codespaces.example", self.codespace.name())
+    }
+
+    async fn plain(&self) -> TcpStream {
+        soon(TcpStream::connect(self.address)).await.expect("connected")
+    }
+
+    async fn tls(&self, name: &str, protocols: &[&str]) -> TlsStream<TcpStream> {
+        let mut config = unchecked_tls_client().expect("a provider");
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let connector = TlsConnector::from(Arc::new(config));
+        soon(connector.connect(name, self.plain().await)).await.expect("a handshake")
+    }
+}

@@ -1,0 +1,70 @@
+//! A request's body that must get on (TO-1).
+
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use thiserror::Error;
+use tokio::time::{Instant, Sleep};
+
+use super::body::BodyError;
+
+/// A request's body; it fails when it is waited for and stands still for too long.
+pub struct Upload {
+    incoming: Incoming,
+    limit: Duration,
+    /// Made at the first wait, then kept.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+/// A body that stood still.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the request's body stood still for too long")]
+pub struct StoodStill;
+
+impl Upload {
+    pub(super) fn new(incoming: Incoming, limit: Duration) -> Self {
+        Self {
+            incoming,
+            limit,
+            timer: None,
+            waiting: false,
+        }
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        if polled.is_ready() {
+            this.waiting = false;
+            return polled.map_err(Into::into);
+        }
+        let limit = this.limit;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !this.waiting {
+            this.waiting = true;
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer.as_mut().poll(cx).map(|()| Some(Err(StoodStill.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
