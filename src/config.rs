@@ -65,7 +65,7 @@ pub struct Tls {
 pub struct Limits {
     /// Connections at once, all together.
     pub connections: usize,
-    /// Connections at once from one address (an IPv6 /64 is one).
+    /// Connections at once from one address (an IPv6 /64 is one); loopback is not counted.
     pub connections_per_address: usize,
     /// From a connection's or request's first byte to the end of its head.
     pub header_timeout: Duration,

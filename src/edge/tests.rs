@@ -193,6 +193,7 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
         audit: Audit::new(Arc::clone(&store), Arc::clone(&clock)),
         clock: Arc::clone(&clock),
         default_idle_minutes: 30,
+        codespaces_per_user: 50,
     };
     let codespaces = Codespaces::load(deps).await.expect("the store is well");
     let (app, endings) = App::start().await;
