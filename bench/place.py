@@ -1,0 +1,96 @@
+"""Where things run: ports, processes on a core, and what they cost. Everything started here ends here."""
+
+import os
+import signal
+import shutil
+import socket
+import subprocess
+import time
+
+TICK = os.sysconf("SC_CLK_TCK")
+SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+# Proxies have this core for themselves; load and app share the other.
+PROXY_CORE, LOAD_CORE = 0, 1
+
+
+def program(name):
+    """The path of an installed program, or None."""
+    return shutil.which(name, path=SEARCH)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(command, core, log, **more):
+    """Starts a command on one core, in a process group of its own; what it says goes into a file."""
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            ["taskset", "-c", str(core), *map(str, command)],
+            stdin=more.pop("stdin", subprocess.DEVNULL),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            **more,
+        )
+
+
+def end(process, patience=10):
+    """Ends a process and its group: asked first, then made to."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def pin(pid, core):
+    """Moves a process that runs already, with all its threads."""
+    subprocess.run(["taskset", "-a", "-c", "-p", str(core), str(pid)], check=True, stdout=subprocess.DEVNULL)
+
+
+def cpu_seconds(pid):
+    """CPU time of a process so far, its own and the kernel's for it, in seconds; to 10 ms."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def until(what, found, patience=30, pause=0.02):
+    """Waits until `found()` is true and returns it."""
+    late = time.monotonic() + patience
+    while True:
+        value = found()
+        if value:
+            return value
+        if time.monotonic() > late:
+            raise TimeoutError(f"{what}: not within {patience} s")
+        time.sleep(pause)
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def machine():
+    """What the figures depend on, without names."""
+    with open("/proc/cpuinfo") as cpuinfo:
+        model = next((line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")), "unknown")
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": os.uname().release, "load": list(os.getloadavg())}
