@@ -181,7 +181,6 @@ fn facts(world: World, origin: &Origin) -> Facts<'_> {
         client: [192, 0, 2, 7].into(),
         request_id: "0123456789abcdef",
         upgrade: None,
-        authorization_is_ours: false,
     }
 }
 
