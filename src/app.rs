@@ -84,7 +84,7 @@ pub struct Gateway {
 pub enum StartError {
     #[error("the data directory {} cannot be used: {source}. Choose another with --data, or mend its permissions", path.display())]
     Data { path: PathBuf, source: io::Error },
-    #[error("another gateway uses the data directory {}. Stop it first, or choose another with --data", .0.display())]
+    #[error("a gateway uses the data directory {}. Stop it first, wait until it has started, or choose another with --data", .0.display())]
     Locked(PathBuf),
     #[error("the store {} cannot be opened: {source}. If the file is damaged, restore it from a backup", path.display())]
     Store { path: PathBuf, source: StoreError },
@@ -272,7 +272,7 @@ fn pages(auth: &Auth, clock: &SharedClock, readiness: &Readiness) -> axum::Route
 }
 
 /// Makes the data directory, for its owner alone, and locks it.
-fn take_data(data: &Path) -> Result<File, StartError> {
+pub(crate) fn take_data(data: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::Data {
         path: data.to_owned(),
         source,

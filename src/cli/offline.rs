@@ -1,6 +1,6 @@
 //! The operator's commands on the store itself, for when the gateway is down.
 
-use std::{path::Path, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use time::OffsetDateTime;
@@ -11,7 +11,7 @@ use crate::{
         model::{CreateToken, CreateUser, NewToken, Token, User},
         parse, views,
     },
-    app::STORE_FILE,
+    app::{self, STORE_FILE},
     auth::{self, Auth, Options},
     domain::{Role, TokenId, UserName},
     store::sqlite::SqliteStore,
@@ -22,12 +22,16 @@ pub struct Offline {
     store: Arc<SqliteStore>,
     auth: Auth,
     now: OffsetDateTime,
+    /// Held as a gateway holds it: one that starts or ends at this moment would not hear of what is changed behind its back,
+    /// and a token that was revoked would go on to work.
+    _lock: File,
 }
 
 impl Offline {
     /// Opens the store, and makes it where there is none yet.
     pub async fn open(data: &Path) -> anyhow::Result<Self> {
         let config = place::config(Some(data))?;
+        let lock = app::take_data(data)?;
         let path = data.join(STORE_FILE);
         let store = SqliteStore::open(&path)
             .await
@@ -42,7 +46,12 @@ impl Offline {
         let auth = Auth::load(store.clone(), options, now)
             .await
             .context("the accounts cannot be read")?;
-        Ok(Self { store, auth, now })
+        Ok(Self {
+            store,
+            auth,
+            now,
+            _lock: lock,
+        })
     }
 
     /// Writes what is still to be written.
@@ -98,5 +107,19 @@ impl Offline {
             Some(user) => Ok(user),
             None => bail!("there is no account named {name}; see: portico user list"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gateway_that_starts_or_ends_is_not_gone_behind() {
+        let data = tempfile::tempdir().expect("a directory");
+        let gateways = app::take_data(data.path()).expect("nobody else has it");
+        assert!(Offline::open(data.path()).await.is_err());
+        drop(gateways);
+        Offline::open(data.path()).await.expect("nobody has it").close().await;
     }
 }
