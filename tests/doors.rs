@@ -1,0 +1,21 @@
+//! The security rules, attacked from outside: the real gateway, raw sockets, and an app that says every byte it gets.
+//!
+//! One gateway serves all tests; each test is named by the rule it tries. Two people have a codespace each: `ada`, an admin,
+//! and `bob`, a member.
+
+#[path = "doors/app.rs"]
+mod app;
+#[path = "doors/browser.rs"]
+mod browser;
+#[path = "doors/framing.rs"]
+mod framing;
+#[path = "doors/gateway.rs"]
+mod gateway;
+#[path = "doors/identity.rs"]
+mod identity;
+#[path = "doors/origins.rs"]
+mod origins;
+#[path = "doors/secrecy.rs"]
+mod secrecy;
+#[path = "doors/wire.rs"]
+mod wire;

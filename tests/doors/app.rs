@@ -1,0 +1,90 @@
+//! The app inside a codespace: this very test program, told to serve. It answers with the bytes that it received.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// Serves for ever on the port that the environment names; not a test.
+#[test]
+#[ignore = "run inside a codespace by the other tests"]
+fn serve() {
+    let variable = |name| std::env::var(name).expect("set by whoever runs it");
+    let listener = TcpListener::bind(format!("127.0.0.1:{}", variable("DOOR_PORT"))).expect("a free port");
+    let stamp = variable("DOOR_STAMP");
+    for stream in listener.incoming().flatten() {
+        let stamp = stamp.clone();
+        thread::spawn(move || converse(stream, &stamp));
+    }
+}
+
+fn converse(mut stream: TcpStream, stamp: &str) -> Option<()> {
+    let mut read = Vec::new();
+    loop {
+        let request = take_request(&mut stream, &mut read)?;
+        let head = String::from_utf8_lossy(&request).into_owned();
+        let field = |name: &str| {
+            head.lines()
+                .find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned))
+        };
+        if let Some(answer) = field("x-answer") {
+            stream.write_all(&BASE64_STANDARD.decode(answer).ok()?).ok()?;
+            if field("x-hang-up").is_some() {
+                return None;
+            }
+            continue;
+        }
+        if let Some(key) = field("sec-websocket-key").filter(|_| head.starts_with("GET /socket ")) {
+            let accept = derive_accept_key(key.as_bytes());
+            write!(
+                stream,
+                "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n{stamp}"
+            )
+            .ok()?;
+            return std::io::copy(&mut stream.try_clone().ok()?, &mut stream).ok().map(|_| ());
+        }
+        let body = [stamp.as_bytes(), b"\n", &request].concat();
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        )
+        .ok()?;
+        stream.write_all(&body).ok()?;
+    }
+}
+
+/// Takes one request off a connection, head and body as they came.
+fn take_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut end = until(stream, read, 0, b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
+    if let Some(length) = head.lines().find_map(|line| line.strip_prefix("content-length: ")) {
+        end += length.parse::<usize>().ok()?;
+        while read.len() < end {
+            fill(stream, read)?;
+        }
+    } else if head.contains("\r\ntransfer-encoding: chunked\r\n") {
+        end = until(stream, read, end, b"0\r\n\r\n")?;
+    }
+    Some(read.drain(..end).collect())
+}
+
+fn until(stream: &mut TcpStream, read: &mut Vec<u8>, from: usize, mark: &[u8]) -> Option<usize> {
+    loop {
+        if let Some(at) = read[from..].windows(mark.len()).position(|window| window == mark) {
+            return Some(from + at + mark.len());
+        }
+        fill(stream, read)?;
+    }
+}
+
+fn fill(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<()> {
+    let mut buffer = [0; 16 * 1024];
+    let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+    read.extend_from_slice(&buffer[..count]);
+    Some(())
+}

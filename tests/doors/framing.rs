@@ -1,0 +1,257 @@
+//! Hosts, targets and framing: what reaches an app is one request, whole, and the one that was authorized.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::{
+    gateway::{BOBS, gateway},
+    wire::{Call, Reply, raw},
+};
+
+/// A request to ada's app with her token; `fields` and what follows are written as they are.
+fn to_app(method_and_target: &str, fields: &str, rest: &str) -> Reply {
+    let gateway = gateway();
+    let (host, token) = (gateway.app(), &gateway.ada.token);
+    raw(format!("{method_and_target} HTTP/1.1\r\nHost: {host}\r\nX-Portico-Token: {token}\r\n{fields}\r\n{rest}").as_bytes())
+}
+
+fn follow_up() -> String {
+    let gateway = gateway();
+    format!(
+        "GET /smuggled HTTP/1.1\r\nHost: {}\r\nX-Portico-Token: {}\r\n\r\n",
+        gateway.app(),
+        gateway.ada.token
+    )
+}
+
+/// It is refused with this status, the connection is closed, and the app saw nothing.
+#[track_caller]
+fn refused(reply: &Reply, status: u16) {
+    assert_eq!((reply.statuses(), reply.stamps("ADA")), (vec![status], 0), "{}", reply.text);
+    assert!(reply.closed, "the connection is not used again");
+}
+
+#[test]
+fn smug_1_lengths_given_twice_or_wrongly_are_refused() {
+    for fields in [
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: \r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding: \"chunked\"\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer_Encoding: chunked\r\nContent-Length: 5\r\n",
+    ] {
+        refused(&to_app("POST /", fields, "0\r\n\r\n"), 400);
+    }
+}
+
+#[test]
+fn smug_1_of_a_length_and_chunks_nothing_is_left_over() {
+    for fields in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    ] {
+        let reply = to_app("POST /", fields, &format!("0\r\n\r\n{}", follow_up()));
+        assert!(
+            reply.closed && reply.statuses().len() == 1 && !reply.text.contains("/smuggled"),
+            "{}",
+            reply.text
+        );
+        assert!(
+            !reply.text.contains("content-length: 5"),
+            "what the app gets is framed anew: {}",
+            reply.text
+        );
+    }
+}
+
+#[test]
+fn smug_2_heads_that_recipients_read_differently_are_refused() {
+    for fields in [
+        "X: a\r\n b\r\n",
+        "X : a\r\n",
+        ": a\r\n",
+        "X: a\rB: c\r\n",
+        "X: a\0b\r\n",
+        " X: a\r\n",
+    ] {
+        refused(&to_app("GET /", fields, ""), 400);
+    }
+}
+
+#[test]
+fn smug_4_chunks_are_framed_anew() {
+    let reply = to_app(
+        "POST /",
+        "Transfer-Encoding: chunked\r\n",
+        "5;ext=\"a\"\r\nhello\r\n0\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n",
+    );
+    assert!(reply.text.contains("5\r\nhello\r\n0\r\n"), "{}", reply.text);
+    assert!(!reply.text.contains("ext=") && !reply.text.contains("6.6.6.6"), "{}", reply.text);
+    for chunks in [
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloXX0\r\n\r\n",
+        "ffffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+    ] {
+        let reply = to_app("POST /", "Transfer-Encoding: chunked\r\n", chunks);
+        assert!(reply.closed && reply.stamps("ADA") == 0, "{}", reply.text);
+    }
+}
+
+#[test]
+fn smug_5_nothing_passes_before_the_apps_own_101() {
+    let socket =
+        "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    // The app has no socket here and answers 200: what follows the head is a request like any other.
+    let reply = to_app("GET /", socket, &follow_up());
+    assert_eq!((reply.statuses(), reply.stamps("ADA")), (vec![502, 200], 1), "{}", reply.text);
+    // With a length, what follows is a body, and no request.
+    let fields = format!("{socket}Content-Length: {}\r\n", follow_up().len());
+    assert_eq!(to_app("GET /", &fields, &follow_up()).stamps("ADA"), 0);
+    let opened = to_app("GET /socket", socket, "bytes behind the head");
+    assert!(
+        opened.status() == 101 && opened.text.ends_with("ADAbytes behind the head"),
+        "{}",
+        opened.text
+    );
+}
+
+#[test]
+fn smug_6_and_8_answers_that_are_none_become_502() {
+    let answered = |answer: &str| {
+        to_app(
+            "GET /",
+            &format!("X-Answer: {}\r\nX-Hang-Up: 1\r\n", BASE64_STANDARD.encode(answer)),
+            "",
+        )
+    };
+    for answer in [
+        "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 200 S\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        "HTTP/1.1 200 S\r\nContent-Length: x\r\n\r\n",
+        "no HTTP at all\r\n\r\n",
+        "",
+    ] {
+        assert_eq!(answered(answer).status(), 502, "{answer:?}");
+    }
+    let short = answered("HTTP/1.1 200 S\r\nContent-Length: 50\r\n\r\nshort");
+    assert!(short.closed && short.text.ends_with("short"), "{}", short.text);
+    // What an app sends beyond its answer is no answer to anybody's next request.
+    let more = answered("HTTP/1.1 200 S\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 S\r\nContent-Length: 4\r\n\r\nevil");
+    assert!(more.text.ends_with("\r\n\r\nok"), "{}", more.text);
+    assert_eq!(to_app("GET /", "", "").stamps("ADA"), 1);
+}
+
+#[test]
+fn host_1_and_4_one_host_that_agrees_with_the_target() {
+    let gateway = gateway();
+    let (host, other) = (gateway.app(), gateway.port(&gateway.bob, BOBS));
+    let token = format!("X-Portico-Token: {}\r\n", gateway.ada.token);
+    for head in [
+        format!("GET / HTTP/1.1\r\n{token}\r\n"),
+        format!("GET / HTTP/1.0\r\n{token}\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\n{token}\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: {host}, {other}\r\n{token}\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: x@{host}\r\n{token}\r\n"),
+        format!("GET http://{other}/ HTTP/1.1\r\nHost: {host}\r\n{token}\r\n"),
+        format!("GET http://x@{host}/ HTTP/1.1\r\nHost: {host}\r\n{token}\r\n"),
+    ] {
+        refused(&raw(head.as_bytes()), 400);
+    }
+    assert_eq!(Call::get("evil.example".into(), "/").token(&gateway.ada.token).send().status(), 421);
+    let mut spelled = Call::get(host.to_uppercase(), "/").token(&gateway.ada.token);
+    for name in [
+        "X-Forwarded-Host",
+        "X-Host",
+        "X-Original-Host",
+        "Forwarded",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+    ] {
+        spelled = spelled.field(name, &other);
+    }
+    let reply = spelled.send();
+    assert!(reply.stamps("ADA") == 1 && !reply.text.contains(&other), "HOST-3: {}", reply.text);
+}
+
+#[test]
+fn meth_1_and_path_2_odd_methods_and_targets_are_refused() {
+    for method in ["CONNECT", "TRACE", "1A", &"A".repeat(33)] {
+        let reply = to_app(&format!("{method} /"), "", "");
+        assert!(matches!(reply.status(), 400 | 405) && reply.stamps("ADA") == 0, "{}", reply.text);
+    }
+    for target in ["*", "/a\\b", "a", "/a b", "/a\u{e9}", "/a\0"] {
+        refused(&to_app(&format!("GET {target}"), "", ""), 400);
+    }
+    assert_eq!(to_app(&format!("GET /{}", "a".repeat(9000)), "", "").status(), 414);
+}
+
+#[test]
+fn path_1_no_other_spelling_is_the_reserved_prefix() {
+    let host = gateway().app();
+    for path in [
+        "/%2eportico/redeem",
+        "//.portico/redeem",
+        "/./.portico/redeem",
+        "/.PORTICO/redeem",
+        "/.portico%2fredeem",
+        "/x/../.portico/redeem",
+        "/.portico;a/redeem",
+        "/%2e%70ortico/static/hop.js",
+        "/.portico",
+    ] {
+        let reply = to_app(&format!("POST {path}"), "Connection: close\r\n", "");
+        assert!(reply.text.contains(&format!("ADA\nPOST {path} HTTP/1.1")), "{}", reply.text);
+        assert_eq!(Call::get(host.clone(), path).send().status(), 401, "{path}");
+    }
+}
+
+#[test]
+fn path_3_odd_paths_arrive_as_they_are() {
+    for path in [
+        "//x",
+        "/a/../b",
+        "/a/./b;c=d",
+        "/%2e%2e/%zz%",
+        "/a%2fb?c?d&&e",
+        "/~!$&()*+,;=:@",
+        "/a?{}|^`",
+        "/?%0d%0aX:y",
+    ] {
+        let reply = to_app(&format!("GET {path}"), "Connection: close\r\n", "");
+        assert!(reply.text.contains(&format!("ADA\nGET {path} HTTP/1.1\r\n")), "{}", reply.text);
+    }
+}
+
+#[test]
+fn hdr_2_nominating_what_says_who_asks_is_refused() {
+    for fields in [
+        "Connection: cookie\r\n",
+        "Connection: close\r\nConnection: a, X-Forwarded-For\r\n",
+        "X_Portico_Token: a\r\n",
+    ] {
+        refused(&to_app("GET /", fields, ""), 400);
+    }
+}
+
+#[test]
+fn hdr_10_a_head_that_grew_too_large_heals_itself() {
+    let gateway = gateway();
+    let cookies: String = (0..4).map(|index| format!("c{index}={}; ", "x".repeat(4500))).collect();
+    let bombed = |host: String| Call::get(host, "/").cookie(&cookies).send();
+    let reply = bombed(gateway.app());
+    assert_eq!(
+        (reply.status(), reply.fields("clear-site-data")),
+        (431, vec!["\"cookies\""]),
+        "{}",
+        reply.text
+    );
+    let reply = bombed(gateway.host());
+    assert_eq!((reply.status(), reply.fields("clear-site-data")), (431, vec![]), "{}", reply.text);
+}

@@ -1,0 +1,224 @@
+//! The gateway that all tests share, with its people and their codespaces.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::LazyLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::wire::{Call, Reply};
+
+pub const PORTICO: &str = env!("CARGO_BIN_EXE_portico");
+pub const PASSWORD: &str = "correct horse battery";
+/// The ports of ada's two apps and of bob's: the `process` runtime shares the machine's.
+pub const PORT: u16 = 28_461;
+pub const SIBLING: u16 = 28_462;
+pub const BOBS: u16 = 28_463;
+
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub data: PathBuf,
+    pub ada: Person,
+    pub bob: Person,
+    /// Held open: when this program ends, the shell at its other end sweeps up.
+    _running: Child,
+}
+
+pub struct Person {
+    pub token: String,
+    pub codespace: String,
+}
+
+/// The shared gateway, started by whoever comes first.
+pub fn gateway() -> &'static Gateway {
+    static GATEWAY: LazyLock<Gateway> = LazyLock::new(Gateway::start);
+    &GATEWAY
+}
+
+/// Runs the gateway until its own input ends, then takes away all that it made, agents too.
+const SHELL: &str = r#"
+trap '' INT
+"$PORTICO" serve --data "$DATA" --listen "$ADDRESS" --url "http://portico.localhost:$PORT" 2>"$DATA/log" &
+gateway=$!
+cat >/dev/null
+while read -r name; do "$PORTICO" codespace delete --force "$name" --data "$DATA"; done <"$DATA/names"
+kill $gateway; wait $gateway; rm -rf "$DATA"
+"#;
+
+impl Gateway {
+    fn start() -> Self {
+        let data = tempfile::tempdir().expect("a directory").keep();
+        let address = free_address();
+        let running = Command::new("sh")
+            .args(["-c", SHELL])
+            .env("PORTICO", PORTICO)
+            .env("DATA", &data)
+            .env("ADDRESS", address.to_string())
+            .env("PORT", address.port().to_string())
+            .env("PORTICO_LOG_LEVEL", "trace")
+            .env("PORTICO_LOG_FORMAT", "json")
+            .env("PORTICO_LIMITS_HEADER_TIMEOUT", "2s")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        eventually("the gateway listens", || data.join("listen").exists().then_some(()));
+        let command = |arguments: &[&str], input: &str| run(&data, arguments, input);
+        command(&["user", "create", "ada", "--admin", "--password-stdin"], PASSWORD);
+        command(&["user", "create", "bob", "--password-stdin"], PASSWORD);
+        let project = data.join("project");
+        git(&["init", "-q", "-b", "main", &project.display().to_string()]);
+        let repository = empty_repository();
+        let person = |name: &str, source: &str| {
+            let token = command(&["token", "create", "--user", name, "--scope", "all"], "");
+            let codespace = create(address, &token, source);
+            let mut names = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(data.join("names"))
+                .expect("a file");
+            writeln!(names, "{codespace}").expect("written");
+            Person { token, codespace }
+        };
+        let gateway = Self {
+            address,
+            ada: person("ada", &project.display().to_string()),
+            bob: person("bob", &repository),
+            data: data.clone(),
+            _running: running,
+        };
+        gateway.serve_app(&gateway.ada, PORT, "ADA");
+        gateway.serve_app(&gateway.ada, SIBLING, "SIBLING");
+        gateway.serve_app(&gateway.bob, BOBS, "BOB");
+        gateway
+    }
+
+    /// Runs the app inside a codespace and waits until it answers through the gateway.
+    fn serve_app(&self, person: &Person, port: u16, stamp: &str) {
+        let program = std::env::current_exe().expect("this program");
+        let mut exec = Command::new(PORTICO);
+        exec.args(["codespace", "exec", &person.codespace, "--", "env"])
+            .args([format!("DOOR_PORT={port}"), format!("DOOR_STAMP={stamp}")])
+            .arg(program)
+            .args(["app::serve", "--exact", "--ignored"])
+            .env("PORTICO_URL", format!("http://{}", self.host()))
+            .env("PORTICO_TOKEN", &person.token)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        exec.spawn().expect("it runs until its codespace is deleted");
+        eventually("the app answers", || {
+            let reply = Call::get(self.port(person, port), "/").token(&person.token).at(self.address).send();
+            reply.text.contains(stamp).then_some(())
+        });
+    }
+
+    /// The gateway host, as browsers write it.
+    pub fn host(&self) -> String {
+        format!("portico.localhost:{}", self.address.port())
+    }
+
+    pub fn domain(&self) -> String {
+        format!("codespaces.localhost:{}", self.address.port())
+    }
+
+    pub fn editor(&self, person: &Person) -> String {
+        format!("{}.{}", person.codespace, self.domain())
+    }
+
+    pub fn port(&self, person: &Person, port: u16) -> String {
+        format!("{}-{port}.{}", person.codespace, self.domain())
+    }
+
+    /// The host of ada's app.
+    pub fn app(&self) -> String {
+        self.port(&self.ada, PORT)
+    }
+}
+
+fn create(address: SocketAddr, token: &str, source: &str) -> String {
+    let host = format!("portico.localhost:{}", address.port());
+    let call = |call: Call| call.at(address).field("authorization", format!("Bearer {token}")).send();
+    let body = serde_json::json!({ "repository": source });
+    let made = call(Call::post(host.clone(), "/api/v1/codespaces").json(&body));
+    let name = made.json()["name"].as_str().unwrap_or_else(|| panic!("{}", made.text)).to_owned();
+    eventually("the codespace runs", || {
+        let seen: Reply = call(Call::get(host.clone(), &format!("/api/v1/codespaces/{name}")));
+        (seen.json()["state"] == "running" && seen.json()["connected"] == true).then_some(())
+    });
+    name
+}
+
+fn run(data: &std::path::Path, arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new(PORTICO)
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command line");
+    // One that reads nothing may have ended by now.
+    drop(child.stdin.take().expect("piped").write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("ended");
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+fn git(arguments: &[&str]) {
+    let done = Command::new("git").args(arguments).status().expect("git is installed");
+    assert!(done.success());
+}
+
+/// Serves an empty repository over HTTP, for a member, who may not name a path of the machine.
+fn empty_repository() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).unwrap_or(0) == 0 {
+                    break;
+                }
+                head.push(byte[0]);
+            }
+            let body = "001e# service=git-upload-pack\n00000000";
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            drop(stream.write_all(answer.as_bytes()));
+        }
+    });
+    format!("http://{address}/empty.git")
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
+
+/// Asks again until there is an answer, for half a minute.
+pub fn eventually<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}: not within half a minute");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
