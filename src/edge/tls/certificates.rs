@@ -104,9 +104,7 @@ fn codespace_host(sites: &Sites) -> Option<String> {
 }
 
 fn covers(certified: &CertifiedKey, host: &str) -> bool {
-    let parsed = certified
-        .end_entity_cert()
-        .and_then(|certificate| ParsedCertificate::try_from(certificate));
+    let parsed = certified.end_entity_cert().and_then(ParsedCertificate::try_from);
     let name = ServerName::try_from(host.trim_matches(['[', ']']));
     match (parsed, name) {
         (Ok(parsed), Ok(name)) => verify_server_name(&parsed, &name).is_ok(),
