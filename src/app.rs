@@ -3,6 +3,7 @@
 //! Owns the order of start and stop, the data directory and its lock, and every task that nobody waits for. Refuses to
 //! know how any part does its work.
 
+mod edges;
 mod local;
 mod logging;
 mod metrics;
@@ -21,6 +22,7 @@ use rustix::fs::FlockOperation;
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,7 +36,7 @@ use crate::{
     clock::{SharedClock, SystemClock},
     codespace::{Codespaces, Deps},
     config::{Config, RuntimeKind},
-    edge::{self, CertificateError, Edge, Tls, listener},
+    edge::{self, CertificateError, Tls, listener},
     ops::{self, Metrics, Readiness},
     policy::Presented,
     runtime::process::ProcessRuntime,
@@ -76,6 +78,7 @@ pub struct Gateway {
     close: CancellationToken,
     listeners: TaskTracker,
     locals: TaskTracker,
+    threads: edges::Threads,
     _lock: File,
 }
 
@@ -143,7 +146,7 @@ impl Gateway {
             tasks: listeners.clone(),
             drain: drain.clone(),
         });
-        let edge = Edge::new(edge::Services {
+        let edge = edge::Services {
             sites: config.sites(),
             auth: auth.clone(),
             codespaces: codespaces.clone(),
@@ -155,7 +158,8 @@ impl Gateway {
             tasks: listeners.clone(),
             drain: drain.clone(),
             metrics: metrics.clone(),
-        });
+            control: Handle::current(),
+        };
         let operator = unix_socket::bind(&data.join(OPERATOR_SOCKET)).map_err(|source| StartError::Socket {
             path: data.join(OPERATOR_SOCKET),
             source,
@@ -166,7 +170,13 @@ impl Gateway {
         locals.spawn(local::serve(agents, local::agents(tunnels.clone()), close.clone()));
         locals.spawn(local::serve(operator, local::through(api, Door::Operator), close.clone()));
         locals.spawn(sweep(auth.clone(), Arc::clone(&clock), close.clone()));
-        listeners.spawn(listener::serve(edge, listener, tls, limits(&config), drain.clone()));
+        let door = edges::Door {
+            listener,
+            tls,
+            gate: listener::Gate::new(limits(&config)),
+            close: close.clone(),
+        };
+        let threads = edges::start(edge, &door).map_err(|source| StartError::Listen { address, source })?;
         write_address(&data, address)?;
         readiness.set(true);
         Ok(Self {
@@ -182,6 +192,7 @@ impl Gateway {
             close,
             listeners,
             locals,
+            threads,
             _lock: lock,
         })
     }
@@ -204,6 +215,7 @@ impl Gateway {
         self.codespaces.shutdown().await;
         self.auth.settle().await;
         self.audit.close().await;
+        self.threads.join().await;
         drop(std::fs::remove_file(self.config.data.join(ADDRESS_FILE)));
     }
 }
@@ -286,10 +298,9 @@ pub(crate) fn take_data(data: &Path) -> Result<File, StartError> {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen { address, source })
+async fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let bound = TcpListener::bind(address).await.and_then(TcpListener::into_std);
+    bound.map_err(|source| StartError::Listen { address, source })
 }
 
 async fn open_store(data: &Path) -> Result<SharedStore, StartError> {

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use axum::Router;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use body::Body;
@@ -57,6 +58,7 @@ pub struct Edge {
 }
 
 /// The services that the edge asks.
+#[derive(Clone)]
 pub struct Services {
     pub sites: Sites,
     pub auth: Auth,
@@ -68,6 +70,8 @@ pub struct Services {
     /// The gateway host's pages.
     pub pages: Router,
     pub clock: SharedClock,
+    /// Where pages, API and agents' links run: what they begin must outlive the connection and its thread.
+    pub control: Handle,
     /// Holds every task that outlives the request that began it.
     pub tasks: TaskTracker,
     /// Cancelled when the gateway drains: upgraded connections end then, and their clients come back.

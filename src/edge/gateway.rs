@@ -5,8 +5,11 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, Response, Uri};
 use tower::ServiceExt as _;
 
-use super::{Body, Edge, Peer, context::Exchange, hop, upload::Upload};
-use crate::api::{ClientAddress, Door, RequestId};
+use super::{Body, Edge, Peer, context::Exchange, failure::html, hop, upload::Upload};
+use crate::{
+    api::{ClientAddress, Door, RequestId},
+    web::{assets::GATEWAY_PREFIX, pages},
+};
 
 impl Edge {
     pub(super) async fn gateway_host(&self, request: Request<Upload>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Response<Body> {
@@ -15,11 +18,9 @@ impl Edge {
             return unframed(hop::authorize_at_gateway(self, &request));
         }
         if path.starts_with("/api/v1/agent/") {
-            return self
-                .tunnels
-                .serve(request)
-                .await
-                .map(|body| Body::gateway(axum::body::Body::new(body)));
+            let tunnels = self.tunnels.clone();
+            let link = async move { tunnels.serve(request).await.map(axum::body::Body::new) };
+            return self.on_control(link, exchange).await;
         }
         self.gateway_service(request, Door::Gateway, peer, exchange).await
     }
@@ -43,9 +44,26 @@ impl Edge {
         } else {
             &self.pages
         };
-        match router.clone().oneshot(request.map(axum::body::Body::new)).await {
+        let answer = router.clone().oneshot(request.map(axum::body::Body::new));
+        let answer = async move {
+            match answer.await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        };
+        self.on_control(answer, exchange).await
+    }
+
+    /// Has the gateway's own runtime make an answer: codespaces and links that it begins there outlive this thread.
+    async fn on_control(
+        &self,
+        answer: impl Future<Output = Response<axum::body::Body>> + Send + 'static,
+        exchange: &Exchange,
+    ) -> Response<Body> {
+        match self.control.spawn(answer).await {
             Ok(response) => response.map(Body::gateway),
-            Err(never) => match never {},
+            // A panic has been logged where it happened, or the gateway is going.
+            Err(_) => html(pages::internal(GATEWAY_PREFIX, exchange.id()), pages::CSP),
         }
     }
 }

@@ -37,14 +37,32 @@ pub struct Options {
     pub drain_timeout: Duration,
 }
 
+/// How many may come in, counted over all listeners that share it. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    options: Options,
+    slots: Arc<Semaphore>,
+    addresses: Addresses,
+}
+
+impl Gate {
+    /// Counts from nothing.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            slots: Arc::new(Semaphore::new(options.connections)),
+            addresses: Addresses::new(options.connections_per_address),
+        }
+    }
+}
+
 /// How long accepting pauses when the process is out of descriptors, instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Accepts and serves until `drain` is cancelled and every connection has ended or the drain timeout is over.
 ///
 /// Speaks TLS if it is given a way to, else plain HTTP.
-pub async fn serve(edge: Edge, listener: TcpListener, tls: Option<Tls>, options: Options, drain: CancellationToken) {
-    let addresses = Addresses::new(options.connections_per_address);
-    let slots = Arc::new(Semaphore::new(options.connections));
+pub async fn serve(edge: Edge, listener: TcpListener, tls: Option<Tls>, gate: Gate, drain: CancellationToken) {
+    let Gate { options, slots, addresses } = gate;
     let cut = CancellationToken::new();
     let connections = tokio_util::task::TaskTracker::new();
     while let Some((stream, address, slot)) = next(&listener, &slots, &drain).await {

@@ -209,6 +209,7 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
         drain: drain.clone(),
     });
     let edge = Edge::new(Services {
+        control: tokio::runtime::Handle::current(),
         sites: sites.clone(),
         auth: auth.clone(),
         codespaces: codespaces.clone(),
@@ -226,7 +227,7 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
     let tls = tls.then(|| Tls::load(pairs, &sites, [1; 32], clock).expect("good certificates"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("it is bound");
-    tokio::spawn(listener::serve(edge, listener, tls, options, drain.clone()));
+    tokio::spawn(listener::serve(edge, listener, tls, listener::Gate::new(options), drain.clone()));
     let codespace = running(&auth, &codespaces, &runtime).await;
     let mut bench = Bench {
         address,
