@@ -27,6 +27,8 @@ pub struct Gateway {
     pub bob: Person,
     /// Held open: when this program ends, the shell at its other end sweeps up.
     _running: Child,
+    /// What runs inside, until its codespace is deleted.
+    pub apps: Vec<Child>,
 }
 
 pub struct Person {
@@ -86,21 +88,24 @@ impl Gateway {
             writeln!(names, "{codespace}").expect("written");
             Person { token, codespace }
         };
-        let gateway = Self {
+        let mut gateway = Self {
             address,
             ada: person("ada", &project.display().to_string()),
             bob: person("bob", &repository),
             data: data.clone(),
             _running: running,
+            apps: Vec::new(),
         };
-        gateway.serve_app(&gateway.ada, PORT, "ADA");
-        gateway.serve_app(&gateway.ada, SIBLING, "SIBLING");
-        gateway.serve_app(&gateway.bob, BOBS, "BOB");
+        gateway.apps = vec![
+            gateway.serve_app(&gateway.ada, PORT, "ADA"),
+            gateway.serve_app(&gateway.ada, SIBLING, "SIBLING"),
+            gateway.serve_app(&gateway.bob, BOBS, "BOB"),
+        ];
         gateway
     }
 
     /// Runs the app inside a codespace and waits until it answers through the gateway.
-    fn serve_app(&self, person: &Person, port: u16, stamp: &str) {
+    fn serve_app(&self, person: &Person, port: u16, stamp: &str) -> Child {
         let program = std::env::current_exe().expect("this program");
         let mut exec = Command::new(PORTICO);
         exec.args(["codespace", "exec", &person.codespace, "--", "env"])
@@ -112,11 +117,12 @@ impl Gateway {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        exec.spawn().expect("it runs until its codespace is deleted");
+        let app = exec.spawn().expect("the command line");
         eventually("the app answers", || {
             let reply = Call::get(self.port(person, port), "/").token(&person.token).at(self.address).send();
             reply.text.contains(stamp).then_some(())
         });
+        app
     }
 
     /// The gateway host, as browsers write it.
