@@ -209,7 +209,7 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
         drain: drain.clone(),
     });
     let edge = Edge::new(Services {
-        control: tokio::runtime::Handle::current(),
+        control: Handle::current(),
         sites: sites.clone(),
         auth: auth.clone(),
         codespaces: codespaces.clone(),
