@@ -162,6 +162,7 @@ class Load:
 
     def kept(self, target, count, stay):
         """Memory of many idle WebSockets, after they stayed a while."""
+        self.storm(target, 64)
         before = [resident_kib(pid) if pid else 0 for pid in (target.proxy, target.agent)]
         with self.idle(target, count) as told:
             time.sleep(stay)

@@ -65,8 +65,9 @@ def cpu_seconds(pid):
 
 
 def resident_kib(pid):
+    """Memory of a process's own, swapped out or not; pages of files come and go as the kernel likes."""
     with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+        return sum(int(line.split()[1]) for line in status if line.startswith(("RssAnon", "VmSwap")))
 
 
 def until(what, found, patience=30, pause=0.02):
