@@ -137,6 +137,9 @@ impl Edge {
             // The browser took a connection to one side for the other's, under a certificate of both: it must open its own.
             return Err(Failure::new(failure::Reason::Misdirected(authority.to_string())));
         }
+        if let Some(file) = reserved::file(&head, &route) {
+            return Ok(file);
+        }
         if route == Route::Gateway {
             return Ok(self.gateway_host(Request::from_parts(head, body), peer, exchange).await);
         }

@@ -14,7 +14,7 @@ use crate::{
     route::Route,
     tunnel::DialError,
     web::{
-        assets::{CODESPACE_PREFIX, GATEWAY_PREFIX},
+        assets::CODESPACE_PREFIX,
         pages::{self, Page},
     },
 };
@@ -118,10 +118,10 @@ fn early(reason: Reason, kind: Kind) -> Response<Body> {
         Reason::Overgrown => pages::head_too_large(CODESPACE_PREFIX),
         Reason::Misdirected(host) => pages::misdirected(&host),
         Reason::Admission(refusal) => match refusal.status() {
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => pages::head_too_large(GATEWAY_PREFIX),
-            StatusCode::URI_TOO_LONG => pages::uri_too_long(GATEWAY_PREFIX),
-            StatusCode::METHOD_NOT_ALLOWED => pages::method_not_allowed(GATEWAY_PREFIX),
-            _ => pages::bad_request(GATEWAY_PREFIX, &refusal.to_string()),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => pages::head_too_large(CODESPACE_PREFIX),
+            StatusCode::URI_TOO_LONG => pages::uri_too_long(CODESPACE_PREFIX),
+            StatusCode::METHOD_NOT_ALLOWED => pages::method_not_allowed(CODESPACE_PREFIX),
+            _ => pages::bad_request(CODESPACE_PREFIX, &refusal.to_string()),
         },
         _ => pages::no_such_codespace(CODESPACE_PREFIX, None, None),
     };

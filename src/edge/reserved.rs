@@ -1,6 +1,6 @@
 //! Paths under `/.portico/` on codespace hosts: ours, and never an app's.
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 
 use super::{
     Body, Edge,
@@ -11,15 +11,19 @@ use super::{
 };
 use crate::{api::Door, forward::admission, route::Route, web::assets};
 
+/// Answers a request for a file behind our pages. On every host of ours, so that a page looks like one of ours where no
+/// codespace can be either.
+pub(super) fn file(head: &Parts, route: &Route) -> Option<Response<Body>> {
+    let safe = head.method == Method::GET || head.method == Method::HEAD;
+    let target = head.uri.path_and_query()?.as_str().strip_prefix(assets::CODESPACE_PREFIX)?;
+    (safe && *route != Route::Foreign).then(|| assets::serve(target, &head.headers).map(Body::full))
+}
+
 impl Edge {
     pub(super) async fn reserved(&self, visit: Visit, request: Request<Upload>) -> Result<Response<Body>, Failure> {
         let path = visit.path.strip_prefix(RESERVED).unwrap_or_default();
         let at_editor = matches!(visit.route, Route::Editor(_));
         match (request.method().clone(), path) {
-            (Method::GET | Method::HEAD, path) if path.starts_with("static/") => {
-                let target = visit.target.strip_prefix(assets::CODESPACE_PREFIX).unwrap_or_default();
-                Ok(assets::serve(target, request.headers()).map(Body::full))
-            }
             (Method::GET, "authorize") if at_editor => hop::authorize(self, &visit, request.uri().query()),
             (Method::POST, "arrive") if at_editor => hop::arrive(&visit, request).await,
             (Method::POST, "redeem") => hop::redeem(self, &visit, request)

@@ -66,6 +66,11 @@ test('bad input to a running gateway', async (t) => {
       const answer = await request(gateway.port, { host: `${label}.codespaces.localhost:${gateway.port}`, headers: { 'x-portico-token': token } });
       assert.equal(answer.status, 404, `${label}: ${answer.status}`);
     }
+    const host = `x-080.codespaces.localhost:${gateway.port}`;
+    const page = await request(gateway.port, { host, headers: { accept: 'text/html' } });
+    const style = await request(gateway.port, { host, path: page.text.match(/href="([^"]+\.css[^"]*)"/)[1] });
+    assert.equal(style.status, 200, 'the page finds its style');
+    assert.match(style.headers['content-type'], /text\/css/);
     assert.equal((await request(gateway.port, { host: 'elsewhere.example' })).status, 421);
     assert.match(await raw(gateway.port, 'GET / HTTP/1.0\r\n\r\n'), /^HTTP\/1\.[01] 400 /);
   });
