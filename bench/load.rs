@@ -122,6 +122,7 @@ impl Options {
         let more =
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         stream.write_all(self.head("GET", more).as_bytes()).await?;
+        stream.flush().await?;
         let (head, _) = timeout(PATIENCE, read_head(&mut stream)).await??;
         if head.starts_with("HTTP/1.1 101") {
             Ok(stream)
@@ -265,6 +266,7 @@ async fn get(options: &Options) -> Result<(), Failure> {
     while bytes < options.bytes && begun.elapsed().as_secs_f64() < options.seconds {
         let mut stream = options.connect().await?;
         stream.write_all(options.head("GET", "Connection: close\r\n").as_bytes()).await?;
+        stream.flush().await?;
         let (head, rest) = timeout(PATIENCE, read_head(&mut stream)).await??;
         if !head.starts_with("HTTP/1.1 200") {
             return Err(refused(&head));

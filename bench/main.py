@@ -223,14 +223,20 @@ class Bench:
     def run(self):
         self.start()
         facts = machine() | {"rounds": self.given.rounds, "seconds": self.given.seconds, "versions": peers.versions(self.kinds)}
-        for number in range(1, self.given.rounds + 1):
-            self.round(number)
-        for part, measure in (("idle", self.idle), ("start", self.start_time), ("scale", self.scale)):
-            if part in self.given.only:
-                measure()
+        try:
+            for number in range(1, self.given.rounds + 1):
+                self.round(number)
+            for part, measure in (("idle", self.idle), ("start", self.start_time), ("scale", self.scale)):
+                if part in self.given.only:
+                    measure()
+        finally:
+            # Also what was found before it was interrupted.
+            self.tell(facts | {"load_after": list(os.getloadavg())})
+
+    def tell(self, facts):
         os.makedirs(self.given.out, exist_ok=True)
         names = [kind.name for kind in self.kinds]
-        self.report.write(self.given.out, names, facts | {"load_after": list(os.getloadavg())})
+        self.report.write(self.given.out, names, facts)
         print(f"\n{self.report.table(names)}\n\nThe same, all values and a plot: {self.given.out}/", flush=True)
 
 
