@@ -112,7 +112,8 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
     // Refused to a process that leads a group already; then it stands apart well enough.
     let _ = rustix::process::setsid();
     app::start_logging(&Log::default());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // One thread: a codespace's bytes are passed on without a queue between cores.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the runtime does not start")?;
     runtime.block_on(crate::agent::run(agent.bootstrap))?;
     runtime.shutdown_background();

@@ -130,9 +130,13 @@ impl Streaming {
         {
             self.watched = Some(lease.watch());
         }
-        if let Poll::Ready(None) = polled
-            && let Some(upstream) = self.upstream.take()
-        {
+        // hyper does not ask again for the end of a body whose last byte it has seen.
+        let over = match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if over && let Some(upstream) = self.upstream.take() {
             upstream.put_back();
         }
         polled.map_err(Into::into)

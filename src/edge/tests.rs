@@ -92,11 +92,16 @@ impl App {
         };
         let serving = app.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            for number in 1u32.. {
+                let Ok((stream, _)) = listener.accept().await else { return };
                 let app = serving.clone();
                 let service = service_fn(move |request| {
                     let app = app.clone();
-                    async move { Ok::<_, Infallible>(app.answer(request).await) }
+                    async move {
+                        let mut response = app.answer(request).await;
+                        response.headers_mut().insert("x-connection", number.into());
+                        Ok::<_, Infallible>(response)
+                    }
                 });
                 tokio::spawn(
                     http1::Builder::new()

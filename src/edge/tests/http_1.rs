@@ -156,3 +156,25 @@ async fn a_client_that_takes_nothing_is_given_up() {
         soon(endings.recv()).await.expect("the app is told");
     }
 }
+
+#[tokio::test]
+async fn connections_to_an_app_are_used_again() {
+    const REQUESTS: u32 = 20;
+    let (bench, _endings) = bench(LIMITS, false).await;
+    let mut stream = bench.plain().await;
+    let mut last = 0;
+    for _ in 0..REQUESTS {
+        stream.write_all(bench.get("/a").as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        while !answer.ends_with("uri=/a") {
+            let mut piece = [0; 1024];
+            let read = soon(stream.read(&mut piece)).await.expect("read");
+            assert!(read > 0, "{answer}");
+            answer.push_str(&String::from_utf8_lossy(&piece[..read]));
+        }
+        let number = answer.split("x-connection: ").nth(1).and_then(|rest| rest.split('\r').next());
+        last = number.expect("it says which").parse().expect("a number");
+    }
+    // Now and then a request comes before the connection is back; never most of the time.
+    assert!(last <= REQUESTS / 2, "the app saw {last} connections");
+}
