@@ -11,27 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::protocol::bootstrap::{Bootstrap, MARK_VARIABLE};
+use crate::protocol::bootstrap::{Bootstrap, MARK_VARIABLE, PASSED_VARIABLES};
 
-/// Variables of the agent's own environment that pass on, besides `LC_*`.
-const PASSED: [&str; 16] = [
-    "LANG",
-    "LANGUAGE",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-];
 /// Where programs are looked for when the agent itself has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -118,7 +99,7 @@ fn programs(state_dir: &Path) -> PathBuf {
 }
 
 fn passes(name: &str) -> bool {
-    PASSED.contains(&name) || name.starts_with("LC_")
+    PASSED_VARIABLES.contains(&name) || name.starts_with("LC_")
 }
 
 #[cfg(test)]

@@ -39,6 +39,31 @@ pub struct Bootstrap {
 /// The variable that marks a codespace's processes in the `process` runtime.
 pub const MARK_VARIABLE: &str = "PORTICO_MARK";
 
+/// Variables that pass from the gateway to an agent, and from an agent to what runs inside, where they are set; `LC_*`
+/// pass as well. Never a secret of the service's.
+pub const PASSED_VARIABLES: [&str; 20] = [
+    "LANG",
+    "LANGUAGE",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "SSL_CERT_FILE",
+    "RUSTUP_HOME",
+    "PYENV_ROOT",
+    "NVM_DIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
+
 /// What to check out.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Repository {

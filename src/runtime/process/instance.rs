@@ -44,6 +44,7 @@ impl Agent {
             .current_dir(place.state())
             .env_clear()
             .envs(environment::passed())
+            .envs(environment::toolchains())
             .env("HOME", place.home())
             .env(MARK_VARIABLE, mark)
             .stdin(Stdio::null())
