@@ -21,7 +21,7 @@ use std::{
 use rustix::fs::FlockOperation;
 use thiserror::Error;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     runtime::Handle,
     signal::unix::{SignalKind, signal},
 };
@@ -108,9 +108,7 @@ impl Gateway {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let data = config.data.clone();
         let lock = take_data(&data)?;
-        let listener = listen(config.listen).await?;
-        let address = listener.local_addr().unwrap_or(config.listen);
-        let metrics_listener = metrics::listen(config.metrics_listen).await?;
+        let sockets = Sockets::bind(&config).await?;
         let clock: SharedClock = Arc::new(SystemClock);
         let store = open_store(&data).await?;
         let store_failed = |source| StartError::Store {
@@ -126,75 +124,82 @@ impl Gateway {
         let tls = read_certificates(&config, store.as_ref(), &clock).await?;
         let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
         let tunnels = Tunnels::new().with_connect_timeout(config.limits.connect_timeout);
-        let agents = unix_socket::bind(&data.join(AGENT_SOCKET)).map_err(|source| StartError::Socket {
-            path: data.join(AGENT_SOCKET),
-            source,
-        })?;
-        let codespaces = Codespaces::load(deps(&config, store, &auth, &tunnels, &audit, &clock))
-            .await
-            .map_err(store_failed)?;
-
-        let (readiness, metrics) = (Readiness::default(), Metrics::new());
-        let (listeners, locals) = (TaskTracker::new(), TaskTracker::new());
-        let (drain, close) = (CancellationToken::new(), CancellationToken::new());
-        let api = api::router(api::Services {
-            auth: auth.clone(),
-            codespaces: codespaces.clone(),
-            dialer: Arc::new(tunnels.clone()),
-            sites: config.sites(),
-            clock: Arc::clone(&clock),
-            tasks: listeners.clone(),
-            drain: drain.clone(),
-        });
-        let edge = edge::Services {
-            sites: config.sites(),
-            auth: auth.clone(),
-            codespaces: codespaces.clone(),
-            tunnels: tunnels.clone(),
-            dialer: Arc::new(tunnels.clone()),
-            api: api.clone(),
-            pages: pages(&auth, &clock, &readiness),
-            clock: Arc::clone(&clock),
-            tasks: listeners.clone(),
-            drain: drain.clone(),
-            metrics: metrics.clone(),
-            control: Handle::current(),
-        };
-        let operator = unix_socket::bind(&data.join(OPERATOR_SOCKET)).map_err(|source| StartError::Socket {
-            path: data.join(OPERATOR_SOCKET),
-            source,
-        })?;
-        if let Some(listener) = metrics_listener {
-            locals.spawn(metrics::serve(listener, metrics.clone(), codespaces.clone(), close.clone()));
-        }
-        locals.spawn(local::serve(agents, local::agents(tunnels.clone()), close.clone()));
-        locals.spawn(local::serve(operator, local::through(api, Door::Operator), close.clone()));
-        locals.spawn(sweep(auth.clone(), Arc::clone(&clock), close.clone()));
-        let door = edges::Door {
-            listener,
-            tls,
-            gate: listener::Gate::new(limits(&config)),
-            close: close.clone(),
-        };
-        let threads = edges::start(edge, &door).map_err(|source| StartError::Listen { address, source })?;
-        write_address(&data, address)?;
-        readiness.set(true);
-        Ok(Self {
+        let deps = deps(&config, store, &auth, &tunnels, &audit, &clock);
+        let codespaces = Codespaces::load(deps).await.map_err(store_failed)?;
+        let mut gateway = Self {
+            address: sockets.address,
             config,
-            address,
             auth,
             codespaces,
             clock,
             audit,
             tunnels,
-            readiness,
-            drain,
-            close,
-            listeners,
-            locals,
-            threads,
+            readiness: Readiness::default(),
+            drain: CancellationToken::new(),
+            close: CancellationToken::new(),
+            listeners: TaskTracker::new(),
+            locals: TaskTracker::new(),
+            threads: edges::Threads::default(),
             _lock: lock,
+        };
+        gateway.open(sockets, tls)?;
+        Ok(gateway)
+    }
+
+    /// Serves on every socket, and says so.
+    fn open(&mut self, sockets: Sockets, tls: Option<Tls>) -> Result<(), StartError> {
+        let metrics = Metrics::new();
+        let api = self.api();
+        if let Some(listener) = sockets.metrics {
+            let served = metrics::serve(listener, metrics.clone(), self.codespaces.clone(), self.close.clone());
+            self.locals.spawn(served);
+        }
+        let agents = local::agents(self.tunnels.clone());
+        let operator = local::through(api.clone(), Door::Operator);
+        self.locals.spawn(local::serve(sockets.agents, agents, self.close.clone()));
+        self.locals.spawn(local::serve(sockets.operator, operator, self.close.clone()));
+        self.locals
+            .spawn(sweep(self.auth.clone(), Arc::clone(&self.clock), self.close.clone()));
+        let door = edges::Door {
+            listener: sockets.edge,
+            tls,
+            gate: listener::Gate::new(limits(&self.config)),
+            close: self.close.clone(),
+        };
+        let address = self.address;
+        self.threads = edges::start(self.edge(api, metrics), &door).map_err(|source| StartError::Listen { address, source })?;
+        write_address(&self.config.data, address)?;
+        self.readiness.set(true);
+        Ok(())
+    }
+
+    fn api(&self) -> axum::Router {
+        api::router(api::Services {
+            auth: self.auth.clone(),
+            codespaces: self.codespaces.clone(),
+            dialer: Arc::new(self.tunnels.clone()),
+            sites: self.config.sites(),
+            clock: Arc::clone(&self.clock),
+            tasks: self.listeners.clone(),
+            drain: self.drain.clone(),
         })
+    }
+
+    fn edge(&self, api: axum::Router, metrics: Metrics) -> edge::Services {
+        edge::Services {
+            sites: self.config.sites(),
+            auth: self.auth.clone(),
+            codespaces: self.codespaces.clone(),
+            tunnels: self.tunnels.clone(),
+            dialer: Arc::new(self.tunnels.clone()),
+            api,
+            pages: pages(&self.auth, &self.clock, &self.readiness),
+            clock: Arc::clone(&self.clock),
+            tasks: self.listeners.clone(),
+            drain: self.drain.clone(),
+            metrics,
+            control: Handle::current(),
+        }
     }
 
     /// Ends: no more connections, then what is under way, then what agents and the operator use. Agents stay.
@@ -217,6 +222,33 @@ impl Gateway {
         self.audit.close().await;
         self.threads.join().await;
         drop(std::fs::remove_file(self.config.data.join(ADDRESS_FILE)));
+    }
+}
+
+/// What a gateway listens on.
+struct Sockets {
+    edge: std::net::TcpListener,
+    /// The address that was bound for the edge.
+    address: SocketAddr,
+    metrics: Option<TcpListener>,
+    agents: UnixListener,
+    operator: UnixListener,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> Result<Self, StartError> {
+        let edge = listen(config.listen).await?;
+        let local = |name: &str| {
+            let path = config.data.join(name);
+            unix_socket::bind(&path).map_err(|source| StartError::Socket { path, source })
+        };
+        Ok(Self {
+            address: edge.local_addr().unwrap_or(config.listen),
+            edge,
+            metrics: metrics::listen(config.metrics_listen).await?,
+            agents: local(AGENT_SOCKET)?,
+            operator: local(OPERATOR_SOCKET)?,
+        })
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) struct Door {
 }
 
 /// The threads, while they run.
+#[derive(Default)]
 pub(super) struct Threads(Vec<thread::JoinHandle<()>>);
 
 /// Starts a thread for each core.
