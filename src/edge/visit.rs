@@ -296,9 +296,9 @@ fn present(edge: &Edge, head: &Parts, route: &Route) -> Presented {
 }
 
 /// What a session's user may do at a codespace at all: the editor host is the hub of everybody who may open something.
-pub fn may_enter(snapshot: &Snapshot, user: &UserId) -> bool {
+pub fn may_enter(snapshot: &Snapshot, user: &UserId, now: OffsetDateTime) -> bool {
     let owner = snapshot.record.owner == *user;
     let named = snapshot.ports.values().any(|view| view.settings.users.contains(user));
-    let shared = snapshot.ports.values().any(|view| view.settings.visibility > Visibility::Private);
+    let shared = snapshot.ports.values().any(|view| view.visibility(now) > Visibility::Private);
     owner || named || shared
 }
