@@ -218,7 +218,7 @@ pub(super) fn authorize_at_gateway(edge: &Edge, request: &Request<Upload>) -> Re
     let allowed = edge
         .codespaces
         .find(name)
-        .is_some_and(|codespace| may_enter(&codespace.snapshot(), &identity.user, now));
+        .is_some_and(|codespace| may_enter(&codespace.snapshot(), &identity.user, &edge.auth, now));
     if !allowed {
         let switch = format!("{}/sign-in?switch=1", edge.sites.gateway());
         return html(
@@ -250,7 +250,7 @@ fn may_open(edge: &Edge, identity: &Identity, snapshot: &Snapshot, port: Port) -
         ..identity.clone()
     };
     super::visit::Question::of_port(Presented::Valid(there), port)
-        .ask(snapshot, edge.clock.now())
+        .ask(snapshot, &edge.auth, edge.clock.now())
         .is_ok()
 }
 

@@ -262,6 +262,7 @@ fn share_1_ws_3_who_gets_a_permit() {
                     port,
                     visibility,
                     people: &people,
+                    same_organisation: true,
                 };
                 shown(authorize_port(&who, page, &codespace, facts))
             };
