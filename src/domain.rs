@@ -6,7 +6,7 @@
 mod access;
 mod codespace;
 mod name;
-mod organisation;
+mod network;
 mod port;
 mod repository;
 mod return_to;
@@ -14,7 +14,7 @@ mod return_to;
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Work};
 pub use name::{CodespaceName, NameError};
-pub use organisation::Organisation;
+pub use network::{Network, NetworkError, Networks};
 pub use port::{Port, PortError};
 pub use repository::{Reference, ReferenceError, RepositoryError, RepositoryKind, RepositorySource};
 pub use return_to::ReturnTo;
