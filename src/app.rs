@@ -36,7 +36,10 @@ use crate::{
     clock::{SharedClock, SystemClock},
     codespace::{Codespaces, Deps},
     config::{Config, RuntimeKind},
-    edge::{self, CertificateError, Tls, listener},
+    edge::{
+        self, CertificateError, Challenges, Tls, listener,
+        plain::{self, Plain},
+    },
     ops::{self, Metrics, Readiness},
     policy::Presented,
     runtime::process::ProcessRuntime,
@@ -99,6 +102,8 @@ pub enum StartError {
     Tls(#[from] CertificateError),
     #[error("metrics cannot be served on {address}: {source}. Choose another address for metrics_listen, or none")]
     Metrics { address: SocketAddr, source: io::Error },
+    #[error("plain HTTP cannot be sent to https from {address}: {source}. Choose another address for redirect_http, or none")]
+    Plain { address: SocketAddr, source: io::Error },
     #[error("the socket {} cannot be made: {source}", path.display())]
     Socket { path: PathBuf, source: io::Error },
 }
@@ -160,10 +165,20 @@ impl Gateway {
         self.locals.spawn(local::serve(sockets.operator, operator, self.close.clone()));
         self.locals
             .spawn(sweep(self.auth.clone(), Arc::clone(&self.clock), self.close.clone()));
+        let gate = listener::Gate::new(limits(&self.config));
+        if let Some(listener) = sockets.plain {
+            let plain = Plain {
+                sites: self.config.sites(),
+                fronts: Arc::new(self.config.fronts.clone()),
+                challenges: Challenges::default(),
+                metrics: metrics.clone(),
+            };
+            self.locals.spawn(plain::serve(plain, listener, gate.clone(), self.drain.clone()));
+        }
         let door = edges::Door {
             listener: sockets.edge,
             tls,
-            gate: listener::Gate::new(limits(&self.config)),
+            gate,
             close: self.close.clone(),
         };
         let address = self.address;
@@ -188,6 +203,8 @@ impl Gateway {
     fn edge(&self, api: axum::Router, metrics: Metrics) -> edge::Services {
         edge::Services {
             sites: self.config.sites(),
+            fronts: Arc::new(self.config.fronts.clone()),
+            hsts: self.config.hsts,
             auth: self.auth.clone(),
             codespaces: self.codespaces.clone(),
             tunnels: self.tunnels.clone(),
@@ -231,6 +248,8 @@ struct Sockets {
     /// The address that was bound for the edge.
     address: SocketAddr,
     metrics: Option<TcpListener>,
+    /// For plain HTTP beside TLS.
+    plain: Option<TcpListener>,
     agents: UnixListener,
     operator: UnixListener,
 }
@@ -246,6 +265,7 @@ impl Sockets {
             address: edge.local_addr().unwrap_or(config.listen),
             edge,
             metrics: metrics::listen(config.metrics_listen).await?,
+            plain: listen_plain(config.redirect_http).await?,
             agents: local(AGENT_SOCKET)?,
             operator: local(OPERATOR_SOCKET)?,
         })
@@ -333,6 +353,12 @@ pub(crate) fn take_data(data: &Path) -> Result<File, StartError> {
 async fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     let bound = TcpListener::bind(address).await.and_then(TcpListener::into_std);
     bound.map_err(|source| StartError::Listen { address, source })
+}
+
+async fn listen_plain(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|source| StartError::Plain { address, source })
 }
 
 async fn open_store(data: &Path) -> Result<SharedStore, StartError> {

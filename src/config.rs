@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use crate::route::{Origin, Sites};
+use crate::{
+    edge::Fronts,
+    route::{Origin, Sites},
+};
 
 pub use gather::{ConfigError, Overrides};
 pub use problems::{Problem, Severity};
@@ -28,6 +31,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where metrics are, in plain HTTP at `/metrics` and for whoever can connect; nowhere if there is none.
     pub metrics_listen: Option<SocketAddr>,
+    /// Where plain HTTP is sent to https; nowhere if there is none.
+    pub redirect_http: Option<SocketAddr>,
+    /// Who stands in front: `trusted_proxies`, `forwarded_header` and `proxy_protocol`.
+    pub fronts: Fronts,
+    /// For how long browsers are told to use https alone; nothing is said if there is none.
+    pub hsts: Option<Duration>,
     /// The gateway host's own URL, as browsers see it.
     pub url: Origin,
     /// DOMAIN: codespaces are at `NAME.DOMAIN` and `NAME-PORT.DOMAIN`.

@@ -5,8 +5,11 @@
 //! Refuses to know the store, runtimes, how identities are proved and what is allowed: it asks `auth`, `codespace` and
 //! `policy`.
 
+mod addresses;
 mod answered;
 mod body;
+mod caller;
+mod challenges;
 mod client;
 mod connection;
 mod context;
@@ -17,7 +20,10 @@ mod hop;
 mod lease;
 pub mod listener;
 mod pace;
+pub mod plain;
 mod proxy;
+mod proxy_protocol;
+mod redirect;
 mod reserved;
 mod streams;
 mod tls;
@@ -27,7 +33,7 @@ mod upstream;
 mod upstream_tls;
 mod visit;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use http::{HeaderValue, Request, Response, header};
@@ -36,6 +42,8 @@ use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use body::Body;
+pub use caller::Fronts;
+pub use challenges::{Challenges, Kept};
 pub use context::{ACCESS_LOG_TARGET, Peer};
 pub use tls::{CertificateError, Certificates, Tls};
 pub use upstream_tls::unchecked as unchecked_tls_client;
@@ -61,6 +69,9 @@ pub struct Edge {
 #[derive(Clone)]
 pub struct Services {
     pub sites: Sites,
+    pub fronts: Arc<Fronts>,
+    /// For how long browsers are told to use https alone; nothing is said if there is none (TLS-5).
+    pub hsts: Option<Duration>,
     pub auth: Auth,
     pub codespaces: Codespaces,
     pub tunnels: Tunnels,
@@ -98,7 +109,7 @@ impl Edge {
     /// Puts the edge together.
     pub fn new(services: Services) -> Self {
         let upstreams = Upstreams::new(Arc::clone(&services.dialer), services.tasks.clone(), services.drain.clone());
-        let transport_security = transport_security(services.sites.gateway());
+        let transport_security = transport_security(services.sites.gateway(), services.hsts);
         Self {
             inner: Arc::new(Inner {
                 services,
@@ -112,9 +123,10 @@ impl Edge {
     pub async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
         let mut request = request.map(|body| Upload::new(body, peer.patience.body));
         let said = dialect::translate(&mut request);
-        let exchange = Exchange::begin(&request, &peer, self.metrics.clone());
+        let client = peer.caller.client(request.headers(), &self.fronts);
+        let exchange = Exchange::begin(&request, client.address, self.metrics.clone());
         let kind = client::kind(request.method(), request.headers());
-        let response = match self.answer(request, &peer, &exchange).await {
+        let response = match self.answer(request, client.scheme, &peer, &exchange).await {
             Ok(response) => response,
             Err(failure) => failure.respond(self, &exchange, kind),
         };
@@ -126,13 +138,25 @@ impl Edge {
         response
     }
 
-    async fn answer(&self, request: Request<Upload>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Result<Response<Body>, Failure> {
+    async fn answer(
+        &self,
+        request: Request<Upload>,
+        spoken: Option<Scheme>,
+        peer: &Arc<Peer>,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Response<Body>, Failure> {
         let (head, body) = request.into_parts();
         exchange.describe(&head);
         admission::check(&head).map_err(|refusal| self.refused(refusal, &head))?;
         let authority = authority_of(&head)?;
         let route = self.sites.route(&authority);
         exchange.route(&route, &authority);
+        exchange.count(&peer.caller).map_err(|_| Failure::new(failure::Reason::Crowded))?;
+        if spoken == Some(Scheme::Http)
+            && let Some(location) = redirect::location(&self.sites, &route, &head.uri)
+        {
+            return Ok(redirect::to(location));
+        }
         if peer.side.is_some_and(|side| tls::Side::of(&route) != Some(side)) {
             // The browser took a connection to one side for the other's, under a certificate of both: it must open its own.
             return Err(Failure::new(failure::Reason::Misdirected(authority.to_string())));
@@ -141,7 +165,7 @@ impl Edge {
             return Ok(file);
         }
         if route == Route::Gateway {
-            return Ok(self.gateway_host(Request::from_parts(head, body), peer, exchange).await);
+            return Ok(self.gateway_host(Request::from_parts(head, body), exchange).await);
         }
         let visit = Visit::begin(self, &head, route, &authority, peer, exchange)?;
         if visit.is_reserved() {
@@ -168,10 +192,10 @@ impl Edge {
 
 /// What keeps browsers on https. Not under `localhost`, where it would lock people out of whatever else they run there
 /// on any port.
-fn transport_security(gateway: &Origin) -> Option<HeaderValue> {
+fn transport_security(gateway: &Origin, hsts: Option<Duration>) -> Option<HeaderValue> {
     let local = gateway.host == "localhost" || gateway.host.ends_with(".localhost");
-    let wanted = gateway.scheme == Scheme::Https && !local;
-    wanted.then(|| HeaderValue::from_static("max-age=31536000"))
+    let seconds = hsts.filter(|_| gateway.scheme == Scheme::Https && !local)?.as_secs();
+    HeaderValue::from_str(&format!("max-age={seconds}")).ok()
 }
 
 /// Takes the one authority of a request: `Host` on HTTP/1.1, equal to the target's if that is absolute (HOST-1, HOST-4).

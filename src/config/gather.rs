@@ -82,7 +82,7 @@ pub(super) fn read_text(config: &mut Config, text: &str, shown: &str) -> Result<
     for (key, value) in table.get_ref() {
         let name = key.get_ref().as_ref();
         let DeValue::Table(inner) = value.get_ref() else {
-            set(config, name, value_text(value.get_ref()), || place(key.span().start))?;
+            set(config, name, list_text(name, value.get_ref()), || place(key.span().start))?;
             continue;
         };
         known_table(name).map_err(|hint| ConfigError(format!("{}: there is no table [{name}].{hint}", place(key.span().start))))?;
@@ -239,6 +239,19 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
     if config.metrics_listen.is_some_and(|address| address == config.listen) {
         return Err(ConfigError(
             "metrics_listen is the same as listen. Metrics are not for everyone: give them an address of their own, or none".into(),
+        ));
+    }
+    if config.redirect_http.is_some() && config.url.scheme == Scheme::Http {
+        return Err(ConfigError(
+            "redirect_http sends to https, so url must begin with https://; else leave it empty".into(),
+        ));
+    }
+    if config
+        .redirect_http
+        .is_some_and(|address| address == config.listen || Some(address) == config.metrics_listen)
+    {
+        return Err(ConfigError(
+            "redirect_http is the same as listen or metrics_listen. Give it an address of its own, or none".into(),
         ));
     }
     if config.sessions.idle > config.sessions.absolute {

@@ -3,7 +3,12 @@
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, Tls};
-use crate::route::{Authority, Origin, Scheme};
+use crate::{
+    domain::Networks,
+    edge::Fronts,
+    forward::client::Written,
+    route::{Authority, Origin, Scheme},
+};
 
 /// One key of the configuration.
 pub(super) struct Key {
@@ -22,10 +27,12 @@ const SESSION: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration
 const TIMEOUT_ALLOWED: &str = "a duration from 1s to 1d, for instance 30s";
 const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
 
+const HSTS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(2 * 365 * 24 * 3600);
+const NETWORKS_ALLOWED: &str = "addresses or ranges such as 10.0.0.0/8, several of them separated by commas, or nothing for nobody";
 const FILES_ALLOWED: &str = "the path of a PEM file, several of them separated by commas, or nothing to speak plain HTTP";
 
 /// Keys whose value in a file can be an array of texts; as one text, its items are separated by commas.
-pub(super) const LISTS: &[&str] = &["tls.certificate", "tls.key"];
+pub(super) const LISTS: &[&str] = &["trusted_proxies", "proxy_protocol", "tls.certificate", "tls.key"];
 
 /// All keys, in the order of the sample file.
 pub(super) const KEYS: &[Key] = &[
@@ -38,6 +45,31 @@ pub(super) const KEYS: &[Key] = &[
         name: "metrics_listen",
         allowed: "an address with a port, for instance 127.0.0.1:9100, or nothing for none",
         set: |config, text| put(&mut config.metrics_listen, optional(text, listen)),
+    },
+    Key {
+        name: "redirect_http",
+        allowed: "an address with a port, for instance 0.0.0.0:80, or nothing for none",
+        set: |config, text| put(&mut config.redirect_http, optional(text, listen)),
+    },
+    Key {
+        name: "trusted_proxies",
+        allowed: NETWORKS_ALLOWED,
+        set: |config, text| put(&mut config.fronts.proxies, networks(text)),
+    },
+    Key {
+        name: "forwarded_header",
+        allowed: "x-forwarded-for or forwarded",
+        set: |config, text| put(&mut config.fronts.written, written(text)),
+    },
+    Key {
+        name: "proxy_protocol",
+        allowed: NETWORKS_ALLOWED,
+        set: |config, text| put(&mut config.fronts.balancers, networks(text)),
+    },
+    Key {
+        name: "hsts",
+        allowed: "a duration up to 730d, for instance 365d, or nothing to send no header",
+        set: |config, text| put(&mut config.hsts, optional(text, |text| duration(text, HSTS))),
     },
     Key {
         name: "url",
@@ -157,6 +189,9 @@ pub(super) fn defaults() -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
         metrics_listen: None,
+        redirect_http: None,
+        fronts: Fronts::default(),
+        hsts: Some(seconds(365 * 24 * 3600)),
         url: Origin {
             scheme: Scheme::Http,
             host: "portico.localhost".into(),
@@ -239,6 +274,21 @@ fn paths(text: &str) -> Option<Vec<PathBuf>> {
         return Some(Vec::new());
     }
     text.split(',').map(|item| path(item.trim())).collect()
+}
+
+fn networks(text: &str) -> Option<Networks> {
+    if text.is_empty() {
+        return Some(Networks::default());
+    }
+    text.split(',').map(|item| item.trim().parse().ok()).collect()
+}
+
+fn written(text: &str) -> Option<Written> {
+    match text.to_ascii_lowercase().as_str() {
+        "x-forwarded-for" => Some(Written::XForwarded),
+        "forwarded" => Some(Written::Forwarded),
+        _ => None,
+    }
 }
 
 fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {

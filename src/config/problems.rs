@@ -44,7 +44,7 @@ pub enum Severity {
 }
 
 pub(super) fn find(config: &Config) -> Vec<Problem> {
-    let mut problems: Vec<_> = [same_site, listen, url, url_port, certificates, data, space, git, editor]
+    let mut problems: Vec<_> = [same_site, listen, url, url_port, certificates, fronts, data, space, git, editor]
         .into_iter()
         .filter_map(|look| look(config))
         .collect();
@@ -158,6 +158,25 @@ fn certificates(config: &Config) -> Option<Problem> {
             "Correct the paths of tls.certificate and tls.key; each certificate needs its own key, in the same order.",
         ),
     }
+}
+
+fn fronts(config: &Config) -> Option<Problem> {
+    if config.fronts.proxies.is_everybody() || config.fronts.balancers.is_everybody() {
+        let text = "Everybody is trusted as a proxy: anyone can sign in attempts and log lines under another's address.";
+        return problem(
+            Severity::Warning,
+            "trusted_proxies",
+            text,
+            "Name the addresses of your proxies alone, in trusted_proxies and proxy_protocol.",
+        );
+    }
+    let behind = config.url.scheme == Scheme::Https && !config.tls.is_on();
+    if behind && config.fronts.proxies.is_empty() && config.fronts.balancers.is_empty() {
+        let text = "Everybody comes from the proxy's address: in the log, and where sign-in attempts are counted.";
+        let fix = "Name the proxy's address in trusted_proxies, if it writes X-Forwarded-For as nginx, Caddy and Traefik can.";
+        return problem(Severity::Note, "trusted_proxies", text, fix);
+    }
+    None
 }
 
 fn data(config: &Config) -> Option<Problem> {

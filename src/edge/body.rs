@@ -40,6 +40,12 @@ struct Streaming {
     upstream: Option<Return>,
 }
 
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl Body {
     /// No bytes.
     pub fn empty() -> Self {

@@ -1,6 +1,6 @@
 //! One connection from its first byte to its last: HTTP/1.1 or HTTP/2, with every time bounded.
 
-use std::{convert::Infallible, future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Instant};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use http::Request;
 use hyper::{
@@ -18,13 +18,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Edge, Peer,
     answered::Answered,
+    caller::Caller,
     context::Patience,
     listener::Options,
     pace::{Heard, Look, Pace, Times},
     streams::Streams,
     tls::{Side, Tls},
 };
-use crate::{forward::admission::Fragment, relay::WriteTimeout};
+use crate::relay::WriteTimeout;
 
 /// Largest head that hyper reads; above what admission allows, so that the refusal is ours and has a page (HDR-9).
 const HEAD_BYTES: usize = 128 * 1024;
@@ -51,7 +52,7 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 /// What a connection works with.
 pub(super) struct Connection {
     pub edge: Edge,
-    pub address: IpAddr,
+    pub caller: Caller,
     pub options: Options,
     pub drain: CancellationToken,
     pub cut: CancellationToken,
@@ -70,7 +71,9 @@ impl Connection {
             () = self.drain.cancelled() => return,
         };
         // An error is the client's: it was too slow, or speaks no TLS of this century.
-        let Ok(Ok((stream, settled))) = shaken else { return };
+        let Ok(Ok((stream, settled))) = shaken else {
+            return self.edge.metrics.closed("tls_handshake");
+        };
         if settled.http_2 {
             Box::pin(self.http_2(stream, settled.side)).await;
         } else {
@@ -80,15 +83,12 @@ impl Connection {
 
     async fn http_1(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
         let pace = Pace::new(Instant::now());
-        let peer = Arc::new(Peer::new(self.address, side, self.patience()));
+        let peer = Arc::new(Peer::new(self.caller.clone(), side, self.patience()));
         let service = {
             let (edge, pace, peer) = (self.edge.clone(), Arc::clone(&pace), Arc::clone(&peer));
-            service_fn(move |mut request: Request<Incoming>| {
+            service_fn(move |request: Request<Incoming>| {
                 let (edge, peer, going) = (edge.clone(), Arc::clone(&peer), pace.begin());
                 async move {
-                    if going.fragment {
-                        request.extensions_mut().insert(Fragment);
-                    }
                     let response = edge.handle(request, peer).await;
                     Ok::<_, Infallible>(response.map(|body| Answered::of_connection(body, going)))
                 }
@@ -114,7 +114,7 @@ impl Connection {
         let pace = Pace::new(Instant::now());
         let streams = Streams {
             pace: Arc::clone(&pace),
-            address: self.address,
+            caller: self.caller.clone(),
             side,
             patience: self.patience(),
         };

@@ -11,7 +11,14 @@ use std::{
 
 use http::{Request, Response, request::Parts};
 
-use super::{Body, lease::Leases, streams::Untaken, tls::Side};
+use super::{
+    Body,
+    addresses::{Place, TooMany},
+    caller::Caller,
+    lease::Leases,
+    streams::Untaken,
+    tls::Side,
+};
 use crate::{
     ops::Metrics,
     route::{Authority, Route},
@@ -29,8 +36,7 @@ const MAX_LOGGED_METHOD: usize = 32;
 /// The connection that requests come from; with HTTP/2, the stream.
 #[derive(Debug)]
 pub struct Peer {
-    /// Its address, never taken from a header that anyone can send.
-    pub address: IpAddr,
+    pub(super) caller: Caller,
     /// The side of the server name in its TLS handshake, if there was one of ours (HOST-7).
     pub(super) side: Option<Side>,
     /// The leases whose end must end it.
@@ -50,9 +56,9 @@ pub struct Patience {
 }
 
 impl Peer {
-    pub(super) fn new(address: IpAddr, side: Option<Side>, patience: Patience) -> Self {
+    pub(super) fn new(caller: Caller, side: Option<Side>, patience: Patience) -> Self {
         Self {
-            address,
+            caller,
             side,
             patience,
             leases: Leases::default(),
@@ -66,7 +72,9 @@ impl Peer {
 pub struct Exchange {
     id: String,
     started: Instant,
-    address: IpAddr,
+    client: IpAddr,
+    /// The place of a client behind a proxy.
+    place: OnceLock<Option<Place>>,
     /// Method and path.
     request: OnceLock<(String, String)>,
     host: OnceLock<String>,
@@ -83,12 +91,13 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Opens the context of a request.
-    pub(super) fn begin<B>(request: &Request<B>, peer: &Peer, metrics: Metrics) -> Arc<Self> {
+    /// Opens the context of a request from a client's address.
+    pub(super) fn begin<B>(request: &Request<B>, client: IpAddr, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             id: request_id(request),
             started: Instant::now(),
-            address: peer.address,
+            client,
+            place: OnceLock::new(),
             request: OnceLock::new(),
             host: OnceLock::new(),
             target: OnceLock::new(),
@@ -106,6 +115,18 @@ impl Exchange {
     /// The id under which logs and pages speak of this exchange.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The client's address, as far as it can be trusted.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Takes a place for a request that came through a named proxy, until the exchange ends.
+    pub(super) fn count(&self, caller: &Caller) -> Result<(), TooMany> {
+        let place = caller.place_behind(self.client)?;
+        let _ = self.place.set(place);
+        Ok(())
     }
 
     pub(super) fn describe(&self, head: &Parts) {
@@ -192,7 +213,7 @@ impl Drop for Exchange {
         tracing::info!(
             target: ACCESS_LOG_TARGET,
             id = self.id,
-            client = %self.address,
+            client = %self.client,
             method,
             host = text("", &self.host),
             path,

@@ -32,6 +32,8 @@ pub enum Reason {
     Admission(admission::Refusal),
     /// A head too large for a codespace's host, where any page under DOMAIN can pile up cookies.
     Overgrown,
+    /// A client behind a proxy has as much under way as one address may.
+    Crowded,
     /// A host that is none of ours.
     Misdirected(String),
     /// A host under DOMAIN that can be no codespace's.
@@ -80,7 +82,9 @@ impl Failure {
         match self.reason {
             Reason::Denied(denial) => denied(edge, &visit, denial),
             Reason::Detour => hop::begin(edge, &visit),
-            Reason::Admission(_) | Reason::Overgrown | Reason::Misdirected(_) | Reason::NoSuchCodespace => early(self.reason, kind),
+            Reason::Admission(_) | Reason::Crowded | Reason::Overgrown | Reason::Misdirected(_) | Reason::NoSuchCodespace => {
+                early(self.reason, kind)
+            }
             reason => {
                 let page = page_of(edge, &visit, reason);
                 page_response(edge, &visit, page)
@@ -95,6 +99,7 @@ impl Reason {
         match self {
             Self::Admission(refusal) => format!("refused: {refusal:?}"),
             Self::Overgrown => "refused: HeadTooLarge".into(),
+            Self::Crowded => "too many of this address".into(),
             Self::Misdirected(_) => "foreign host".into(),
             Self::NoSuchCodespace => "no such host".into(),
             Self::Denied(Denial::NotShared(_)) => "denied: not shared".into(),
@@ -116,6 +121,7 @@ fn early(reason: Reason, kind: Kind) -> Response<Body> {
     let heals = matches!(reason, Reason::Overgrown);
     let page = match reason {
         Reason::Overgrown => pages::head_too_large(CODESPACE_PREFIX),
+        Reason::Crowded => pages::crowded(CODESPACE_PREFIX),
         Reason::Misdirected(host) => pages::misdirected(&host),
         Reason::Admission(refusal) => match refusal.status() {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => pages::head_too_large(CODESPACE_PREFIX),
@@ -183,6 +189,7 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
             page
         }
         Reason::Admission(_)
+        | Reason::Crowded
         | Reason::Overgrown
         | Reason::Misdirected(_)
         | Reason::NoSuchCodespace

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, Response, Uri};
 use tower::ServiceExt as _;
 
-use super::{Body, Edge, Peer, context::Exchange, failure::html, hop, upload::Upload};
+use super::{Body, Edge, context::Exchange, failure::html, hop, upload::Upload};
 use crate::{
     api::{ClientAddress, Door, RequestId},
     web::{assets::GATEWAY_PREFIX, pages},
 };
 
 impl Edge {
-    pub(super) async fn gateway_host(&self, request: Request<Upload>, peer: &Arc<Peer>, exchange: &Arc<Exchange>) -> Response<Body> {
+    pub(super) async fn gateway_host(&self, request: Request<Upload>, exchange: &Arc<Exchange>) -> Response<Body> {
         let path = request.uri().path();
         if path == "/authorize" {
             return unframed(hop::authorize_at_gateway(self, &request));
@@ -22,22 +22,16 @@ impl Edge {
             let link = async move { tunnels.serve(request).await.map(axum::body::Body::new) };
             return self.on_control(link, exchange).await;
         }
-        self.gateway_service(request, Door::Gateway, peer, exchange).await
+        self.gateway_service(request, Door::Gateway, exchange).await
     }
 
     /// Hands a request to the gateway's own pages and API, through one of their doors.
-    pub(super) async fn gateway_service(
-        &self,
-        mut request: Request<Upload>,
-        door: Door,
-        peer: &Arc<Peer>,
-        exchange: &Arc<Exchange>,
-    ) -> Response<Body> {
+    pub(super) async fn gateway_service(&self, mut request: Request<Upload>, door: Door, exchange: &Arc<Exchange>) -> Response<Body> {
         if matches!(door, Door::Editor(_)) {
             strip_reserved_prefix(&mut request);
         }
         request.extensions_mut().insert(door);
-        request.extensions_mut().insert(ClientAddress(Some(peer.address)));
+        request.extensions_mut().insert(ClientAddress(Some(exchange.client())));
         request.extensions_mut().insert(RequestId(exchange.id().to_owned()));
         let router = if request.uri().path().starts_with("/api/") {
             &self.api

@@ -1,27 +1,28 @@
 //! Accepting connections, so many together and from one address, until told to drain.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use dashmap::DashMap;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Edge, Tls, connection::Connection};
+use super::{
+    Edge, Tls,
+    addresses::{Addresses, Place, TooMany},
+    caller::Caller,
+    connection::Connection,
+    proxy_protocol,
+};
 
 /// Limits of the front door; each says in configuration how to raise it.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Most connections at once; beyond it nothing is accepted until one ends.
     pub connections: usize,
-    /// Most connections at once from one address. Loopback is not counted: a proxy in front may be all of the world.
+    /// Most connections at once from one address. Loopback is not counted: a proxy in front may be all of the world. Of a
+    /// named proxy's clients, the requests are counted.
     pub connections_per_address: usize,
     /// Longest TLS handshake (TO-1).
     pub handshake_timeout: Duration,
@@ -54,6 +55,11 @@ impl Gate {
             addresses: Addresses::new(options.connections_per_address),
         }
     }
+
+    /// Takes a place among those of an address.
+    pub(super) fn place(&self, address: IpAddr) -> Result<Option<Place>, TooMany> {
+        self.addresses.take(address)
+    }
 }
 
 /// How long accepting pauses when the process is out of descriptors, instead of spinning.
@@ -65,21 +71,20 @@ pub async fn serve(edge: Edge, listener: TcpListener, tls: Option<Tls>, gate: Ga
     let Gate { options, slots, addresses } = gate;
     let cut = CancellationToken::new();
     let connections = tokio_util::task::TaskTracker::new();
+    let door = Door {
+        edge,
+        tls,
+        options,
+        addresses,
+        drain: drain.clone(),
+        cut: cut.clone(),
+    };
     while let Some((stream, address, slot)) = next(&listener, &slots, &drain).await {
-        // One too many is closed without a word: an answer, and TLS before it, is what a flood would want (LIM-1).
-        let Some(place) = addresses.take(address) else { continue };
-        let connection = Connection {
-            edge: edge.clone(),
-            address,
-            options,
-            drain: drain.clone(),
-            cut: cut.clone(),
-        };
-        let tls = tls.clone();
-        connections.spawn(async move {
-            connection.run(stream, tls).await;
-            drop((slot, place));
-        });
+        if door.edge.fronts.balancers.contains(address) {
+            connections.spawn(door.clone().balanced(stream, slot));
+        } else if let Some((caller, place)) = door.admit(address) {
+            connections.spawn(door.clone().serve(stream, caller, (slot, place)));
+        }
     }
     drop(listener);
     connections.close();
@@ -87,6 +92,67 @@ pub async fn serve(edge: Edge, listener: TcpListener, tls: Option<Tls>, gate: Ga
         tracing::warn!(left = connections.len(), "connections did not finish in time and are cut");
         cut.cancel();
         connections.wait().await;
+    }
+}
+
+/// What each connection is served with.
+#[derive(Clone)]
+struct Door {
+    edge: Edge,
+    tls: Option<Tls>,
+    options: Options,
+    addresses: Addresses,
+    drain: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Door {
+    /// Takes a place for a connection. One too many is closed without a word: an answer, and TLS before it, is what a flood
+    /// would want (LIM-1).
+    fn admit(&self, address: IpAddr) -> Option<(Caller, Option<Place>)> {
+        let caller = Caller::new(address, &self.edge.fronts, &self.addresses);
+        let Ok(place) = caller.place(&self.addresses) else {
+            self.edge.metrics.closed("too_many_of_address");
+            return None;
+        };
+        Some((caller, place))
+    }
+
+    /// Reads whose connection a balancer passes on, then serves it.
+    async fn balanced(self, mut stream: TcpStream, slot: OwnedSemaphorePermit) {
+        let header = Box::pin(proxy_protocol::read(&mut stream));
+        let read = tokio::select! {
+            read = tokio::time::timeout(self.options.handshake_timeout, header) => read,
+            () = self.drain.cancelled() => return,
+        };
+        let source = match read {
+            Ok(Ok(source)) => source,
+            Ok(Err(error)) => {
+                self.edge.metrics.closed("proxy_protocol");
+                tracing::debug!(%error, "a connection from an address of proxy_protocol is closed");
+                return;
+            }
+            Err(_) => return self.edge.metrics.closed("proxy_protocol"),
+        };
+        let Some(address) = source.or_else(|| stream.peer_addr().ok().map(|peer| peer.ip().to_canonical())) else {
+            return;
+        };
+        if let Some((caller, place)) = self.admit(address) {
+            self.serve(stream, caller, (slot, place)).await;
+        }
+    }
+
+    /// Serves a connection, which keeps what it holds until its end.
+    async fn serve(self, stream: TcpStream, caller: Caller, held: (OwnedSemaphorePermit, Option<Place>)) {
+        let connection = Connection {
+            edge: self.edge,
+            caller,
+            options: self.options,
+            drain: self.drain,
+            cut: self.cut,
+        };
+        connection.run(stream, self.tls).await;
+        drop(held);
     }
 }
 
@@ -123,85 +189,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
     )
-}
-
-/// Connections by address; an IPv6 /64 is one, because whoever has one address of it has them all.
-#[derive(Clone)]
-struct Addresses {
-    limit: usize,
-    open: Arc<DashMap<IpAddr, usize>>,
-}
-
-/// A connection's place among those of its address.
-struct Place {
-    address: IpAddr,
-    open: Arc<DashMap<IpAddr, usize>>,
-}
-
-impl Addresses {
-    fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            open: Arc::default(),
-        }
-    }
-
-    /// Counts a connection; none if its address has too many. Loopback is not counted.
-    fn take(&self, address: IpAddr) -> Option<Option<Place>> {
-        if address.is_loopback() {
-            return Some(None);
-        }
-        let address = network(address);
-        let mut open = self.open.entry(address).or_insert(0);
-        if *open >= self.limit {
-            return None;
-        }
-        if *open + 1 == self.limit {
-            tracing::warn!(%address, limit = self.limit, "an address reached limits.connections_per_address; more of its connections are closed");
-        }
-        *open += 1;
-        Some(Some(Place {
-            address,
-            open: Arc::clone(&self.open),
-        }))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.remove_if_mut(&self.address, |_, open| {
-            *open -= 1;
-            *open == 0
-        });
-    }
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_have_so_many_places() {
-        let addresses = Addresses::new(2);
-        let take = |address: &str| addresses.take(address.parse().expect("an address"));
-        let (first, second) = (take("2001:db8::1"), take("2001:db8::ffff:1"));
-        assert!(first.is_some() && second.is_some());
-        assert!(take("2001:db8::2").is_none(), "the same /64");
-        assert!(take("2001:db8:0:1::1").is_some());
-        assert!(take("192.0.2.1").is_some());
-        drop(first);
-        let again = take("2001:db8::3");
-        assert!(again.is_some());
-        drop((second, again));
-        assert!(addresses.open.is_empty(), "nothing is kept of who left");
-        let many: Vec<_> = (0..5).map(|_| take("127.0.0.1")).collect();
-        assert!(many.iter().all(Option::is_some));
-    }
 }

@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, request::Par
 use super::{
     Body, Edge,
     failure::{Failure, Reason},
-    hop,
     upload::Upload,
     upstream::{Key, RequestBody, UpstreamError},
     visit::{Awake, Visit},
@@ -74,7 +73,7 @@ impl Target {
             world: self.world,
             upstream_host: &self.upstream_host,
             origin: &visit.origin,
-            client: visit.peer.address,
+            client: visit.exchange.client(),
             request_id: visit.exchange.id(),
             upgrade,
         };
@@ -100,14 +99,10 @@ impl Edge {
         };
         let (response, upstream) = answered.map_err(|error| failed(visit, &target, error, snapshot))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(visit.fail(broken(visit, "the app switched protocols without being asked".to_owned())));
+            return Err(visit.fail(unasked_switch(visit)));
         }
-        response::check_framing(response.headers()).map_err(|error| visit.fail(broken(visit, error.to_string())))?;
         let (mut parts, incoming) = response.into_parts();
         response::filter(&mut parts.headers, target.world, target.translation(self, visit));
-        if let Some(ancestors) = hop::ancestors(self, &awake.permitted) {
-            response::confine_frames(&mut parts.headers, &ancestors);
-        }
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream)))
     }
@@ -133,7 +128,6 @@ pub(super) fn failed(visit: &Visit, target: &Target, error: UpstreamError, snaps
         UpstreamError::Exchange(error) if error.is_user() => {
             return visit.fail(Reason::BadRequest("the request's body broke off or stood still"));
         }
-        UpstreamError::Chatter => "the app sent word that it is at work, again and again, and no answer".to_owned(),
         UpstreamError::Exchange(_) => "the app closed the connection before it answered. Look at its output in the terminal".to_owned(),
     };
     match target.key.endpoint {
@@ -142,10 +136,10 @@ pub(super) fn failed(visit: &Visit, target: &Target, error: UpstreamError, snaps
     }
 }
 
-/// An app that broke the rules of HTTP: its answer is not passed on, and its connection is closed.
-pub(super) fn broken(visit: &Visit, what: String) -> Reason {
+/// An app that switches protocols without being asked is refused, and its connection is closed (SMUG-6).
+fn unasked_switch(visit: &Visit) -> Reason {
     match visit.route {
-        Route::Port(_, port) => Reason::Upstream(port, what),
+        Route::Port(_, port) => Reason::Upstream(port, "the app switched protocols without being asked".to_owned()),
         _ => Reason::Editor,
     }
 }

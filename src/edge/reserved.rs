@@ -31,7 +31,7 @@ impl Edge {
                 .map(|response| self.readable_by_editor(&visit, response)),
             (_, path) if at_editor && path.starts_with("api/v1/") => {
                 let door = Door::Editor(visit.name.clone());
-                Ok(self.gateway_service(request, door, &visit.peer, &visit.exchange).await)
+                Ok(self.gateway_service(request, door, &visit.exchange).await)
             }
             (_, "authorize" | "arrive" | "redeem") => Err(visit.fail(Reason::Admission(admission::Refusal::Method))),
             _ => Err(visit.fail(Reason::NotFound)),

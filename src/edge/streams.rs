@@ -5,7 +5,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    net::IpAddr,
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -16,7 +15,7 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Peer, context::Patience, pace::Pace, tls::Side};
+use super::{Peer, caller::Caller, context::Patience, pace::Pace, tls::Side};
 
 tokio::task_local! {
     static STREAM: Arc<Peer>;
@@ -27,7 +26,7 @@ tokio::task_local! {
 pub(super) struct Streams {
     /// Counts what runs, upgraded streams too, so that no connection with one is taken for idle.
     pub pace: Arc<Pace>,
-    pub address: IpAddr,
+    pub caller: Caller,
     pub side: Option<Side>,
     pub patience: Patience,
 }
@@ -37,7 +36,7 @@ impl Streams {
     pub(super) fn current(&self) -> Arc<Peer> {
         STREAM
             .try_with(Arc::clone)
-            .unwrap_or_else(|_| Arc::new(Peer::new(self.address, self.side, self.patience)))
+            .unwrap_or_else(|_| Arc::new(Peer::new(self.caller.clone(), self.side, self.patience)))
     }
 }
 
@@ -46,7 +45,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let peer = Arc::new(Peer::new(self.address, self.side, self.patience));
+        let peer = Arc::new(Peer::new(self.caller.clone(), self.side, self.patience));
         let (limit, going) = (self.patience.write, self.pace.begin());
         tokio::spawn(STREAM.scope(Arc::clone(&peer), async move {
             let _going = going;

@@ -1,5 +1,6 @@
 //! The edge over real sockets: TLS, HTTP/2, times; with a codespace whose agent and app the tests play.
 
+mod fronts;
 mod http_1;
 mod http_2;
 
@@ -36,7 +37,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(3600);
-const LIMITS: Options = Options {
+pub(super) const LIMITS: Options = Options {
     connections: 100,
     connections_per_address: 100,
     handshake_timeout: LONG,
@@ -52,6 +53,7 @@ struct Bench {
     address: SocketAddr,
     auth: Auth,
     codespace: Arc<Codespace>,
+    metrics: Metrics,
     token: String,
     drain: CancellationToken,
     _files: tempfile::TempDir,
@@ -154,6 +156,15 @@ impl App {
                     .header("sec-websocket-protocol", "mine");
                 switching.body(Full::default().boxed()).expect("a response")
             }
+            "/who" => {
+                let names = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded"];
+                let seen: Vec<_> = names
+                    .iter()
+                    .filter(|name| !field(name).is_empty())
+                    .map(|name| format!("{name}={}", field(name)))
+                    .collect();
+                Response::new(Full::from(seen.join(" ")).boxed())
+            }
             _ => {
                 let seen = format!("host={} cookie={} uri={}", field("host"), field("cookie"), request.uri());
                 Response::new(Full::from(seen).boxed())
@@ -175,6 +186,10 @@ fn certificates(directory: &std::path::Path) -> Vec<(PathBuf, PathBuf)> {
 }
 
 async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
+    bench_behind(Fronts::default(), options, tls).await
+}
+
+async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
     let files = tempfile::tempdir().expect("a directory");
     let store: SharedStore = Arc::new(MemoryStore::new());
     let clock: SharedClock = Arc::new(SystemClock);
@@ -203,6 +218,7 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
     let codespaces = Codespaces::load(deps).await.expect("the store is well");
     let (app, endings) = App::start().await;
     let dialer: SharedDialer = Arc::new(app.clone());
+    let metrics = Metrics::new();
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
     let api = api::router(api::Services {
         auth: auth.clone(),
@@ -216,6 +232,8 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
     let edge = Edge::new(Services {
         control: Handle::current(),
         sites: sites.clone(),
+        fronts: Arc::new(fronts),
+        hsts: Some(Duration::from_secs(7)),
         auth: auth.clone(),
         codespaces: codespaces.clone(),
         tunnels,
@@ -225,7 +243,7 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
         clock: Arc::clone(&clock),
         tasks,
         drain: drain.clone(),
-        metrics: Metrics::new(),
+        metrics: metrics.clone(),
     });
     let pairs = certificates(files.path());
     let pairs = pairs.iter().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
@@ -238,6 +256,7 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
         address,
         auth,
         codespace,
+        metrics,
         token: String::new(),
         drain,
         _files: files,

@@ -19,7 +19,7 @@ use super::{
     Body, Edge,
     failure::{Failure, Reason},
     lease::Lease,
-    proxy::{Target, broken, failed, rebuilt},
+    proxy::{Target, failed, rebuilt},
     upload::Upload,
     visit::{Awake, Visit},
 };
@@ -28,6 +28,7 @@ use crate::{
     forward::response,
     protocol::tunnel::Endpoint,
     relay::{self, WriteTimeout},
+    route::Route,
 };
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -52,16 +53,14 @@ impl Edge {
             if answer.status().is_success() {
                 return Err(visit.fail(no_websocket(visit, answer.status())));
             }
-            response::check_framing(answer.headers()).map_err(|error| visit.fail(broken(visit, error.to_string())))?;
             response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
             let (parts, incoming) = answer.into_parts();
             return Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream)));
         }
-        check_answer(answer.headers(), &accept).map_err(|what| visit.fail(broken(visit, what.to_owned())))?;
+        check_answer(answer.headers(), &accept).map_err(|what| visit.fail(broken_handshake(visit, what)))?;
         let upstream_upgrade = hyper::upgrade::on(&mut answer);
         let mut headers = std::mem::take(answer.headers_mut());
         response::filter(&mut headers, target.world, target.translation(self, visit));
-        headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
         let touch = (target.key.endpoint == Endpoint::Editor).then(|| Arc::clone(&awake.permitted.codespace));
@@ -118,13 +117,20 @@ fn check_answer(headers: &HeaderMap, accept: &str) -> Result<(), &'static str> {
 }
 
 fn no_websocket(visit: &Visit, status: StatusCode) -> Reason {
-    broken(
+    broken_handshake(
         visit,
-        format!(
+        &format!(
             "the app answered {} to a WebSocket handshake: it serves no WebSocket at this address",
             status.as_u16()
         ),
     )
+}
+
+fn broken_handshake(visit: &Visit, what: &str) -> Reason {
+    match visit.route {
+        Route::Port(_, port) => Reason::Upstream(port, what.to_owned()),
+        _ => Reason::Editor,
+    }
 }
 
 /// Makes one connection of the two, for as long as both live and the permit holds.

@@ -34,6 +34,7 @@ struct Inner {
     registry: Registry,
     exchanges: Family<ExchangeLabels, Counter>,
     connections: Gauge,
+    closed: Family<ReasonLabel, Counter>,
     codespaces: Family<PhaseLabel, Gauge>,
     /// One reader at a time, so that the numbers of one answer belong together.
     reading: Mutex<()>,
@@ -46,6 +47,11 @@ struct ExchangeLabels {
     target: &'static str,
     /// `1xx` to `5xx`.
     status: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ReasonLabel {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -80,15 +86,22 @@ impl Metrics {
         let mut registry = Registry::with_prefix("portico");
         let exchanges = Family::<ExchangeLabels, Counter>::default();
         let connections = Gauge::default();
+        let closed = Family::<ReasonLabel, Counter>::default();
         let codespaces = Family::<PhaseLabel, Gauge>::default();
         registry.register("exchanges", "Requests answered, upgraded ones included", exchanges.clone());
         registry.register("connections_open", "Client connections that are open", connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections closed before their first request",
+            closed.clone(),
+        );
         registry.register("codespaces", "Codespaces by state", codespaces.clone());
         Self {
             inner: Arc::new(Inner {
                 registry,
                 exchanges,
                 connections,
+                closed,
                 codespaces,
                 reading: Mutex::new(()),
             }),
@@ -105,6 +118,11 @@ impl Metrics {
             _ => "5xx",
         };
         self.inner.exchanges.get_or_create(&ExchangeLabels { target, status }).inc();
+    }
+
+    /// Counts a connection that is closed before its first request; the reason is one of few words.
+    pub fn closed(&self, reason: &'static str) {
+        self.inner.closed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Counts a connection until the guard is dropped.

@@ -83,3 +83,230 @@ fn origin_of_url(url: &str) -> Option<&str> {
 fn verdict(ours: bool) -> Verdict {
     if ours { Verdict::Ours } else { Verdict::Foreign }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "http://amber-x-3000.codespaces.localhost:8080";
+    const SIBLING: &str = "http://amber-x-8000.codespaces.localhost:8080";
+    const EDITOR: &str = "http://amber-x.codespaces.localhost:8080";
+    const OTHER: &str = "http://other-y-3000.codespaces.localhost:8080";
+    const GATEWAY: &str = "http://portico.localhost:8080";
+
+    fn sites() -> Sites {
+        Sites::new(GATEWAY.parse().expect("an origin"), "codespaces.localhost")
+    }
+
+    fn judge_port(cause: Cause<'_>) -> Verdict {
+        let name = "amber-x".parse().expect("a name");
+        let to = sites().route_of_origin(OWN).expect("ours");
+        judge_codespace(cause, &name, &to, &sites())
+    }
+
+    #[test]
+    fn requests_with_an_origin() {
+        let get = Cause {
+            safe_method: true,
+            site: Some("same-site"),
+            mode: Some("cors"),
+            dest: Some("empty"),
+            ..Cause::default()
+        };
+        for (origin, expected) in [
+            (OWN, Verdict::Ours),
+            (SIBLING, Verdict::Ours),
+            (EDITOR, Verdict::Ours),
+            (OTHER, Verdict::Foreign),
+            (GATEWAY, Verdict::Foreign),
+            ("null", Verdict::Foreign),
+            ("http://evil.com", Verdict::Foreign),
+        ] {
+            for cause in [
+                Cause {
+                    origin: Some(origin),
+                    ..get
+                },
+                Cause {
+                    safe_method: false,
+                    origin: Some(origin),
+                    ..get
+                },
+                Cause {
+                    websocket: true,
+                    origin: Some(origin),
+                    ..Cause::default()
+                },
+            ] {
+                assert_eq!(judge_port(cause), expected, "{cause:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_without_an_origin() {
+        #[track_caller]
+        fn check(cause: Cause<'_>, expected: Verdict) {
+            assert_eq!(judge_port(cause), expected, "{cause:?}");
+        }
+        let get = Cause {
+            safe_method: true,
+            ..Cause::default()
+        };
+        check(
+            Cause {
+                site: Some("cross-site"),
+                mode: Some("navigate"),
+                dest: Some("document"),
+                ..get
+            },
+            Verdict::Ours,
+        );
+        check(
+            Cause {
+                site: Some("same-site"),
+                mode: Some("navigate"),
+                dest: Some("iframe"),
+                referer: Some("http://other-y-3000.codespaces.localhost:8080/x"),
+                ..get
+            },
+            Verdict::Foreign,
+        );
+        check(
+            Cause {
+                site: Some("same-site"),
+                mode: Some("navigate"),
+                dest: Some("iframe"),
+                referer: Some("http://amber-x.codespaces.localhost:8080/"),
+                ..get
+            },
+            Verdict::Ours,
+        );
+        check(
+            Cause {
+                site: Some("same-site"),
+                mode: Some("no-cors"),
+                dest: Some("image"),
+                ..get
+            },
+            Verdict::Foreign,
+        );
+        check(
+            Cause {
+                site: Some("same-origin"),
+                mode: Some("no-cors"),
+                dest: Some("image"),
+                ..get
+            },
+            Verdict::Ours,
+        );
+        check(
+            Cause {
+                safe_method: false,
+                site: Some("none"),
+                mode: Some("navigate"),
+                dest: Some("document"),
+                ..get
+            },
+            Verdict::Foreign,
+        );
+        check(
+            Cause {
+                websocket: true,
+                ..Cause::default()
+            },
+            Verdict::Foreign,
+        );
+        check(get, Verdict::Foreign);
+        check(Cause { navigates: true, ..get }, Verdict::Ours);
+        check(
+            Cause {
+                navigates: true,
+                referer: Some("http://other-y-3000.codespaces.localhost:8080/x"),
+                ..get
+            },
+            Verdict::Foreign,
+        );
+    }
+
+    #[test]
+    fn an_editors_socket_answers_only_its_own_pages() {
+        let name = "amber-x".parse().expect("a name");
+        let to = sites().route_of_origin(EDITOR).expect("ours");
+        let judge = |origin| {
+            judge_codespace(
+                Cause {
+                    websocket: true,
+                    origin: Some(origin),
+                    ..Cause::default()
+                },
+                &name,
+                &to,
+                &sites(),
+            )
+        };
+        assert_eq!([EDITOR, OWN, OTHER].map(judge), [Verdict::Ours, Verdict::Foreign, Verdict::Foreign]);
+    }
+
+    #[test]
+    fn csrf_1_on_the_gateway_host() {
+        let post = Cause::default();
+        for (cause, expected) in [
+            (
+                Cause {
+                    origin: Some(GATEWAY),
+                    ..post
+                },
+                Verdict::Ours,
+            ),
+            (
+                Cause {
+                    origin: Some(EDITOR),
+                    ..post
+                },
+                Verdict::Foreign,
+            ),
+            (
+                Cause {
+                    origin: Some("null"),
+                    site: Some("same-origin"),
+                    ..post
+                },
+                Verdict::Foreign,
+            ),
+            (
+                Cause {
+                    site: Some("same-origin"),
+                    ..post
+                },
+                Verdict::Ours,
+            ),
+            (
+                Cause {
+                    site: Some("same-site"),
+                    ..post
+                },
+                Verdict::Foreign,
+            ),
+            (post, Verdict::Foreign),
+            (
+                Cause {
+                    safe_method: true,
+                    origin: Some(OTHER),
+                    ..post
+                },
+                Verdict::Ours,
+            ),
+            (
+                Cause {
+                    safe_method: true,
+                    websocket: true,
+                    ..post
+                },
+                Verdict::Foreign,
+            ),
+        ] {
+            assert_eq!(judge_gateway(cause, &sites()), expected, "{cause:?}");
+        }
+    }
+}

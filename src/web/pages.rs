@@ -17,7 +17,8 @@ pub use codespace::{editor_failed, editor_starting, no_such_codespace, not_conne
 pub use hop::{arrive, carry, framed_sign_in, spread, unregister_worker};
 pub use port::{Listening, nothing_listens, upstream_failed};
 pub use refusal::{
-    bad_request, busy, forbidden_origin, head_too_large, internal, method_not_allowed, misdirected, not_found, unauthorized, uri_too_long,
+    bad_request, busy, crowded, forbidden_origin, head_too_large, internal, method_not_allowed, misdirected, not_found, unauthorized,
+    uri_too_long,
 };
 
 use crate::route::Origin;

@@ -101,6 +101,20 @@ pub fn busy(prefix: &str) -> Page {
     .page()
 }
 
+/// Says that one address has as much under way as it may.
+pub fn crowded(prefix: &str) -> Page {
+    Notice::new(
+        prefix,
+        "crowded",
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too much at once from your address",
+        "Requests from your address take all the places that one address may have (limits.connections_per_address).",
+    )
+    .sign(Sign::Waiting)
+    .advice("Close what you do not need and try again. The operator can raise the limit.")
+    .page()
+}
+
 /// Owns up to a fault of ours.
 pub fn internal(prefix: &str, request_id: &str) -> Page {
     Notice::new(

@@ -43,6 +43,7 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("uri_too_long", uri_too_long("/static/")),
         ("method_not_allowed", method_not_allowed("/static/")),
         ("busy", busy("/static/")),
+        ("crowded", crowded("/.portico/static/")),
         ("internal", internal("/static/", text)),
         ("unauthorized", unauthorized("/static/", text)),
         ("forbidden_origin", forbidden_origin("/static/")),
