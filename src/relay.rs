@@ -1,25 +1,26 @@
 //! Two byte streams made one: what is read from either is written to the other, until both have ended.
 //!
-//! Owns the copy loop of upgraded connections and tunnel streams: real half-close, back-pressure, buffers that start
-//! small and grow while reads fill them. Refuses to know what the bytes mean and why a connection should end early.
+//! Owns the copy loop of upgraded connections and tunnel streams: real half-close, back-pressure, no buffer while nothing
+//! is in flight, `splice` for bulk between plain sockets, and turns, so that a download does not hold up a keystroke.
+//! Refuses to know what the bytes mean and why a connection should end early.
 
+mod buffer;
+mod direction;
+mod pipe;
+mod stream;
 mod write_timeout;
 
 use std::{
     future::{Future, poll_fn},
     io,
-    pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    pin::pin,
+    task::Poll,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
 
-pub use write_timeout::WriteTimeout;
-
-/// First size of a direction's buffer; most connections are idle sockets that never need more.
-const FIRST_BUFFER_BYTES: usize = 8 * 1024;
-/// Size to which a buffer grows when reads keep filling it.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
+use self::direction::Direction;
+pub use self::{pipe::Pipe, stream::Relayed, write_timeout::WriteTimeout};
 
 /// How a relay ended, with the bytes that passed.
 #[derive(Debug)]
@@ -45,13 +46,16 @@ pub enum End {
 /// Copies both ways until both directions have ended, a stream fails or `ended` is ready.
 ///
 /// The end of one direction is passed on by shutting down writing; the other direction goes on (RFC 9293 §3.6).
-pub async fn relay<A, B>(a: A, b: B, ended: impl Future<Output = ()>) -> Outcome
-where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut a, mut b) = (a, b);
-    let (mut forth, mut back) = (Direction::default(), Direction::default());
+pub async fn relay(a: impl Relayed, b: impl Relayed, ended: impl Future<Output = ()>) -> Outcome {
+    relay_ahead((a, Bytes::new()), (b, Bytes::new()), ended).await
+}
+
+/// Does what [`relay`] does with streams of which something was read before: it comes first.
+pub async fn relay_ahead(a: (impl Relayed, Bytes), b: (impl Relayed, Bytes), ended: impl Future<Output = ()>) -> Outcome {
+    let (mut forth, mut back) = (Direction::with_ahead(&a.1), Direction::with_ahead(&b.1));
+    // An empty rest may be the last part of a large buffer.
+    drop((a.1, b.1));
+    let (mut a, mut b) = (a.0, b.0);
     let mut ended = pin!(ended);
     let end = poll_fn(|cx| {
         if ended.as_mut().poll(cx).is_ready() {
@@ -67,138 +71,11 @@ where
     })
     .await;
     Outcome {
-        forth: forth.copied,
-        back: back.copied,
+        forth: forth.copied(),
+        back: back.copied(),
         end,
     }
 }
 
-/// One direction of a relay.
-#[derive(Default)]
-struct Direction {
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    copied: u64,
-    unflushed: bool,
-    state: State,
-}
-
-#[derive(Clone, Copy, Default, PartialEq)]
-enum State {
-    #[default]
-    Copying,
-    /// The reader is at its end; what is buffered is written, then writing is shut down.
-    Draining,
-    Done,
-}
-
-impl Direction {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<io::Result<()>> {
-        loop {
-            if self.start < self.end {
-                let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer[self.start..self.end]))?;
-                if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.start += written;
-                self.copied += written as u64;
-                self.unflushed = true;
-                continue;
-            }
-            match self.state {
-                State::Copying => match self.poll_fill(cx, from) {
-                    Poll::Ready(result) => result?,
-                    Poll::Pending => {
-                        if self.unflushed {
-                            ready!(Pin::new(&mut *to).poll_flush(cx))?;
-                            self.unflushed = false;
-                        }
-                        return Poll::Pending;
-                    }
-                },
-                State::Draining => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
-                    self.state = State::Done;
-                    self.buffer = Vec::new();
-                }
-                State::Done => return Poll::Ready(Ok(())),
-            }
-        }
-    }
-
-    fn poll_fill(&mut self, cx: &mut Context<'_>, from: &mut (impl AsyncRead + Unpin)) -> Poll<io::Result<()>> {
-        if self.buffer.is_empty() {
-            self.buffer.resize(FIRST_BUFFER_BYTES, 0);
-        } else if self.end == self.buffer.len() && self.buffer.len() < MAX_BUFFER_BYTES {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
-        let mut filled = ReadBuf::new(&mut self.buffer);
-        ready!(Pin::new(from).poll_read(cx, &mut filled))?;
-        (self.start, self.end) = (0, filled.filled().len());
-        if self.end == 0 {
-            self.state = State::Draining;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn half_close_lets_the_other_direction_go_on() {
-        let (mut client, a) = duplex(7);
-        let (b, mut server) = duplex(7);
-        let relayed = tokio::spawn(relay(a, b, pending()));
-        client.write_all(b"request").await.expect("written");
-        client.shutdown().await.expect("shut down");
-        let mut asked = String::new();
-        server.read_to_string(&mut asked).await.expect("read to the end");
-        server.write_all(b"a late answer").await.expect("written after the client's end");
-        drop(server);
-        let mut answered = String::new();
-        client.read_to_string(&mut answered).await.expect("read to the end");
-        let outcome = relayed.await.expect("joined");
-        assert_eq!((asked.as_str(), answered.as_str()), ("request", "a late answer"));
-        assert_eq!((outcome.forth, outcome.back), (7, 13));
-        assert!(matches!(outcome.end, End::Finished));
-    }
-
-    #[tokio::test]
-    async fn much_passes_through_little_buffers_unchanged() {
-        let (mut client, a) = duplex(1000);
-        let (b, mut server) = duplex(300);
-        tokio::spawn(relay(a, b, pending()));
-        let sent: Vec<u8> = (0..1_000_000u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
-        let expected = sent.clone();
-        tokio::spawn(async move {
-            client.write_all(&sent).await.expect("written");
-            client.shutdown().await.expect("shut down");
-        });
-        let mut got = Vec::new();
-        server.read_to_end(&mut got).await.expect("read");
-        assert!(got == expected);
-    }
-
-    #[tokio::test]
-    async fn it_can_be_cut() {
-        let (_client, a) = duplex(8);
-        let (b, mut server) = duplex(8);
-        let (cut, ended) = tokio::sync::oneshot::channel::<()>();
-        let relayed = tokio::spawn(relay(a, b, async { drop(ended.await) }));
-        cut.send(()).expect("listened to");
-        assert!(matches!(relayed.await.expect("joined").end, End::Cut));
-        assert_eq!(server.read(&mut [0; 1]).await.expect("read"), 0);
-    }
-}
+mod tests;

@@ -116,6 +116,11 @@ impl<S> Heard<S> {
     pub(super) fn new(inner: S, pace: Arc<Pace>) -> Self {
         Self { inner, pace }
     }
+
+    /// The stream itself.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {

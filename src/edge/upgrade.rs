@@ -8,17 +8,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
     Body, Edge,
     failure::{Failure, Reason},
     lease::Lease,
+    pace::Heard,
     proxy::{Target, failed, rebuilt},
     upload::Upload,
     visit::{Awake, Visit},
@@ -27,8 +32,9 @@ use crate::{
     codespace::{Activity, Codespace},
     forward::response,
     protocol::tunnel::Endpoint,
-    relay::{self, WriteTimeout},
+    relay::{self, Pipe, Relayed, WriteTimeout},
     route::Route,
+    tunnel::AgentStream,
 };
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -147,9 +153,9 @@ async fn join(
         exchange.cut_short();
         return;
     };
+    let (client, early) = client_side(client, write_limit);
     let client = Attentive {
-        // A stream of HTTP/2 can stall alone; a whole connection is watched at its socket.
-        inner: WriteTimeout::new(TokioIo::new(client), write_limit),
+        inner: client,
         codespace: touch,
         since: Instant::now(),
         bytes: 0,
@@ -160,11 +166,28 @@ async fn join(
             () = drain.cancelled() => exchange.note("the gateway drains"),
         }
     };
-    let outcome = relay::relay(client, TokioIo::new(upstream), ended).await;
+    let outcome = relay::relay_ahead((client, early), app_side(upstream), ended).await;
     exchange.relayed(outcome.forth, outcome.back);
     match outcome.end {
         relay::End::Finished => {}
         relay::End::Failed(_) | relay::End::Cut => exchange.cut_short(),
+    }
+}
+
+/// The client's socket where it is a plain one, and what was read ahead; else whatever carries its stream.
+fn client_side(client: Upgraded, write_limit: Duration) -> (impl Relayed, Bytes) {
+    match client.downcast::<TokioIo<Heard<WriteTimeout<TcpStream>>>>() {
+        Ok(parts) => (Either::Left(parts.io.into_inner().into_inner()), parts.read_buf),
+        // A stream of HTTP/2 can stall alone; a whole connection is watched at its socket.
+        Err(client) => (Either::Right(WriteTimeout::new(TokioIo::new(client), write_limit)), Bytes::new()),
+    }
+}
+
+/// The agent's stream, and what was read ahead, unless TLS is spoken to the app.
+fn app_side(app: Upgraded) -> (impl Relayed, Bytes) {
+    match app.downcast::<TokioIo<AgentStream>>() {
+        Ok(parts) => (Either::Left(parts.io.into_inner()), parts.read_buf),
+        Err(app) => (Either::Right(TokioIo::new(app)), Bytes::new()),
     }
 }
 
@@ -215,6 +238,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Attentive<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl<S: Relayed> Relayed for Attentive<S> {
+    fn splices(&self) -> bool {
+        self.inner.splices()
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        let polled = self.inner.poll_fill(cx, pipe);
+        self.notice(pipe.held());
+        polled
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        self.inner.poll_drain(cx, pipe)
     }
 }
 

@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
+use super::{Pipe, Relayed};
+
 /// A stream that fails with [`io::ErrorKind::TimedOut`] when its other end takes no byte for too long although there are
 /// some (TO-1). Silence is fine.
 #[derive(Debug)]
@@ -80,6 +82,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl<S: Relayed> Relayed for WriteTimeout<S> {
+    fn splices(&self) -> bool {
+        self.inner.splices()
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        self.inner.poll_fill(cx, pipe)
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        let polled = self.inner.poll_drain(cx, pipe);
+        self.watch(polled, cx)
     }
 }
 

@@ -15,6 +15,8 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
+use crate::relay::{Pipe, Relayed};
+
 /// A byte stream into a codespace. It counts against its agent's limit while it lives.
 pub struct AgentStream {
     io: Held,
@@ -34,11 +36,6 @@ pub enum Held {
 impl AgentStream {
     pub(super) fn new(io: Held, permit: OwnedSemaphorePermit) -> Self {
         Self { io, permit: Some(permit) }
-    }
-
-    /// The socket underneath.
-    pub fn socket(&self) -> &Held {
-        &self.io
     }
 }
 
@@ -107,6 +104,28 @@ impl AsyncWrite for AgentStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+impl Relayed for AgentStream {
+    fn splices(&self) -> bool {
+        matches!(self.io, Held::Unix(_) | Held::Tcp(_))
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Held::Unix(io) => io.poll_fill(cx, pipe),
+            Held::Tcp(io) => io.poll_fill(cx, pipe),
+            Held::Upgraded(_) | Held::Duplex(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Held::Unix(io) => io.poll_drain(cx, pipe),
+            Held::Tcp(io) => io.poll_drain(cx, pipe),
+            Held::Upgraded(_) | Held::Duplex(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
     }
 }
 

@@ -13,9 +13,11 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+use crate::relay::{Pipe, Relayed};
+
 /// A byte stream, and bytes of it that were read ahead.
 ///
-/// The kind of socket stays visible in here, so that copying can become `splice` where both ends are plain.
+/// The kind of socket stays visible in here, so that copying becomes `splice` where both ends are plain.
 #[derive(Debug)]
 pub struct Connection {
     ahead: Bytes,
@@ -120,5 +122,27 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         matches!(self.socket, Socket::Tcp(_) | Socket::Unix(_))
+    }
+}
+
+impl Relayed for Connection {
+    fn splices(&self) -> bool {
+        self.ahead.is_empty() && matches!(self.socket, Socket::Tcp(_) | Socket::Unix(_))
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket.poll_fill(cx, pipe),
+            Socket::Unix(socket) => socket.poll_fill(cx, pipe),
+            Socket::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket.poll_drain(cx, pipe),
+            Socket::Unix(socket) => socket.poll_drain(cx, pipe),
+            Socket::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
     }
 }
