@@ -1,18 +1,25 @@
 //! What each pure step of a request costs, one by one. `cargo bench` prints them; nothing fails by being slow.
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Request, header};
 use portico::{
     auth::{self, Auth},
+    clock::SystemClock,
     domain::{CodespaceName, Credential, Identity, Port, Role, Scope, SessionId, UserId, Visibility},
+    edge::{AccessLog, Form, Record},
     forward::{
         admission, cookies,
         request::{self, Facts},
         response,
         world::{Translation, World},
     },
+    ops::{Metrics, Purpose},
     policy::{self, Ownership, PortFacts, Presented, browser},
     route::{Authority, Origin, Route, Scheme, Sites},
     store::{SessionRecord, SharedStore, UserRecord, memory::MemoryStore},
@@ -24,7 +31,7 @@ const ORIGIN: &str = "http://amber-otter-x7k2-3000.codespaces.localhost:8080";
 /// Login sessions in memory while a host cookie is checked.
 const SESSIONS: usize = 100_000;
 
-criterion_group!(steps, addressing, deciding, heads, removing, credentials);
+criterion_group!(steps, addressing, deciding, heads, removing, credentials, logging);
 criterion_main!(steps);
 
 fn addressing(c: &mut Criterion) {
@@ -155,6 +162,46 @@ fn credentials(c: &mut Criterion) {
             b.iter(|| auth.by_host_cookie(black_box(&head), &route, now));
         });
     }
+}
+
+/// The writer's part, with a file that takes all, is in it.
+fn logging(c: &mut Criterion) {
+    let (route, metrics) = (route(), Metrics::new());
+    let record = Record {
+        id: "0123456789abcdef",
+        client: [192, 0, 2, 7].into(),
+        method: "GET",
+        host: HOST,
+        path: "/static/app.js",
+        to: Some(&route),
+        account: "ada",
+        status: 200,
+        sent: 5123,
+        received: 0,
+        cut_short: false,
+        note: "",
+        took: Duration::from_micros(321),
+    };
+    for (what, form) in [("text", Form::Text), ("JSON", Form::Json)] {
+        let log = AccessLog::new(form, Arc::new(SystemClock), metrics.clone());
+        let (page, reader) = (log.page(), log.clone());
+        let writer = std::thread::spawn(move || {
+            let (mut batch, mut nowhere) = (Vec::new(), std::fs::File::create("/dev/null").expect("a file"));
+            while !reader.take(&mut batch).last {
+                std::io::Write::write_all(&mut nowhere, &batch).expect("it takes all");
+                batch.clear();
+            }
+        });
+        c.bench_function(&format!("access log: a record in {what}"), |b| {
+            b.iter(|| page.write(black_box(&record), Instant::now()));
+        });
+        log.close();
+        writer.join().expect("it ends");
+    }
+    let tally = metrics.tally();
+    c.bench_function("metrics: count an exchange", |b| {
+        b.iter(|| tally.exchange(black_box(Purpose::Port), 200))
+    });
 }
 
 fn sites() -> Sites {

@@ -37,7 +37,7 @@ use crate::{
     codespace::{Codespaces, Deps},
     config::{Config, RuntimeKind},
     edge::{
-        self, CertificateError, Challenges, Tls, listener,
+        self, AccessLog, CertificateError, Challenges, Tls, listener,
         plain::{self, Plain},
     },
     ops::{self, Metrics, Readiness},
@@ -82,6 +82,8 @@ pub struct Gateway {
     listeners: TaskTracker,
     locals: TaskTracker,
     threads: edges::Threads,
+    /// Writes the access log; none if there is none.
+    log: Option<logging::Writer>,
     _lock: File,
 }
 
@@ -104,6 +106,8 @@ pub enum StartError {
     Metrics { address: SocketAddr, source: io::Error },
     #[error("plain HTTP cannot be sent to https from {address}: {source}. Choose another address for redirect_http, or none")]
     Plain { address: SocketAddr, source: io::Error },
+    #[error("the access log has no thread to write it: {0}. Raise the number of threads that this user or service may have")]
+    Log(#[source] io::Error),
     #[error("the socket {} cannot be made: {source}", path.display())]
     Socket { path: PathBuf, source: io::Error },
 }
@@ -145,6 +149,7 @@ impl Gateway {
             listeners: TaskTracker::new(),
             locals: TaskTracker::new(),
             threads: edges::Threads::default(),
+            log: None,
             _lock: lock,
         };
         gateway.open(sockets, tls)?;
@@ -182,7 +187,10 @@ impl Gateway {
             close: self.close.clone(),
         };
         let address = self.address;
-        self.threads = edges::start(self.edge(api, metrics), &door).map_err(|source| StartError::Listen { address, source })?;
+        let started = logging::start_access(&self.config.log, Arc::clone(&self.clock), metrics.clone());
+        let (log, writer) = started.map_err(StartError::Log)?.unzip();
+        self.log = writer;
+        self.threads = edges::start(self.edge(api, metrics, log), &door).map_err(|source| StartError::Listen { address, source })?;
         write_address(&self.config.data, address)?;
         self.readiness.set(true);
         Ok(())
@@ -200,7 +208,7 @@ impl Gateway {
         })
     }
 
-    fn edge(&self, api: axum::Router, metrics: Metrics) -> edge::Services {
+    fn edge(&self, api: axum::Router, metrics: Metrics, access_log: Option<AccessLog>) -> edge::Services {
         edge::Services {
             sites: self.config.sites(),
             fronts: Arc::new(self.config.fronts.clone()),
@@ -215,6 +223,7 @@ impl Gateway {
             tasks: self.listeners.clone(),
             drain: self.drain.clone(),
             metrics,
+            access_log,
             control: Handle::current(),
         }
     }
@@ -238,6 +247,8 @@ impl Gateway {
         self.auth.settle().await;
         self.audit.close().await;
         self.threads.join().await;
+        // Every record is written by now, and this waits until they are out.
+        drop(tokio::task::spawn_blocking(|| drop(self.log)).await);
         drop(std::fs::remove_file(self.config.data.join(ADDRESS_FILE)));
     }
 }

@@ -5,6 +5,7 @@
 //! Refuses to know the store, runtimes, how identities are proved and what is allowed: it asks `auth`, `codespace` and
 //! `policy`.
 
+mod access_log;
 mod addresses;
 mod answered;
 mod body;
@@ -41,14 +42,21 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use access_log::{ACCESS_LOG_TARGET, AccessLog, Form, Page, Record, Taken};
 pub use body::Body;
 pub use caller::Fronts;
 pub use challenges::{Challenges, Kept};
-pub use context::{ACCESS_LOG_TARGET, Peer};
+pub use context::Peer;
 pub use tls::{CertificateError, Certificates, Tls};
 pub use upstream_tls::unchecked as unchecked_tls_client;
 
-use self::{context::Exchange, failure::Failure, upload::Upload, upstream::Upstreams, visit::Visit};
+use self::{
+    context::{Books, Exchange},
+    failure::Failure,
+    upload::Upload,
+    upstream::Upstreams,
+    visit::Visit,
+};
 use crate::{
     auth::Auth,
     clock::SharedClock,
@@ -88,11 +96,14 @@ pub struct Services {
     /// Cancelled when the gateway drains: upgraded connections end then, and their clients come back.
     pub drain: CancellationToken,
     pub metrics: Metrics,
+    /// None if the log's level leaves it out.
+    pub access_log: Option<AccessLog>,
 }
 
 struct Inner {
     services: Services,
     upstreams: Upstreams,
+    books: Arc<Books>,
     /// Keeps browsers on https, on all hosts (TLS-5).
     transport_security: Option<HeaderValue>,
 }
@@ -106,14 +117,19 @@ impl std::ops::Deref for Edge {
 }
 
 impl Edge {
-    /// Puts the edge together.
+    /// Puts the edge of one thread together.
     pub fn new(services: Services) -> Self {
         let upstreams = Upstreams::new(Arc::clone(&services.dialer), services.tasks.clone(), services.drain.clone());
+        let books = Books {
+            tally: services.metrics.tally(),
+            log: services.access_log.as_ref().map(AccessLog::page),
+        };
         let transport_security = transport_security(services.sites.gateway(), services.hsts);
         Self {
             inner: Arc::new(Inner {
                 services,
                 upstreams,
+                books: Arc::new(books),
                 transport_security,
             }),
         }
@@ -124,7 +140,7 @@ impl Edge {
         let mut request = request.map(|body| Upload::new(body, peer.patience.body));
         let said = dialect::translate(&mut request);
         let client = peer.caller.client(request.headers(), &self.fronts);
-        let exchange = Exchange::begin(&request, client.address, self.metrics.clone());
+        let exchange = Exchange::begin(&request, client.address, &self.inner.books);
         let kind = client::kind(request.method(), request.headers());
         let response = match self.answer(request, client.scheme, &peer, &exchange).await {
             Ok(response) => response,
@@ -146,7 +162,6 @@ impl Edge {
         exchange: &Arc<Exchange>,
     ) -> Result<Response<Body>, Failure> {
         let (head, body) = request.into_parts();
-        exchange.describe(&head);
         admission::check(&head).map_err(|refusal| self.refused(refusal, &head))?;
         let authority = authority_of(&head)?;
         let route = self.sites.route(&authority);

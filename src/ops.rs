@@ -7,4 +7,4 @@ mod health;
 mod metrics;
 
 pub use health::{Readiness, router};
-pub use metrics::{CONTENT_TYPE, ConnectionGuard, Metrics};
+pub use metrics::{CONTENT_TYPE, ConnectionGuard, Metrics, Purpose, Tally};

@@ -1,6 +1,7 @@
 //! The context of one exchange; its drop writes the one access-log record.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::{
         Arc, OnceLock,
@@ -9,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, request::Parts};
+use http::{Method, Request, Response, Uri};
 
 use super::{
     Body,
+    access_log::{Page, Record},
     addresses::{Place, TooMany},
     caller::Caller,
     lease::Leases,
@@ -20,12 +22,10 @@ use super::{
     tls::Side,
 };
 use crate::{
-    ops::Metrics,
+    domain::UserName,
+    ops::{Purpose, Tally},
     route::{Authority, Route},
 };
-
-/// The `tracing` target of access-log records.
-pub const ACCESS_LOG_TARGET: &str = "portico::access";
 
 /// Longest path that is logged, in bytes (LOG-2).
 const MAX_LOGGED_PATH: usize = 1024;
@@ -67,54 +67,67 @@ impl Peer {
     }
 }
 
+/// Where one thread writes down what its exchanges were.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub tally: Tally,
+    /// None if the log's level leaves the access log out.
+    pub log: Option<Page>,
+}
+
 /// One request and its response, or one upgraded connection.
 #[derive(Debug)]
 pub struct Exchange {
-    id: String,
+    id: RequestId,
     started: Instant,
     client: IpAddr,
     /// The place of a client behind a proxy.
     place: OnceLock<Option<Place>>,
-    /// Method and path.
-    request: OnceLock<(String, String)>,
-    host: OnceLock<String>,
-    target: OnceLock<String>,
-    kind: OnceLock<&'static str>,
-    account: OnceLock<String>,
+    method: Method,
+    path: Box<str>,
+    asked: OnceLock<(Route, Authority)>,
+    account: OnceLock<UserName>,
     /// Why the gateway itself answered, if it did; for operators.
-    note: OnceLock<String>,
+    note: OnceLock<Cow<'static, str>>,
     status: AtomicU16,
     sent: AtomicU64,
     received: AtomicU64,
     cut_short: AtomicBool,
-    metrics: Metrics,
+    books: Arc<Books>,
+}
+
+/// An id of letters, digits and hyphens.
+#[derive(Debug)]
+struct RequestId {
+    text: [u8; Self::LONGEST],
+    length: usize,
 }
 
 impl Exchange {
     /// Opens the context of a request from a client's address.
-    pub(super) fn begin<B>(request: &Request<B>, client: IpAddr, metrics: Metrics) -> Arc<Self> {
+    pub(super) fn begin<B>(request: &Request<B>, client: IpAddr, books: &Arc<Books>) -> Arc<Self> {
+        let logged = books.log.is_some();
         Arc::new(Self {
-            id: request_id(request),
+            id: RequestId::of(request),
             started: Instant::now(),
             client,
             place: OnceLock::new(),
-            request: OnceLock::new(),
-            host: OnceLock::new(),
-            target: OnceLock::new(),
-            kind: OnceLock::new(),
+            method: request.method().clone(),
+            path: if logged { logged_path(request.uri()) } else { Box::default() },
+            asked: OnceLock::new(),
             account: OnceLock::new(),
             note: OnceLock::new(),
             status: AtomicU16::new(0),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             cut_short: AtomicBool::new(false),
-            metrics,
+            books: Arc::clone(books),
         })
     }
 
     /// The id under which logs and pages speak of this exchange.
     pub fn id(&self) -> &str {
-        &self.id
+        self.id.as_str()
     }
 
     /// The client's address, as far as it can be trusted.
@@ -129,50 +142,15 @@ impl Exchange {
         Ok(())
     }
 
-    pub(super) fn describe(&self, head: &Parts) {
-        // Never the query: it may hold secrets (LOG-1). The path behind a share link's prefix is one.
-        let plain = |char: char| {
-            if char.is_ascii_graphic() {
-                char
-            } else {
-                char::REPLACEMENT_CHARACTER
-            }
-        };
-        let path: String = head.uri.path().chars().take(MAX_LOGGED_PATH).map(plain).collect();
-        let path = if path.starts_with("/.portico/s/") || path.starts_with("/.portico/in/") {
-            "/.portico/…".to_owned()
-        } else {
-            path
-        };
-        // A name that is longer than any method is refused, and must not fill the log either (LOG-2).
-        let method: String = head.method.as_str().chars().take(MAX_LOGGED_METHOD).collect();
-        drop(self.request.set((method, path)));
-    }
-
     pub(super) fn route(&self, route: &Route, authority: &Authority) {
-        let target = match route {
-            Route::Gateway => "gateway".to_owned(),
-            Route::Editor(name) => format!("editor:{name}"),
-            Route::Port(name, port) => format!("port:{name}:{port}"),
-            Route::NoSuchCodespace => "none".to_owned(),
-            Route::Foreign => "foreign".to_owned(),
-        };
-        let kind = match route {
-            Route::Gateway => "gateway",
-            Route::Editor(_) => "editor",
-            Route::Port(..) => "port",
-            Route::NoSuchCodespace | Route::Foreign => "none",
-        };
-        let _ = self.kind.set(kind);
-        drop(self.target.set(target));
-        drop(self.host.set(authority.to_string()));
+        drop(self.asked.set((route.clone(), authority.clone())));
     }
 
-    pub(super) fn account(&self, name: &str) {
-        drop(self.account.set(name.to_owned()));
+    pub(super) fn account(&self, name: &UserName) {
+        drop(self.account.set(name.clone()));
     }
 
-    pub(super) fn note(&self, note: impl Into<String>) {
+    pub(super) fn note(&self, note: impl Into<Cow<'static, str>>) {
         drop(self.note.set(note.into()));
     }
 
@@ -204,38 +182,87 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let status = self.status.load(Relaxed);
-        self.metrics.exchange(self.kind.get().copied().unwrap_or("none"), status);
-        let text = |cell: &'static str, value: &OnceLock<String>| value.get().cloned().unwrap_or_else(|| cell.to_owned());
-        let (method, path) = self
-            .request
-            .get()
-            .map_or(("", ""), |(method, path)| (method.as_str(), path.as_str()));
-        tracing::info!(
-            target: ACCESS_LOG_TARGET,
-            id = self.id,
-            client = %self.client,
-            method,
-            host = text("", &self.host),
-            path,
-            to = text("", &self.target),
-            account = text("", &self.account),
+        let asked = self.asked.get();
+        self.books.tally.exchange(purpose(asked.map(|(route, _)| route)), status);
+        let Some(log) = &self.books.log else { return };
+        let now = Instant::now();
+        let record = Record {
+            id: self.id.as_str(),
+            client: self.client,
+            // A name that is longer than any method is refused, and must not fill the log either (LOG-2).
+            method: beginning(self.method.as_str(), MAX_LOGGED_METHOD),
+            host: asked.map_or("", |(_, authority)| authority.as_str()),
+            path: &self.path,
+            to: asked.map(|(route, _)| route),
+            account: self.account.get().map_or("", UserName::as_str),
             status,
-            sent = self.sent.load(Relaxed),
-            received = self.received.load(Relaxed),
-            cut_short = self.cut_short.load(Relaxed),
-            note = text("", &self.note),
-            micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        );
+            sent: self.sent.load(Relaxed),
+            received: self.received.load(Relaxed),
+            cut_short: self.cut_short.load(Relaxed),
+            note: self.note.get().map_or("", Cow::as_ref),
+            took: now.saturating_duration_since(self.started),
+        };
+        log.write(&record, now);
     }
 }
 
-/// Keeps a client's request id if it is harmless, else makes one (HDR-8).
-fn request_id<B>(request: &Request<B>) -> String {
-    let harmless = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let given = request
-        .headers()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .filter(harmless);
-    given.map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
+fn purpose(route: Option<&Route>) -> Purpose {
+    match route {
+        Some(Route::Gateway) => Purpose::Gateway,
+        Some(Route::Editor(_)) => Purpose::Editor,
+        Some(Route::Port(..)) => Purpose::Port,
+        Some(Route::NoSuchCodespace | Route::Foreign) | None => Purpose::None,
+    }
+}
+
+/// Never the query: it may hold secrets (LOG-1). The path behind a share link's prefix is one.
+fn logged_path(uri: &Uri) -> Box<str> {
+    let path = uri.path();
+    if path.starts_with("/.portico/s/") || path.starts_with("/.portico/in/") {
+        return "/.portico/…".into();
+    }
+    if path.len() <= MAX_LOGGED_PATH && path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return path.into();
+    }
+    let plain = |char: char| {
+        if char.is_ascii_graphic() {
+            char
+        } else {
+            char::REPLACEMENT_CHARACTER
+        }
+    };
+    path.chars().take(MAX_LOGGED_PATH).map(plain).collect()
+}
+
+fn beginning(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+impl RequestId {
+    const LONGEST: usize = 64;
+
+    /// Keeps a client's request id if it is harmless, else makes one (HDR-8).
+    fn of<B>(request: &Request<B>) -> Self {
+        let harmless =
+            |id: &&[u8]| (1..=Self::LONGEST).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        let given = request.headers().get("x-request-id").map(http::HeaderValue::as_bytes);
+        given.filter(harmless).map_or_else(Self::fresh, Self::new)
+    }
+
+    fn fresh() -> Self {
+        let random: u64 = rand::random();
+        let digits: [u8; 16] = std::array::from_fn(|index| b"0123456789abcdef"[(random >> (4 * index)) as usize & 0xf]);
+        Self::new(&digits)
+    }
+
+    fn new(id: &[u8]) -> Self {
+        let mut text = [0; Self::LONGEST];
+        text[..id.len()].copy_from_slice(id);
+        Self { text, length: id.len() }
+    }
+
+    fn as_str(&self) -> &str {
+        // Nothing but ASCII is in it.
+        str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+    }
 }

@@ -244,6 +244,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         tasks,
         drain: drain.clone(),
         metrics: metrics.clone(),
+        access_log: None,
     });
     let pairs = certificates(files.path());
     let pairs = pairs.iter().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
@@ -302,7 +303,12 @@ async fn running(auth: &Auth, codespaces: &Codespaces, runtime: &FakeRuntime) ->
         message: FromAgent::Prepared,
     };
     for event in [connected, prepared] {
-        codespace.agent_events().send(event).await.expect("its task runs");
+        codespace
+            .agent_events()
+            .expect("it is there")
+            .send(event)
+            .await
+            .expect("its task runs");
     }
     soon(codespace.until(crate::codespace::Snapshot::is_reachable))
         .await

@@ -164,7 +164,7 @@ impl Visit {
         let snapshot = codespace.snapshot();
         let permit = question.ask(&snapshot, now).map_err(|denial| self.fail(Reason::Denied(denial)))?;
         if let Some(identity) = permit.subject().identity() {
-            self.exchange.account(identity.name.as_str());
+            self.exchange.account(&identity.name);
         }
         let permitted = Permitted {
             visit: self,

@@ -1,6 +1,12 @@
 //! What the gateway counts, in Prometheus' text form.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -24,6 +30,12 @@ const PHASES: [Phase; 7] = [
     Phase::Deleting,
 ];
 
+/// The labels of [`Purpose`], in its order.
+const PURPOSES: [&str; 4] = ["gateway", "editor", "port", "none"];
+
+/// The labels of status codes.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
 /// The gateway's metrics. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -33,6 +45,9 @@ pub struct Metrics {
 struct Inner {
     registry: Registry,
     exchanges: Family<ExchangeLabels, Counter>,
+    /// What each thread counted.
+    tallies: Mutex<Vec<Tally>>,
+    unlogged: Counter,
     connections: Gauge,
     closed: Family<ReasonLabel, Counter>,
     codespaces: Family<PhaseLabel, Gauge>,
@@ -40,12 +55,26 @@ struct Inner {
     reading: Mutex<()>,
 }
 
+/// What an exchange was for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    Gateway,
+    Editor,
+    Port,
+    /// For no host of ours.
+    None,
+}
+
+/// The exchanges of one thread: it counts where no other core writes. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    counts: Arc<[[AtomicU64; CLASSES.len()]; PURPOSES.len()]>,
+}
+
 /// What an exchange was, in few words: labels must stay few, so no host, name or path is among them.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ExchangeLabels {
-    /// `gateway`, `editor`, `port` or `none`.
     target: &'static str,
-    /// `1xx` to `5xx`.
     status: &'static str,
 }
 
@@ -89,6 +118,8 @@ impl Metrics {
         let closed = Family::<ReasonLabel, Counter>::default();
         let codespaces = Family::<PhaseLabel, Gauge>::default();
         registry.register("exchanges", "Requests answered, upgraded ones included", exchanges.clone());
+        let unlogged = Counter::default();
+        registry.register("access_log_lost", "Access-log records that found no room", unlogged.clone());
         registry.register("connections_open", "Client connections that are open", connections.clone());
         registry.register(
             "connections_refused",
@@ -100,6 +131,8 @@ impl Metrics {
             inner: Arc::new(Inner {
                 registry,
                 exchanges,
+                tallies: Mutex::default(),
+                unlogged,
                 connections,
                 closed,
                 codespaces,
@@ -108,16 +141,16 @@ impl Metrics {
         }
     }
 
-    /// Counts an exchange that has ended. `target` is `gateway`, `editor`, `port` or `none`.
-    pub fn exchange(&self, target: &'static str, status: u16) {
-        let status = match status {
-            100..=199 => "1xx",
-            200..=299 => "2xx",
-            300..=399 => "3xx",
-            400..=499 => "4xx",
-            _ => "5xx",
-        };
-        self.inner.exchanges.get_or_create(&ExchangeLabels { target, status }).inc();
+    /// A tally for one thread.
+    pub fn tally(&self) -> Tally {
+        let tally = Tally::default();
+        self.inner.tallies.lock().push(tally.clone());
+        tally
+    }
+
+    /// Counts an access-log record that was not written.
+    pub fn unlogged(&self) {
+        self.inner.unlogged.inc();
     }
 
     /// Counts a connection that is closed before its first request; the reason is one of few words.
@@ -142,10 +175,36 @@ impl Metrics {
             let state = phase.as_str();
             self.inner.codespaces.get_or_create(&PhaseLabel { state }).set(count);
         }
+        self.sum_up();
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.inner.registry);
         text
+    }
+
+    /// Brings together what the threads counted; what never happened has no line.
+    fn sum_up(&self) {
+        let tallies = self.inner.tallies.lock();
+        for (purpose, target) in PURPOSES.into_iter().enumerate() {
+            for (class, status) in CLASSES.into_iter().enumerate() {
+                let sum = tallies.iter().map(|tally| tally.counts[purpose][class].load(Relaxed)).sum();
+                if sum > 0 {
+                    let counter = self.inner.exchanges.get_or_create_owned(&ExchangeLabels { target, status });
+                    counter.inner().store(sum, Relaxed);
+                }
+            }
+        }
+    }
+}
+
+impl Tally {
+    /// Counts an exchange that has ended.
+    pub fn exchange(&self, purpose: Purpose, status: u16) {
+        let class = match status {
+            100..=499 => status / 100 - 1,
+            _ => 4,
+        };
+        self.counts[purpose as usize][usize::from(class)].fetch_add(1, Relaxed);
     }
 }
 
@@ -156,15 +215,20 @@ mod tests {
     #[test]
     fn what_happened_is_counted() {
         let metrics = Metrics::new();
-        metrics.exchange("port", 101);
-        metrics.exchange("port", 200);
-        metrics.exchange("port", 204);
+        let (one, other) = (metrics.tally(), metrics.tally());
+        one.exchange(Purpose::Port, 101);
+        one.exchange(Purpose::Port, 200);
+        other.exchange(Purpose::Port, 204);
+        other.exchange(Purpose::None, 0);
+        metrics.unlogged();
         let open = metrics.connection();
         drop(metrics.connection());
         let text = metrics.text([Phase::Running, Phase::Running, Phase::Failed].into_iter());
         for line in [
             "portico_exchanges_total{target=\"port\",status=\"2xx\"} 2",
             "portico_exchanges_total{target=\"port\",status=\"1xx\"} 1",
+            "portico_exchanges_total{target=\"none\",status=\"5xx\"} 1",
+            "portico_access_log_lost_total 1",
             "portico_connections_open 1",
             "portico_codespaces{state=\"running\"} 2",
             "portico_codespaces{state=\"stopped\"} 0",

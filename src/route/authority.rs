@@ -1,6 +1,6 @@
 //! The authority of a request: host and optional port (RFC 9110 §7.2, RFC 3986 §3.2).
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
@@ -10,7 +10,7 @@ use thiserror::Error;
 /// signs and anything else are refused, so that it can stand in a header, a log line or a URL as it is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Authority {
-    text: Box<str>,
+    text: Arc<str>,
     host_bytes: usize,
     port: Option<u16>,
 }
