@@ -1,4 +1,5 @@
-//! Codespaces: one task for each, which alone changes it; everybody else holds a handle and reads snapshots.
+//! Codespaces: one task for each, which alone changes it; everybody else holds a handle and reads snapshots. One that
+//! rests has no task until somebody wants something of it.
 //!
 //! Owns phases, ports and their visibility, agents' reports and their meaning, names, creation and its undoing. Refuses
 //! to know: HTTP, pages, who may do what (callers have a permit), how a runtime works.
@@ -21,14 +22,10 @@ use std::{
 
 use dashmap::DashMap;
 use time::OffsetDateTime;
-use tokio::sync::{broadcast, mpsc};
+use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    credentials::Credentials,
-    snapshot::Shared,
-    task::{Inbox, Order, Task},
-};
+use self::{credentials::Credentials, snapshot::Shared, task::Order};
 pub use self::{
     error::{BadChange, CodespaceError},
     handle::Codespace,
@@ -132,6 +129,8 @@ struct Inner {
     /// One creation at a time, so that asking twice makes one.
     creating: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
+    /// Where tasks run, whoever begins them.
+    control: Handle,
     going: CancellationToken,
 }
 
@@ -146,12 +145,13 @@ impl Codespaces {
             events,
             creating: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
+            control: Handle::current(),
             going: CancellationToken::new(),
         });
         let mut ports = inner.stored_ports().await?;
         for record in inner.deps.store.codespaces().await? {
             let ports = ports.remove(&record.name).unwrap_or_default();
-            inner.spawn(record, ports);
+            inner.add_handle(record, ports);
         }
         inner.deps.tunnels.trust(Arc::clone(&inner) as Arc<dyn AgentCredentials>);
         Ok(Self { inner })
@@ -198,7 +198,7 @@ impl Codespaces {
             .deps
             .audit
             .record("codespace.created", actor, name.to_string(), record.repository.clone());
-        Ok((self.inner.spawn(record, BTreeMap::new()), Created::New))
+        Ok((self.inner.add_handle(record, BTreeMap::new()), Created::New))
     }
 
     /// Starts a codespace; a hundred calls at once start it once. Returns at once: watch it for progress.
@@ -331,23 +331,21 @@ impl Inner {
         Err(StoreError::Conflict.into())
     }
 
-    /// Begins a codespace's task.
-    fn spawn(self: &Arc<Self>, record: CodespaceRecord, ports: BTreeMap<Port, PortView>) -> Arc<Codespace> {
+    /// Adds a codespace to the map; its task begins at once if there is something for it to do.
+    fn add_handle(self: &Arc<Self>, record: CodespaceRecord, ports: BTreeMap<Port, PortView>) -> Arc<Codespace> {
         if let Some(hash) = record.agent_hash {
             self.credentials.add(hash, &record.name, record.generation);
         }
-        let shared = Arc::new(Shared::new(Snapshot::new(record, ports)));
-        let ((order_sender, orders), (touch_sender, touches), (agent_sender, agent)) =
-            (mpsc::channel(64), mpsc::channel(64), mpsc::channel(64));
+        let snapshot = Snapshot::new(record, ports);
+        let rests = snapshot.rests();
         let codespace = Arc::new(Codespace {
-            shared: Arc::clone(&shared),
-            touches: touch_sender,
-            agent: agent_sender,
-            orders: order_sender,
+            shared: Arc::new(Shared::new(snapshot)),
+            inner: Arc::downgrade(self),
         });
-        self.spaces.insert(shared.name.clone(), Arc::clone(&codespace));
-        let task = Task::new(Arc::clone(self), shared);
-        self.tasks.spawn(task.run(Inbox { orders, touches, agent }));
+        self.spaces.insert(codespace.name().clone(), Arc::clone(&codespace));
+        if !rests {
+            drop(codespace.desk());
+        }
         codespace
     }
 
@@ -355,7 +353,7 @@ impl Inner {
     fn forget(&self, shared: &Shared) {
         self.spaces.remove(&shared.name);
         shared.removed.store(true, Ordering::Release);
-        shared.changes.send_modify(|count| *count += 1);
+        shared.tell();
         let (name, owner) = (shared.name.clone(), shared.owner.clone());
         // Nobody may be listening.
         let _ = self.events.send(CodespaceEvent::Removed { name, owner });

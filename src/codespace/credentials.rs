@@ -12,14 +12,25 @@ use crate::{
     tunnel::{AgentCredentials, AgentEvent, Verdict},
 };
 
+/// How many generations of a codespace are known: an agent of an older one is told that it is superseded.
+const GENERATIONS: usize = 4;
+
 /// Hashes of credentials, those of older generations too while the gateway runs.
 #[derive(Default)]
-pub struct Credentials(DashMap<[u8; 32], (CodespaceName, Generation)>);
+pub struct Credentials {
+    known: DashMap<[u8; 32], (CodespaceName, Generation)>,
+    /// The hashes of each codespace, the oldest first.
+    of: DashMap<CodespaceName, Vec<[u8; 32]>>,
+}
 
 impl Credentials {
     pub fn add(&self, hash: [u8; 32], name: &CodespaceName, generation: Generation) {
-        self.0.retain(|_, (other, older)| other != name || older.0 + 4 > generation.0);
-        self.0.insert(hash, (name.clone(), generation));
+        self.known.insert(hash, (name.clone(), generation));
+        let mut hashes = self.of.entry(name.clone()).or_insert_with(|| Vec::with_capacity(1));
+        hashes.push(hash);
+        if hashes.len() > GENERATIONS {
+            self.known.remove(&hashes.remove(0));
+        }
     }
 }
 
@@ -28,7 +39,7 @@ impl AgentCredentials for Inner {
         if credential.is_empty() || credential.len() > 256 {
             return Verdict::Unknown;
         }
-        let Some((name, generation)) = self.credentials.0.get(&hash_secret(credential)).map(|known| known.clone()) else {
+        let Some((name, generation)) = self.credentials.known.get(&hash_secret(credential)).map(|known| known.clone()) else {
             return Verdict::Unknown;
         };
         let Some(codespace) = self.spaces.get(&name).map(|codespace| codespace.snapshot()) else {
@@ -42,7 +53,7 @@ impl AgentCredentials for Inner {
     }
 
     fn events(&self, codespace: &CodespaceName) -> Option<mpsc::Sender<AgentEvent>> {
-        self.spaces.get(codespace).map(|codespace| codespace.agent_events())
+        self.spaces.get(codespace).and_then(|codespace| codespace.agent_events())
     }
 
     fn direct_address(&self, codespace: &CodespaceName) -> Option<PathBuf> {

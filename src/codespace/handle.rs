@@ -3,18 +3,19 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    CodespaceError, Snapshot,
+    CodespaceError, Inner, Snapshot,
     snapshot::Shared,
-    task::{Order, Reply},
+    task::{Desk, Inbox, Order, Reply, Task},
 };
 use crate::{
     domain::{CodespaceName, UserId},
@@ -25,9 +26,8 @@ use crate::{
 /// A codespace, to look at and to touch.
 pub struct Codespace {
     pub(super) shared: Arc<Shared>,
-    pub(super) touches: mpsc::Sender<Activity>,
-    pub(super) agent: mpsc::Sender<AgentEvent>,
-    pub(super) orders: mpsc::Sender<Order>,
+    /// Whose tasks its task is one of.
+    pub(super) inner: Weak<Inner>,
 }
 
 impl Codespace {
@@ -47,13 +47,15 @@ impl Codespace {
 
     /// Counts its changes; a permit for it must be checked again on every one.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
+        self.shared.changes.lock().get_or_insert_default().subscribe()
     }
 
     /// Says that it was used. Never waits.
     pub fn touch(&self, kind: Activity) {
-        // A full queue means that it was touched a moment ago.
-        let _ = self.touches.try_send(kind);
+        if let Some(desk) = &*self.shared.desk.lock() {
+            // A full queue means that it was touched a moment ago.
+            let _ = desk.touches.try_send(kind);
+        }
     }
 
     /// Waits until it is as wanted; none if it is removed meanwhile.
@@ -87,12 +89,32 @@ impl Codespace {
                 CodespaceError::ShuttingDown
             }
         };
-        self.orders.send(order(reply)).await.map_err(|_| gone())?;
+        let desk = self.desk().ok_or_else(gone)?;
+        desk.orders.send(order(reply)).await.map_err(|_| gone())?;
+        // Whoever holds the way to it keeps the task.
+        drop(desk);
         answer.await.map_err(|_| gone())?
     }
 
-    pub(crate) fn agent_events(&self) -> mpsc::Sender<AgentEvent> {
-        self.agent.clone()
+    /// Where its agent's events go; none if it is gone.
+    pub(crate) fn agent_events(&self) -> Option<mpsc::Sender<AgentEvent>> {
+        self.desk().map(|desk| desk.agent)
+    }
+
+    /// The way to its task, which begins here if there is none.
+    pub(super) fn desk(&self) -> Option<Desk> {
+        let mut desk = self.shared.desk.lock();
+        if desk.is_none() {
+            let inner = self.inner.upgrade().filter(|inner| !inner.going.is_cancelled())?;
+            if self.is_removed() {
+                return None;
+            }
+            let (new, inbox) = Inbox::new();
+            let task = Task::new(Arc::clone(&inner), Arc::clone(&self.shared));
+            inner.tasks.spawn_on(task.run(inbox), &inner.control);
+            *desk = Some(new);
+        }
+        desk.clone()
     }
 }
 
@@ -108,8 +130,26 @@ impl Shared {
             name: snapshot.record.name.clone(),
             owner: snapshot.record.owner.clone(),
             snapshot: ArcSwap::from_pointee(snapshot),
-            changes: watch::Sender::new(0),
+            changes: Mutex::default(),
+            desk: Mutex::default(),
             removed: AtomicBool::new(false),
         }
+    }
+
+    /// Tells everyone who watches that something is different.
+    pub(super) fn tell(&self) {
+        if let Some(changes) = &*self.changes.lock() {
+            changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Ends the task of a codespace that rests, unless somebody has something for it or may have.
+    pub(super) fn clear_desk(&self, inbox: &Inbox) -> bool {
+        let mut desk = self.desk.lock();
+        let alone = inbox.is_done();
+        if alone {
+            *desk = None;
+        }
+        alone
     }
 }

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use super::task::Desk;
 use crate::{
     domain::{CodespaceName, Generation, Phase, Port, Step, UserId, Visibility},
     protocol::tunnel::{EditorState, ListeningPort},
@@ -43,7 +45,10 @@ pub(super) struct Shared {
     pub name: CodespaceName,
     pub owner: UserId,
     pub snapshot: ArcSwap<Snapshot>,
-    pub changes: watch::Sender<u64>,
+    /// None until somebody watches.
+    pub changes: Mutex<Option<watch::Sender<u64>>>,
+    /// None while it rests: then it has no task.
+    pub desk: Mutex<Option<Desk>>,
     pub removed: AtomicBool,
 }
 
@@ -78,6 +83,12 @@ impl Snapshot {
     /// Whether a port is shared with someone by name. Names have no deadline.
     pub fn is_named(&self, port: Port, user: &UserId) -> bool {
         self.ports.get(&port).is_some_and(|view| view.settings.users.contains(user))
+    }
+
+    /// Whether nothing will happen to it by itself.
+    pub(super) fn rests(&self) -> bool {
+        let stopped = matches!(self.record.phase, Phase::Stopped | Phase::Failed);
+        stopped && self.ports.values().all(|view| view.settings.expires_at.is_none())
     }
 
     /// Whether streams can be dialled: it runs and its agent is there.

@@ -40,11 +40,19 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// How old `last_used_at` may be in the store.
 const USED_PRECISION: time::Duration = time::Duration::seconds(60);
 
-/// The other ends of a handle's channels.
+/// The way to a codespace's task.
+#[derive(Clone)]
+pub struct Desk {
+    pub orders: mpsc::Sender<Order>,
+    pub touches: mpsc::Sender<Activity>,
+    pub agent: mpsc::Sender<AgentEvent>,
+}
+
+/// The other ends of its channels.
 pub struct Inbox {
-    pub orders: mpsc::Receiver<Order>,
-    pub touches: mpsc::Receiver<Activity>,
-    pub agent: mpsc::Receiver<AgentEvent>,
+    orders: mpsc::Receiver<Order>,
+    touches: mpsc::Receiver<Activity>,
+    agent: mpsc::Receiver<AgentEvent>,
 }
 
 /// The codespace as its task holds it.
@@ -68,6 +76,28 @@ pub struct Task {
     deleting: Vec<Reply<()>>,
     stored_use: OffsetDateTime,
     forgotten: bool,
+}
+
+impl Inbox {
+    /// Makes it with the way to it.
+    pub fn new() -> (Desk, Self) {
+        let ((orders, to_obey), (touches, to_note), (agent, to_hear)) = (mpsc::channel(64), mpsc::channel(64), mpsc::channel(64));
+        let desk = Desk { orders, touches, agent };
+        let inbox = Self {
+            orders: to_obey,
+            touches: to_note,
+            agent: to_hear,
+        };
+        (desk, inbox)
+    }
+
+    /// Whether it is empty, and nobody but the codespace itself has the way to it.
+    pub fn is_done(&self) -> bool {
+        fn is_done<T>(queue: &mpsc::Receiver<T>) -> bool {
+            queue.sender_strong_count() == 1 && queue.is_empty()
+        }
+        is_done(&self.orders) && is_done(&self.touches) && is_done(&self.agent)
+    }
 }
 
 impl Task {
@@ -96,7 +126,7 @@ impl Task {
         }
     }
 
-    /// Runs until the codespace is removed or the gateway goes.
+    /// Runs until the codespace rests or is removed, or the gateway goes.
     pub async fn run(mut self, mut inbox: Inbox) {
         let going = self.inner.going.clone();
         self.resume();
@@ -113,7 +143,15 @@ impl Task {
                 () = sleep_until(wake) => self.look().await,
             }
             self.sweep().await;
+            if self.rests() && self.shared.clear_desk(&inbox) {
+                break;
+            }
         }
+    }
+
+    /// Whether nothing is under way, and nothing will happen by itself.
+    fn rests(&self) -> bool {
+        !self.forgotten && !self.busy && self.waiting.is_empty() && self.now.rests()
     }
 
     /// Takes up what an earlier gateway left.
@@ -379,7 +417,7 @@ impl Task {
     /// Shows the present state and tells everyone who watches.
     fn publish(&mut self) {
         self.refresh();
-        self.shared.changes.send_modify(|count| *count += 1);
+        self.shared.tell();
         if let Some(codespace) = self.inner.find(&self.shared.name) {
             // Nobody may be listening.
             drop(self.inner.events.send(CodespaceEvent::Changed(codespace)));

@@ -128,7 +128,12 @@ async fn reaches(codespace: &Codespace, wanted: impl Fn(&Snapshot) -> bool) -> A
 }
 
 async fn send(codespace: &Codespace, event: AgentEvent) {
-    codespace.agent_events().send(event).await.expect("its task runs");
+    codespace
+        .agent_events()
+        .expect("it is there")
+        .send(event)
+        .await
+        .expect("its task runs");
 }
 
 async fn connect(codespace: &Codespace, generation: u64) {
@@ -421,6 +426,52 @@ async fn deleting_asks_for_work_first() {
         .expect("force deletes");
     assert!(bench.store.codespaces().await.expect("well").is_empty());
     while !matches!(events.recv().await.expect("events"), CodespaceEvent::Removed { .. }) {}
+}
+
+#[tokio::test]
+async fn a_codespace_that_rests_has_no_task() {
+    let idle = async |spaces: &Codespaces| {
+        let ended = async {
+            while !spaces.inner.tasks.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Wait::from_secs(10), ended).await.expect("no task is left");
+    };
+    let (bench, nobody) = (bench().await, Actor::default());
+    let codespace = bench.running().await;
+    assert_eq!(bench.spaces.inner.tasks.len(), 1);
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("it is told");
+    reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+    idle(&bench.spaces).await;
+    let change = PortChange {
+        expires_at: Some(Some(bench.clock.now() + Duration::hours(1))),
+        visibility: Some(Visibility::Org),
+        ..PortChange::default()
+    };
+    let change = bench.spaces.change_port(codespace.name(), port(8000), change, &nobody);
+    change.await.expect("it is changed");
+    assert_eq!(bench.spaces.inner.tasks.len(), 1, "a deadline is waited for");
+    bench.spaces.start(codespace.name(), &Actor::default()).await.expect("it is told");
+    bench.started(&codespace, 2).await;
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("it is told");
+    reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+    bench.clock.advance(Duration::hours(2));
+    let change = PortChange {
+        visibility: Some(Visibility::Private),
+        ..PortChange::default()
+    };
+    let change = bench.spaces.change_port(codespace.name(), port(8000), change, &nobody);
+    assert_eq!(change.await.expect("it is changed").settings.expires_at, None);
+    idle(&bench.spaces).await;
+
+    let next = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+    assert_eq!(next.inner.tasks.len(), 0, "what rests has no task at start");
+    let again = next.start(codespace.name(), &Actor::default()).await.expect("it is told");
+    bench.started(&again, 3).await;
+    next.shutdown().await;
+    let gone = next.stop(again.name(), &Actor::default()).await.expect_err("nobody obeys");
+    assert!(matches!(gone, CodespaceError::ShuttingDown), "{gone:?}");
 }
 
 #[tokio::test]

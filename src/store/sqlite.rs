@@ -17,6 +17,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{
     ConnectOptions, Sqlite, SqlitePool,
     query::Query,
@@ -31,6 +32,9 @@ use crate::domain::{CodespaceName, SessionId, TokenId};
 
 /// How long a write waits for another process, for instance a command line that works on the same data directory.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Rows that are read before they are asked for: reader and asker are two threads, and should not wake each other for each.
+const ROWS_AHEAD: usize = 512;
 
 /// A store in a file.
 #[derive(Clone, Debug)]
@@ -61,6 +65,7 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
+            .row_buffer_size(ROWS_AHEAD)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
@@ -76,8 +81,9 @@ impl SqliteStore {
     }
 
     async fn all<T>(&self, select: &'static str, read: impl Fn(&SqliteRow) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
-        let rows = sqlx::query(select).fetch_all(&self.pool).await.map_err(fault)?;
-        rows.iter().map(read).collect()
+        // Row by row: a row is large, and at start there are very many.
+        let rows = sqlx::query(select).fetch(&self.pool);
+        rows.map(|row| read(&row.map_err(fault)?)).try_collect().await
     }
 
     async fn write(&self, query: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
