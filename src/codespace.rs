@@ -16,7 +16,7 @@ mod task;
 mod work;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -29,7 +29,7 @@ use self::{credentials::Credentials, snapshot::Shared, task::Order};
 pub use self::{
     error::{BadChange, CodespaceError},
     handle::Codespace,
-    snapshot::{PortView, Snapshot},
+    snapshot::{PortView, Ports, Snapshot},
 };
 pub use crate::lifecycle::Activity;
 use crate::{
@@ -198,7 +198,7 @@ impl Codespaces {
             .deps
             .audit
             .record("codespace.created", actor, name.to_string(), record.repository.clone());
-        Ok((self.inner.add_handle(record, BTreeMap::new()), Created::New))
+        Ok((self.inner.add_handle(record, Ports::new()), Created::New))
     }
 
     /// Starts a codespace; a hundred calls at once start it once. Returns at once: watch it for progress.
@@ -290,11 +290,11 @@ impl Inner {
         self.runtime(kind).cloned().unwrap_or_else(|| Arc::new(Unconfigured))
     }
 
-    async fn stored_ports(&self) -> Result<HashMap<CodespaceName, BTreeMap<Port, PortView>>, StoreError> {
-        let mut ports: HashMap<CodespaceName, BTreeMap<Port, PortView>> = HashMap::new();
+    async fn stored_ports(&self) -> Result<HashMap<CodespaceName, Ports>, StoreError> {
+        let mut ports: HashMap<CodespaceName, Ports> = HashMap::new();
         for settings in self.deps.store.ports().await? {
             let of_codespace = ports.entry(settings.codespace.clone()).or_default();
-            of_codespace.insert(settings.port, PortView { settings, listening: None });
+            of_codespace.insert(settings.port, Arc::new(PortView { settings, listening: None }));
         }
         Ok(ports)
     }
@@ -332,7 +332,7 @@ impl Inner {
     }
 
     /// Adds a codespace to the map; its task begins at once if there is something for it to do.
-    fn add_handle(self: &Arc<Self>, record: CodespaceRecord, ports: BTreeMap<Port, PortView>) -> Arc<Codespace> {
+    fn add_handle(self: &Arc<Self>, record: CodespaceRecord, ports: Ports) -> Arc<Codespace> {
         if let Some(hash) = record.agent_hash {
             self.credentials.add(hash, &record.name, record.generation);
         }

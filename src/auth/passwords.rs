@@ -1,6 +1,6 @@
 //! Passwords: argon2id, two at a time, and the same work for names that do not exist (RATE-2, RATE-3).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use argon2::{
     Argon2,
@@ -36,8 +36,8 @@ pub enum PasswordError {
 pub(super) struct Hasher {
     at_once: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-    /// What is checked for a name that does not exist.
-    dummy: Arc<str>,
+    /// What is checked for a name that does not exist; worked out with the first check of any, not at start.
+    dummy: Arc<LazyLock<String>>,
 }
 
 /// Too many are being worked out.
@@ -64,7 +64,9 @@ impl Hasher {
         Self {
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Arc::new(Semaphore::new(WAITING)),
-            dummy: hash(super::secrets::fresh_secret().as_bytes()).unwrap_or_default().into(),
+            dummy: Arc::new(LazyLock::new(|| {
+                hash(super::secrets::fresh_secret().as_bytes()).unwrap_or_default()
+            })),
         }
     }
 
@@ -80,7 +82,8 @@ impl Hasher {
         }
         let dummy = self.dummy.clone();
         self.run(move || {
-            let right = verify(password.expose_secret().as_bytes(), hash.as_deref().unwrap_or(&dummy));
+            let dummy = LazyLock::force(&dummy);
+            let right = verify(password.expose_secret().as_bytes(), hash.as_deref().unwrap_or(dummy));
             right && hash.is_some()
         })
         .await

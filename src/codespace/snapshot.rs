@@ -1,6 +1,9 @@
 //! How a codespace is at one moment.
 
-use std::{collections::BTreeMap, sync::atomic::AtomicBool};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -19,7 +22,7 @@ use crate::{
 pub struct Snapshot {
     pub record: CodespaceRecord,
     /// Ports that listen or have settings.
-    pub ports: BTreeMap<Port, PortView>,
+    pub ports: Ports,
     /// The steps of the latest start, in order.
     pub steps: Vec<Step>,
     /// None while nobody knows.
@@ -33,6 +36,9 @@ pub struct Snapshot {
     /// When it will stop if nothing happens; none unless it runs.
     pub idle_at: Option<OffsetDateTime>,
 }
+
+/// Ports by number; each on its own, because a node of the map has room for eleven and most codespaces have one.
+pub type Ports = BTreeMap<Port, Arc<PortView>>;
 
 /// A port: what is set on it and who listens.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +59,7 @@ pub(super) struct Shared {
 }
 
 impl Snapshot {
-    pub(super) fn new(record: CodespaceRecord, ports: BTreeMap<Port, PortView>) -> Self {
+    pub(super) fn new(record: CodespaceRecord, ports: Ports) -> Self {
         let stopped = matches!(record.phase, Phase::Stopping | Phase::Stopped | Phase::Failed);
         Self {
             stopped_because: record.reason.clone().filter(|_| stopped),

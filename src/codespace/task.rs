@@ -366,7 +366,7 @@ impl Task {
                 .audit
                 .record("port.visibility", &Actor::gateway(), target, "private: its deadline passed");
             if let Some(view) = self.now.ports.get_mut(&settings.port) {
-                view.settings = settings;
+                Arc::make_mut(view).settings = settings;
             }
             self.publish();
         }

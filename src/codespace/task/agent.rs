@@ -1,5 +1,7 @@
 //! What an agent's reports mean for its codespace.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{FIRST_LOOK, Task};
@@ -84,17 +86,19 @@ impl Task {
 
     /// Replaces what listens. Ports keep what is set on them; an agent changes nothing there (SHARE-1).
     pub(super) fn hear_ports(&mut self, ports: Vec<ListeningPort>) {
-        for view in self.now.ports.values_mut() {
-            view.listening = None;
+        for view in self.now.ports.values_mut().filter(|view| view.listening.is_some()) {
+            Arc::make_mut(view).listening = None;
         }
         for listening in ports {
             let Some(port) = Port::new(listening.port) else { continue };
             let name = &self.shared.name;
-            let view = self.now.ports.entry(port).or_insert_with(|| PortView {
-                settings: default_port(name, port),
-                listening: None,
+            let view = self.now.ports.entry(port).or_insert_with(|| {
+                Arc::new(PortView {
+                    settings: default_port(name, port),
+                    listening: None,
+                })
             });
-            view.listening = Some(listening);
+            Arc::make_mut(view).listening = Some(listening);
         }
         let name = &self.shared.name;
         self.now

@@ -1,5 +1,7 @@
 //! What people order, and how a codespace's task obeys.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::Task;
@@ -92,9 +94,9 @@ impl Task {
                 .audit
                 .record("port.changed", actor, format!("{}:{port}", self.shared.name), detail);
         }
-        let listening = self.now.ports.remove(&port).and_then(|view| view.listening);
+        let listening = self.now.ports.remove(&port).and_then(|view| view.listening.clone());
         let view = PortView { settings, listening };
-        self.now.ports.insert(port, view.clone());
+        self.now.ports.insert(port, Arc::new(view.clone()));
         self.touch(Activity::Request).await;
         self.publish();
         Ok(view)
