@@ -219,4 +219,4 @@ def steps(bench):
         bench.add(f"step: {name}", "ns", PRIVATE, nanoseconds)
 
 
-PARTS = {"idle": idle, "stay": stay, "slow": slow, "start": start_time, "scale": scale, "wake": wake, "steps": steps}
+PARTS = {"idle": idle, "slow": slow, "start": start_time, "scale": scale, "wake": wake, "steps": steps, "stay": stay}
