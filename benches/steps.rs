@@ -64,6 +64,7 @@ fn deciding(c: &mut Criterion) {
         port: port(),
         visibility,
         people: &[],
+        same_organisation: false,
     };
     let cause = browser::Cause {
         safe_method: true,

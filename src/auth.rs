@@ -8,6 +8,7 @@ mod attempts;
 mod cookies;
 mod hop;
 mod host_cookie;
+mod identities;
 mod links;
 mod passwords;
 mod secrets;
@@ -39,6 +40,7 @@ pub use cookies::{
     clear_nonce_cookie, clear_session_cookie, is_gateway_cookie, nonce_cookie, nonce_cookies,
 };
 pub use hop::{Hop, HopError};
+pub use identities::LinkedIdentity;
 pub use links::{Link, LinkError, LinkKind, LinkUsed};
 pub use passwords::PasswordError;
 pub use secrets::hash_secret;
@@ -80,6 +82,7 @@ struct Inner {
     options: Options,
     users: DashMap<UserId, Arc<User>>,
     names: DashMap<UserName, UserId>,
+    identities: identities::Table,
     sessions: DashMap<SessionId, Arc<LoginSession>>,
     session_hashes: DashMap<[u8; 32], SessionId>,
     tokens: DashMap<TokenId, Arc<Token>>,
@@ -109,6 +112,7 @@ impl Auth {
             options,
             users: DashMap::new(),
             names: DashMap::new(),
+            identities: identities::Table::default(),
             sessions: DashMap::new(),
             session_hashes: DashMap::new(),
             tokens: DashMap::new(),
@@ -124,6 +128,7 @@ impl Auth {
         };
         let auth = Self { inner: Arc::new(inner) };
         auth.load_users().await?;
+        auth.load_identities().await?;
         auth.load_sessions(now).await?;
         auth.load_tokens(now).await?;
         Ok(auth)

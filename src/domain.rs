@@ -7,6 +7,7 @@ mod access;
 mod codespace;
 mod name;
 mod network;
+mod organisation;
 mod port;
 mod repository;
 mod return_to;
@@ -15,6 +16,7 @@ pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionI
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Work};
 pub use name::{CodespaceName, NameError};
 pub use network::{Network, NetworkError, Networks};
+pub use organisation::Organisation;
 pub use port::{Port, PortError};
 pub use repository::{Reference, ReferenceError, RepositoryError, RepositoryKind, RepositorySource};
 pub use return_to::ReturnTo;

@@ -7,6 +7,8 @@
 pub mod browser;
 mod grants;
 mod permit;
+#[cfg(test)]
+mod truth;
 
 pub use grants::{Grants, Ownership, grants};
 pub use permit::{Denial, Permit, PortFacts, Presented, Subject, authorize_editor, authorize_port};

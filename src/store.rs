@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::domain::{CodespaceName, Generation, Phase, Port, Role, Scope, SessionId, TokenId, UserId, UserName, Visibility, Work};
+use crate::domain::{
+    CodespaceName, Generation, Organisation, Phase, Port, Role, Scope, SessionId, TokenId, UserId, UserName, Visibility, Work,
+};
 
 /// A store behind its seam.
 pub type SharedStore = Arc<dyn Store>;
@@ -30,6 +32,16 @@ pub trait Store: Send + Sync + 'static {
     async fn add_first_user(&self, user: &UserRecord) -> Result<(), StoreError>;
     /// Overwrites a user by id; [`StoreError::Missing`] if there is none.
     async fn update_user(&self, user: &UserRecord) -> Result<(), StoreError>;
+
+    /// Who people are elsewhere.
+    async fn identities(&self) -> Result<Vec<IdentityRecord>, StoreError>;
+    /// Adds a user together with who that is elsewhere; [`StoreError::Conflict`] if the name or the identity is taken.
+    async fn add_user_with_identity(&self, user: &UserRecord, identity: &IdentityRecord) -> Result<(), StoreError>;
+    /// Adds or overwrites an identity of a user; [`StoreError::Conflict`] if it is another user's,
+    /// [`StoreError::Missing`] if there is no such user.
+    async fn put_identity(&self, identity: &IdentityRecord) -> Result<(), StoreError>;
+    /// Removes an identity, if it is there.
+    async fn remove_identity(&self, issuer: &str, subject: &str) -> Result<(), StoreError>;
 
     /// Login sessions that have not been removed; expired ones may be among them.
     async fn sessions(&self) -> Result<Vec<SessionRecord>, StoreError>;
@@ -80,6 +92,22 @@ pub struct UserRecord {
     pub email: Option<String>,
     pub suspended: bool,
     pub created_at: OffsetDateTime,
+}
+
+/// Who a user is at a provider of identities; issuer and subject together are the key (OIDC-1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdentityRecord {
+    pub issuer: String,
+    pub subject: String,
+    pub user: UserId,
+    /// The provider's name in the configuration when it was used last.
+    pub provider: String,
+    /// What people know it by, a login or an e-mail address; decides nothing.
+    pub shown: String,
+    /// The organisations that the provider named when it was used last; none if it does not speak of any.
+    pub organisations: Option<Vec<Organisation>>,
+    pub linked_at: OffsetDateTime,
+    pub used_at: OffsetDateTime,
 }
 
 #[derive(Clone, Debug, PartialEq)]

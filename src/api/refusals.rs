@@ -84,6 +84,8 @@ impl From<UserError> for Problem {
         match error {
             UserError::NameTaken => Self::new(StatusCode::CONFLICT, "name-taken", "That name is taken", said),
             UserError::Missing => Self::new(StatusCode::NOT_FOUND, "no-such-user", "No such account", said),
+            UserError::IdentityTaken => Self::new(StatusCode::CONFLICT, "identity-taken", "That identity is taken", said),
+            UserError::LastWayIn => Self::new(StatusCode::CONFLICT, "last-way-in", "You could not sign in any more", said),
             UserError::Password(_) => Self::unprocessable("bad-password", "That password will not do", said),
             UserError::Busy => unavailable("busy", said),
             UserError::Store(cause) => cause.into(),

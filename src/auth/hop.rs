@@ -15,6 +15,10 @@ const GOOD_FOR_SECONDS: i64 = 600;
 const MAX_SEALED_BYTES: usize = 8 * 1024;
 /// Longest return path (REDIR-1).
 const MAX_PATH_BYTES: usize = 2 * 1024;
+/// Where a port's detour passes its editor host, with the port's own sealed hop inside: that one holds a whole return path
+/// in base64, and the parts beside it.
+const ON_THE_WAY: &str = "/.portico/authorize?state=";
+const MAX_ON_THE_WAY_BYTES: usize = 4 * 1024;
 
 /// Where a detour began and where it returns to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -116,11 +120,12 @@ fn return_path(path: &str) -> &str {
     let bytes = path.as_bytes();
     let plain = bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\' && *byte != b'#');
     let local = bytes.first() == Some(&b'/') && bytes.get(1) != Some(&b'/');
-    if plain && local && bytes.len() <= MAX_PATH_BYTES {
-        path
+    let limit = if path.starts_with(ON_THE_WAY) {
+        MAX_ON_THE_WAY_BYTES
     } else {
-        "/"
-    }
+        MAX_PATH_BYTES
+    };
+    if plain && local && bytes.len() <= limit { path } else { "/" }
 }
 
 #[cfg(test)]

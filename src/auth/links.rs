@@ -199,7 +199,7 @@ impl LinkKind {
 
 fn first_user_error(error: UserError) -> LinkError {
     match error {
-        UserError::NameTaken | UserError::Missing => LinkError::Gone,
+        UserError::NameTaken | UserError::Missing | UserError::IdentityTaken | UserError::LastWayIn => LinkError::Gone,
         UserError::Password(error) => LinkError::Password(error),
         UserError::Busy => LinkError::Busy,
         UserError::Store(error) => LinkError::Store(error),

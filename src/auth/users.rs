@@ -45,6 +45,10 @@ pub enum UserError {
     NameTaken,
     #[error("there is no such account")]
     Missing,
+    #[error("that identity belongs to another account here")]
+    IdentityTaken,
+    #[error("it is the only way into the account; set a password or link another identity first")]
+    LastWayIn,
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("too much is going on right now; try again in a moment")]

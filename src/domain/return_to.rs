@@ -4,6 +4,9 @@ use std::fmt;
 
 /// Longest path with its query, in bytes (REDIR-1).
 const MAX_BYTES: usize = 2048;
+/// The gateway's own end of the sign-in hop: its state holds a codespace host's whole return path, twice in base64.
+const OF_THE_HOP: &str = "/authorize?state=";
+const MAX_BYTES_OF_THE_HOP: usize = 7 * 1024;
 
 /// A path and query that a browser resolves to the host it is on (REDIR-1).
 ///
@@ -19,7 +22,12 @@ impl ReturnTo {
         let starts_here = bytes.next() == Some(b'/') && bytes.next() != Some(b'/');
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#'));
         let path = text.split('?').next().unwrap_or(text);
-        (starts_here && plain && text.len() <= MAX_BYTES && !path.split('/').any(is_dot_segment)).then(|| Self(text.to_owned()))
+        let limit = if text.starts_with(OF_THE_HOP) {
+            MAX_BYTES_OF_THE_HOP
+        } else {
+            MAX_BYTES
+        };
+        (starts_here && plain && text.len() <= limit && !path.split('/').any(is_dot_segment)).then(|| Self(text.to_owned()))
     }
 
     /// The front page of the host.

@@ -25,7 +25,7 @@ use super::{
     streams::Streams,
     tls::{Side, Tls},
 };
-use crate::relay::WriteTimeout;
+use crate::{forward::admission::Fragment, relay::WriteTimeout};
 
 /// Largest head that hyper reads; above what admission allows, so that the refusal is ours and has a page (HDR-9).
 const HEAD_BYTES: usize = 128 * 1024;
@@ -86,9 +86,12 @@ impl Connection {
         let peer = Arc::new(Peer::new(self.caller.clone(), side, self.patience()));
         let service = {
             let (edge, pace, peer) = (self.edge.clone(), Arc::clone(&pace), Arc::clone(&peer));
-            service_fn(move |request: Request<Incoming>| {
+            service_fn(move |mut request: Request<Incoming>| {
                 let (edge, peer, going) = (edge.clone(), Arc::clone(&peer), pace.begin());
                 async move {
+                    if going.fragment {
+                        request.extensions_mut().insert(Fragment);
+                    }
                     let response = edge.handle(request, peer).await;
                     Ok::<_, Infallible>(response.map(|body| Answered::of_connection(body, going)))
                 }

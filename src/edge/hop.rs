@@ -9,9 +9,10 @@ use http_body_util::{BodyExt, Limited};
 
 use super::{
     Body, Edge,
+    client::Kind,
     failure::{Failure, Reason, guard, html},
     upload::Upload,
-    visit::{Visit, may_enter},
+    visit::{Permitted, Visit, may_enter},
 };
 use crate::{
     auth::{self, Binding, Hop, Proof, Ticket},
@@ -25,9 +26,6 @@ use crate::{
     },
 };
 
-/// Longest state in an address. A port's state travels inside the editor's, and that one inside the sign-in page's
-/// `next`, which holds 2 KiB; a longer path is given up for the front page.
-const MAX_STATE_BYTES: usize = 1280;
 /// Largest form with a ticket in bytes.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 /// Most siblings that one page signs in to.
@@ -45,21 +43,16 @@ pub(super) fn sign_in(edge: &Edge, visit: &Visit, framed: bool) -> Response<Body
 /// Sends the browser on its way: from a port to the editor, from the editor to the gateway.
 pub(super) fn begin(edge: &Edge, visit: &Visit) -> Response<Body> {
     let nonce = auth::nonce_cookie();
-    let seal = |return_to: &str| {
-        let hop = Hop {
-            host: visit.route.clone(),
-            return_to: return_to.to_owned(),
-            nonce_hash: nonce.hash,
-        };
-        edge.auth.seal_hop(&hop, edge.clock.now())
+    let hop = Hop {
+        host: visit.route.clone(),
+        return_to: visit.target.clone(),
+        nonce_hash: nonce.hash,
     };
-    let (to, limit) = match visit.route {
-        Route::Port(..) => (format!("{}/.portico/authorize", edge.sites.editor(&visit.name)), MAX_STATE_BYTES),
-        _ => (format!("{}/authorize", edge.sites.gateway()), usize::MAX),
+    let state = edge.auth.seal_hop(&hop, edge.clock.now());
+    let to = match visit.route {
+        Route::Port(..) => format!("{}/.portico/authorize", edge.sites.editor(&visit.name)),
+        _ => format!("{}/authorize", edge.sites.gateway()),
     };
-    let state = Some(seal(&visit.target))
-        .filter(|state| state.len() <= limit)
-        .unwrap_or_else(|| seal("/"));
     let mut response = redirect(&format!("{to}?state={state}"));
     if let Ok(cookie) = HeaderValue::from_str(&nonce.set_cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -99,7 +92,8 @@ pub(super) fn authorize(edge: &Edge, visit: &Visit, query: Option<&str>) -> Resu
     let next = format!("{origin}{}", hop.return_to);
     let page = pages::spread((&origin, &format!("{ticket}~{state}")), &next, &siblings);
     let csp = pages::csp_for_spread(std::iter::once(&origin).chain(siblings.iter().map(|(origin, _)| origin)));
-    Ok(html(page, &framed_csp(edge, visit, &csp, identity, &snapshot)))
+    let framed = format!("frame-ancestors {}", family(edge, visit, identity, &snapshot));
+    Ok(html(page, &csp.replace("frame-ancestors 'none'", &framed)))
 }
 
 fn sibling_tickets(
@@ -224,7 +218,7 @@ pub(super) fn authorize_at_gateway(edge: &Edge, request: &Request<Upload>) -> Re
     let allowed = edge
         .codespaces
         .find(name)
-        .is_some_and(|codespace| may_enter(&codespace.snapshot(), &identity.user));
+        .is_some_and(|codespace| may_enter(&codespace.snapshot(), &identity.user, &edge.auth, now));
     if !allowed {
         let switch = format!("{}/sign-in?switch=1", edge.sites.gateway());
         return html(
@@ -256,20 +250,31 @@ fn may_open(edge: &Edge, identity: &Identity, snapshot: &Snapshot, port: Port) -
         ..identity.clone()
     };
     super::visit::Question::of_port(Presented::Valid(there), port)
-        .ask(snapshot, edge.clock.now())
+        .ask(snapshot, &edge.auth, edge.clock.now())
         .is_ok()
 }
 
-/// A policy under which a page may stand in frames of the codespace's hosts that its visitor may open, and nowhere else.
-/// Strangers are never answered with it: which ports there are is nothing for them (ENUM-1).
-fn framed_csp(edge: &Edge, visit: &Visit, csp: &str, identity: &Identity, snapshot: &Snapshot) -> String {
-    let mut ancestors = format!("frame-ancestors 'self' {}", edge.sites.editor(&visit.name));
+/// The pages that may frame one of a codespace's hosts: of an editor itself and the gateway, of a port the codespace's
+/// hosts that the visitor may open. Strangers are never told: which ports there are is nothing for them (ENUM-1).
+pub(super) fn ancestors(edge: &Edge, permitted: &Permitted) -> Option<String> {
+    let visit = &permitted.visit;
+    let identity = permitted.permit.subject().identity()?;
+    match (&visit.route, visit.kind) {
+        (_, Kind::Preflight | Kind::Program | Kind::WebSocket | Kind::WorkerScript) => None,
+        (Route::Port(..), _) => Some(family(edge, visit, identity, &permitted.snapshot)),
+        _ => Some(format!("'self' {}", edge.sites.gateway())),
+    }
+}
+
+/// A codespace's hosts that somebody may open, as they stand in a `frame-ancestors`.
+fn family(edge: &Edge, visit: &Visit, identity: &Identity, snapshot: &Snapshot) -> String {
+    let mut family = format!("'self' {}", edge.sites.editor(&visit.name));
     let ports = snapshot.ports.keys().filter(|port| may_open(edge, identity, snapshot, **port));
     for port in ports.take(MAX_SIBLINGS) {
-        ancestors.push(' ');
-        ancestors.push_str(&edge.sites.port(&visit.name, *port).to_string());
+        family.push(' ');
+        family.push_str(&edge.sites.port(&visit.name, *port).to_string());
     }
-    csp.replace("frame-ancestors 'none'", &ancestors)
+    family
 }
 
 /// Redirects with a GET; never cached, or a service worker's cache would replay it for ever.

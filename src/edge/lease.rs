@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Peer, visit::Question};
-use crate::{clock::SharedClock, codespace::Codespace};
+use crate::{auth::Auth, clock::SharedClock, codespace::Codespace};
 
 /// Watches over a long exchange.
 pub struct Lease {
@@ -16,6 +16,7 @@ pub struct Lease {
     question: Question,
     /// Ends with the login session or the token that the permit was given to.
     ended: Option<CancellationToken>,
+    auth: Auth,
     clock: SharedClock,
     peer: Arc<Peer>,
 }
@@ -31,6 +32,7 @@ impl Lease {
         codespace: Arc<Codespace>,
         question: Question,
         ended: Option<CancellationToken>,
+        auth: Auth,
         clock: SharedClock,
         peer: Arc<Peer>,
     ) -> Arc<Self> {
@@ -38,6 +40,7 @@ impl Lease {
             codespace,
             question,
             ended,
+            auth,
             clock,
             peer,
         })
@@ -46,6 +49,7 @@ impl Lease {
     /// Waits until the permit would no longer be given.
     pub async fn fallen(&self) {
         let mut changes = self.codespace.changes();
+        let mut organisations = self.auth.organisation_changes();
         let ended = async {
             match &self.ended {
                 Some(ended) => ended.cancelled().await,
@@ -54,12 +58,15 @@ impl Lease {
         };
         tokio::pin!(ended);
         loop {
-            if self.question.ask(&self.codespace.snapshot(), self.clock.now()).is_err() {
+            if self.question.ask(&self.codespace.snapshot(), &self.auth, self.clock.now()).is_err() {
                 return;
             }
             tokio::select! {
                 () = &mut ended => return,
                 changed = changes.changed() => if changed.is_err() {
+                    return;
+                },
+                changed = organisations.changed() => if changed.is_err() {
                     return;
                 },
             }

@@ -26,7 +26,28 @@ struct State {
     going: usize,
     /// Whether the first byte of a head has come.
     head: bool,
+    line: Line,
     since: Instant,
+}
+
+/// The request line of the head that is coming. hyper cuts a `#` and what follows off its target before anybody could
+/// see it (PATH-2). Of requests sent ahead only the first is looked at: where the others begin, hyper alone knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Line {
+    Coming,
+    Read,
+    /// It holds a `#`.
+    Fragment,
+}
+
+impl Line {
+    fn read(self, bytes: &[u8]) -> Self {
+        match (self, bytes.iter().find(|byte| matches!(byte, b'\n' | b'#'))) {
+            (Self::Coming, Some(b'#')) => Self::Fragment,
+            (Self::Coming, Some(_)) => Self::Read,
+            (line, _) => line,
+        }
+    }
 }
 
 /// What a look at a connection finds.
@@ -53,6 +74,7 @@ impl Pace {
             state: Mutex::new(State {
                 going: 0,
                 head: false,
+                line: Line::Coming,
                 since: now,
             }),
         })
@@ -63,14 +85,22 @@ impl Pace {
         let mut state = self.state.lock();
         state.going += 1;
         state.head = false;
-        Going(Arc::clone(self))
+        let line = std::mem::replace(&mut state.line, Line::Coming);
+        Going {
+            pace: Arc::clone(self),
+            fragment: line == Line::Fragment,
+        }
     }
 
-    fn bytes(&self) {
+    fn bytes(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
-        if state.going == 0 && !state.head {
+        if state.going > 0 {
+            return;
+        }
+        if !state.head {
             (state.head, state.since) = (true, Instant::now());
         }
+        state.line = state.line.read(bytes);
     }
 
     /// Looks whether a time is over.
@@ -95,11 +125,15 @@ impl Pace {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct Going(Arc<Pace>);
+pub(super) struct Going {
+    pace: Arc<Pace>,
+    /// Whether its target held a `#`.
+    pub fragment: bool,
+}
 
 impl Drop for Going {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.pace.state.lock();
         state.going -= 1;
         state.since = Instant::now();
     }
@@ -128,7 +162,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.pace.bytes();
+            self.pace.bytes(&buf.filled()[before..]);
         }
         polled
     }
@@ -173,13 +207,13 @@ mod tests {
         assert_eq!(pace.look(TIMES, begun + 55 * second), Look::Again(begun + 60 * second));
         assert_eq!(pace.look(TIMES, begun), Look::Again(begun + 10 * second));
         assert_eq!(pace.look(TIMES, begun + 60 * second), Look::Idle);
-        pace.bytes();
+        pace.bytes(b"GET");
         let heard = pace.state.lock().since;
         assert_eq!(pace.look(TIMES, heard + 9 * second), Look::Again(heard + 10 * second));
-        pace.bytes();
+        pace.bytes(b"GET");
         assert_eq!(pace.look(TIMES, heard + 10 * second), Look::SlowHead, "later bytes buy no time");
         let (going, other) = (pace.begin(), pace.begin());
-        pace.bytes();
+        pace.bytes(b"GET");
         drop(going);
         let later = begun + 3600 * second;
         assert_eq!(
@@ -189,5 +223,26 @@ mod tests {
         );
         drop(other);
         assert_eq!(pace.look(TIMES, later), Look::Idle);
+    }
+
+    #[test]
+    fn path_2_a_fragment_is_seen_in_the_request_line_alone() {
+        for (pieces, expected) in [
+            (&["GET /a#b HTTP/1.1\r\n"][..], true),
+            (&["GE", "T /a", "#"], true),
+            (&["GET /a HTTP/1.1\r\nX: #\r\n\r\n"], false),
+            (&["GET /a HTTP/1.1\r", "\nX: ", "#"], false),
+        ] {
+            let pace = Pace::new(Instant::now());
+            for piece in pieces {
+                pace.bytes(piece.as_bytes());
+            }
+            let going = pace.begin();
+            pace.bytes(b"a body with a #");
+            assert_eq!(going.fragment, expected, "{pieces:?}");
+            drop(going);
+            pace.bytes(b"GET / HTTP/1.1");
+            assert!(!pace.begin().fragment, "the next has a line of its own");
+        }
     }
 }

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, request::Par
 use super::{
     Body, Edge,
     failure::{Failure, Reason},
+    hop,
     upload::Upload,
     upstream::{Key, RequestBody, UpstreamError},
     visit::{Awake, Visit},
@@ -99,10 +100,14 @@ impl Edge {
         };
         let (response, upstream) = answered.map_err(|error| failed(visit, &target, error, snapshot))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(visit.fail(unasked_switch(visit)));
+            return Err(visit.fail(broken(visit, "the app switched protocols without being asked".to_owned())));
         }
+        response::check_framing(response.headers()).map_err(|error| visit.fail(broken(visit, error.to_string())))?;
         let (mut parts, incoming) = response.into_parts();
         response::filter(&mut parts.headers, target.world, target.translation(self, visit));
+        if let Some(ancestors) = hop::ancestors(self, &awake.permitted) {
+            response::confine_frames(&mut parts.headers, &ancestors);
+        }
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream)))
     }
@@ -128,6 +133,7 @@ pub(super) fn failed(visit: &Visit, target: &Target, error: UpstreamError, snaps
         UpstreamError::Exchange(error) if error.is_user() => {
             return visit.fail(Reason::BadRequest("the request's body broke off or stood still"));
         }
+        UpstreamError::Chatter => "the app sent word that it is at work, again and again, and no answer".to_owned(),
         UpstreamError::Exchange(_) => "the app closed the connection before it answered. Look at its output in the terminal".to_owned(),
     };
     match target.key.endpoint {
@@ -136,10 +142,10 @@ pub(super) fn failed(visit: &Visit, target: &Target, error: UpstreamError, snaps
     }
 }
 
-/// An app that switches protocols without being asked is refused, and its connection is closed (SMUG-6).
-fn unasked_switch(visit: &Visit) -> Reason {
+/// An app that broke the rules of HTTP: its answer is not passed on, and its connection is closed.
+pub(super) fn broken(visit: &Visit, what: String) -> Reason {
     match visit.route {
-        Route::Port(_, port) => Reason::Upstream(port, "the app switched protocols without being asked".to_owned()),
+        Route::Port(_, port) => Reason::Upstream(port, what),
         _ => Reason::Editor,
     }
 }

@@ -24,7 +24,7 @@ use super::{
     failure::{Failure, Reason},
     lease::Lease,
     pace::Heard,
-    proxy::{Target, failed, rebuilt},
+    proxy::{Target, broken, failed, rebuilt},
     upload::Upload,
     visit::{Awake, Visit},
 };
@@ -59,14 +59,16 @@ impl Edge {
             if answer.status().is_success() {
                 return Err(visit.fail(no_websocket(visit, answer.status())));
             }
+            response::check_framing(answer.headers()).map_err(|error| visit.fail(broken(visit, error.to_string())))?;
             response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
             let (parts, incoming) = answer.into_parts();
             return Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream)));
         }
-        check_answer(answer.headers(), &accept).map_err(|what| visit.fail(broken_handshake(visit, what)))?;
+        check_answer(answer.headers(), &accept).map_err(|what| visit.fail(broken(visit, what.to_owned())))?;
         let upstream_upgrade = hyper::upgrade::on(&mut answer);
         let mut headers = std::mem::take(answer.headers_mut());
         response::filter(&mut headers, target.world, target.translation(self, visit));
+        headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
         let touch = (target.key.endpoint == Endpoint::Editor).then(|| Arc::clone(&awake.permitted.codespace));
@@ -123,20 +125,13 @@ fn check_answer(headers: &HeaderMap, accept: &str) -> Result<(), &'static str> {
 }
 
 fn no_websocket(visit: &Visit, status: StatusCode) -> Reason {
-    broken_handshake(
+    broken(
         visit,
-        &format!(
+        format!(
             "the app answered {} to a WebSocket handshake: it serves no WebSocket at this address",
             status.as_u16()
         ),
     )
-}
-
-fn broken_handshake(visit: &Visit, what: &str) -> Reason {
-    match visit.route {
-        Route::Port(_, port) => Reason::Upstream(port, what.to_owned()),
-        _ => Reason::Editor,
-    }
 }
 
 /// Makes one connection of the two, for as long as both live and the permit holds.

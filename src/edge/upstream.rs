@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -17,6 +20,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{body::BodyError, context::Exchange, upload::Upload};
@@ -32,6 +36,9 @@ const KEPT_FOR: Duration = Duration::from_secs(4);
 const MAX_KEPT: usize = 64;
 /// Longest response head of an app in bytes.
 const MAX_HEAD_BYTES: usize = 256 * 1024;
+
+/// Most informational responses before the one that counts (SMUG-6).
+const MAX_INFORMATIONAL: usize = 16;
 
 /// Where a connection leads. Never shared between codespaces or between two starts of one (POOL-1).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -64,6 +71,9 @@ pub enum UpstreamError {
     Dial(#[from] DialError),
     #[error("the app broke the connection off or did not speak HTTP")]
     Exchange(#[source] hyper::Error),
+    /// More than [`MAX_INFORMATIONAL`] responses that are none.
+    #[error("the app sent only informational responses")]
+    Chatter,
     #[error("TLS with the app failed")]
     Tls(#[source] std::io::Error),
 }
@@ -82,6 +92,15 @@ impl Upstreams {
 
     /// Sends a request over a kept connection, or over a new one.
     pub(super) async fn send(&self, key: Key, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Return), UpstreamError> {
+        let chatter = Chatter::listen(&mut request);
+        tokio::select! {
+            biased;
+            answered = self.exchange(key, request) => answered,
+            () = chatter.enough.notified() => Err(UpstreamError::Chatter),
+        }
+    }
+
+    async fn exchange(&self, key: Key, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Return), UpstreamError> {
         while let Some(mut sender) = self.take(&key) {
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, self.to_return(key, sender))),
@@ -138,6 +157,26 @@ impl Upstreams {
             key,
             sender,
         }
+    }
+}
+
+/// Counts what an app says before it answers.
+#[derive(Default)]
+struct Chatter {
+    heard: AtomicUsize,
+    enough: Notify,
+}
+
+impl Chatter {
+    fn listen(request: &mut Request<RequestBody>) -> Arc<Self> {
+        let chatter = Arc::new(Self::default());
+        let counted = Arc::clone(&chatter);
+        hyper::ext::on_informational(request, move |_| {
+            if counted.heard.fetch_add(1, Relaxed) == MAX_INFORMATIONAL {
+                counted.enough.notify_one();
+            }
+        });
+        chatter
     }
 }
 

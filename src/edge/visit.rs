@@ -14,6 +14,7 @@ use super::{
     lease::Lease,
 };
 use crate::{
+    auth::Auth,
     codespace::{Codespace, Snapshot},
     domain::{CodespaceName, Credential, Phase, Port, UserId, Visibility},
     forward::names::TOKEN_HEADER,
@@ -81,7 +82,7 @@ impl Question {
     }
 
     /// Asks policy, with the codespace as it is.
-    pub fn ask(&self, snapshot: &Snapshot, now: OffsetDateTime) -> Result<Permit, Denial> {
+    pub fn ask(&self, snapshot: &Snapshot, auth: &Auth, now: OffsetDateTime) -> Result<Permit, Denial> {
         let codespace = Ownership {
             name: snapshot.record.name.clone(),
             owner: snapshot.record.owner.clone(),
@@ -93,16 +94,23 @@ impl Question {
             return policy::authorize_editor(&self.who, self.page, &codespace);
         };
         let people = snapshot.ports.get(&port).map_or(&[][..], |view| &view.settings.users);
+        let visibility = snapshot.visibility(port, now);
         policy::authorize_port(
             &self.who,
             self.page,
             &codespace,
             PortFacts {
                 port,
-                visibility: snapshot.visibility(port, now),
+                visibility,
                 people,
+                same_organisation: visibility == Visibility::Org && self.is_colleague(&codespace.owner, auth),
             },
         )
+    }
+
+    /// Whether whoever asks shares an organisation with the owner.
+    fn is_colleague(&self, owner: &UserId, auth: &Auth) -> bool {
+        matches!(&self.who, Presented::Valid(identity) if auth.share_organisation(&identity.user, owner))
     }
 }
 
@@ -162,7 +170,9 @@ impl Visit {
             return Err(self.fail(Reason::Denied(missing(&self.who, self.page))));
         };
         let snapshot = codespace.snapshot();
-        let permit = question.ask(&snapshot, now).map_err(|denial| self.fail(Reason::Denied(denial)))?;
+        let permit = question
+            .ask(&snapshot, &edge.auth, now)
+            .map_err(|denial| self.fail(Reason::Denied(denial)))?;
         if let Some(identity) = permit.subject().identity() {
             self.exchange.account(&identity.name);
         }
@@ -254,6 +264,7 @@ impl Awake {
             Arc::clone(&permitted.codespace),
             permitted.question.clone(),
             ended,
+            edge.auth.clone(),
             Arc::clone(&edge.clock),
             Arc::clone(&permitted.visit.peer),
         )
@@ -296,9 +307,10 @@ fn present(edge: &Edge, head: &Parts, route: &Route) -> Presented {
 }
 
 /// What a session's user may do at a codespace at all: the editor host is the hub of everybody who may open something.
-pub fn may_enter(snapshot: &Snapshot, user: &UserId) -> bool {
+pub fn may_enter(snapshot: &Snapshot, user: &UserId, auth: &Auth, now: OffsetDateTime) -> bool {
     let owner = snapshot.record.owner == *user;
     let named = snapshot.ports.values().any(|view| view.settings.users.contains(user));
-    let shared = snapshot.ports.values().any(|view| view.settings.visibility > Visibility::Private);
-    owner || named || shared
+    let shared = |wanted| snapshot.ports.values().any(|view| view.visibility(now) == wanted);
+    let organisation = || shared(Visibility::Org) && auth.share_organisation(user, &snapshot.record.owner);
+    owner || named || shared(Visibility::Public) || organisation()
 }

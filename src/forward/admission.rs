@@ -37,6 +37,10 @@ pub enum Refusal {
     Framing,
 }
 
+/// Marks a request whose target held a `#`, which hyper takes off together with what follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment;
+
 impl Refusal {
     /// The status that says it.
     pub fn status(self) -> StatusCode {
@@ -53,6 +57,9 @@ impl Refusal {
 pub fn check(head: &Parts) -> Result<(), Refusal> {
     check_method(&head.method)?;
     check_target(&head.uri, &head.method)?;
+    if head.extensions.get::<Fragment>().is_some() {
+        return Err(Refusal::Target);
+    }
     check_sizes(&head.headers)?;
     check_framing(&head.headers, head.version)?;
     check_names(&head.headers)

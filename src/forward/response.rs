@@ -1,11 +1,47 @@
 //! The head that a client receives from an app: connection fields and what would reach beyond the app's host taken out.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use thiserror::Error;
 
 use super::{
     cookies, names,
     world::{Translation, World},
 };
+
+/// An answer whose end recipients would see in different places; it is not passed on (SMUG-8).
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("its answer gives its length in more than one way, or in a wrong one")]
+pub struct Ambiguous;
+
+/// Checks how an app says where its answer ends: in one way, and in one that every recipient understands (RFC 9112 §6.3).
+pub fn check_framing(headers: &HeaderMap) -> Result<(), Ambiguous> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let plain = length.is_none_or(|length| !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit));
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let chunked = encodings
+        .next()
+        .is_none_or(|encoding| length.is_none() && encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let once = lengths.next().is_none() && encodings.next().is_none();
+    if plain && chunked && once { Ok(()) } else { Err(Ambiguous) }
+}
+
+/// Keeps a page of an app out of frames on other pages than those named (CSRF-3, FRAME-1).
+///
+/// Added to whatever policy the app has, so it never opens what the app closes. Browsers ignore `X-Frame-Options` beside
+/// `frame-ancestors`, so an app that says the stricter thing there keeps its word.
+pub fn confine_frames(headers: &mut HeaderMap, ancestors: &str) {
+    let stricter = headers.get(header::X_FRAME_OPTIONS).is_some_and(|options| {
+        [&b"deny"[..], b"sameorigin"]
+            .iter()
+            .any(|word| options.as_bytes().eq_ignore_ascii_case(word))
+    });
+    if let Ok(policy) = HeaderValue::from_str(&format!("frame-ancestors {ancestors}"))
+        && !stricter
+    {
+        headers.append(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
 
 /// Filters a response's fields in place (HDR-1, HDR-7); framing is left to the connection.
 pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_>) {
@@ -67,6 +103,52 @@ fn translate(headers: &mut HeaderMap, name: &HeaderName, translation: Translatio
 mod tests {
     use super::*;
     use crate::route::{Scheme, Sites};
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = fields.iter();
+        pairs
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn smug_8_one_end_in_one_way() {
+        #[track_caller]
+        fn check(fields: &[(&'static str, &'static str)], expected: bool) {
+            assert_eq!(check_framing(&map(fields)).is_ok(), expected, "{fields:?}");
+        }
+        check(&[], true);
+        check(&[("content-length", "5")], true);
+        check(&[("transfer-encoding", "Chunked")], true);
+        check(&[("content-length", "5"), ("transfer-encoding", "chunked")], false);
+        check(&[("content-length", "5"), ("content-length", "5")], false);
+        check(&[("content-length", "5, 5")], false);
+        check(&[("content-length", "+5")], false);
+        check(&[("content-length", "")], false);
+        check(&[("transfer-encoding", "gzip, chunked")], false);
+        check(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false);
+        check(&[("transfer-encoding", "identity")], false);
+    }
+
+    #[test]
+    fn frame_1_frames_are_confined_and_never_opened() {
+        #[track_caller]
+        fn check(fields: &[(&'static str, &'static str)], expected: &[&str]) {
+            let mut headers = map(fields);
+            confine_frames(&mut headers, "'self' https://a");
+            let policies: Vec<_> = headers.get_all("content-security-policy").iter().collect();
+            assert_eq!(policies, expected, "{fields:?}");
+        }
+        let ours = "frame-ancestors 'self' https://a";
+        check(&[], &[ours]);
+        check(
+            &[("content-security-policy", "frame-ancestors 'none'")],
+            &["frame-ancestors 'none'", ours],
+        );
+        check(&[("x-frame-options", "ALLOWALL")], &[ours]);
+        check(&[("x-frame-options", "Deny")], &[]);
+        check(&[("x-frame-options", "SAMEORIGIN")], &[]);
+    }
 
     #[test]
     fn what_would_reach_beyond_the_app_stays_behind() {

@@ -1,7 +1,7 @@
 //! The permit to reach an editor or a port, and the only place where one is made.
 
 use super::{Ownership, browser, grants};
-use crate::domain::{Access, Credential, Identity, Port, Role, Scope, UserId, Visibility};
+use crate::domain::{Access, Credential, Identity, Port, Scope, UserId, Visibility};
 
 /// What a request offered to prove who it is from, as judged by `auth`.
 ///
@@ -72,6 +72,8 @@ pub struct PortFacts<'a> {
     pub visibility: Visibility,
     /// People named besides the owner.
     pub people: &'a [UserId],
+    /// Whether the visitor and the codespace's owner share an organisation, as it is now (SHARE-7).
+    pub same_organisation: bool,
 }
 
 /// Decides whether a request may reach a codespace's editor.
@@ -103,7 +105,7 @@ fn may_open(identity: &Identity, codespace: &Ownership, port: PortFacts<'_>) -> 
     };
     let user_may = identity.user == codespace.owner
         || port.people.contains(&identity.user)
-        || (port.visibility >= Visibility::Org && matches!(identity.role, Role::Admin | Role::Member));
+        || (port.visibility >= Visibility::Org && port.same_organisation);
     scope_covers && user_may
 }
 
@@ -139,7 +141,7 @@ fn permit(identity: &Identity, codespace: &Ownership) -> Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{SessionId, TokenId};
+    use crate::domain::{Role, SessionId, TokenId};
 
     fn identity(user: &str, credential: Credential, scope: Scope) -> Presented {
         Presented::Valid(Identity {
@@ -187,8 +189,13 @@ mod tests {
         #[track_caller]
         fn check(who: &Presented, page: browser::Verdict, people: &[UserId], expected: [&str; 3]) {
             let found = [Visibility::Private, Visibility::Org, Visibility::Public].map(|visibility| {
-                let port = Port::new(3000).expect("a port");
-                shown(authorize_port(who, page, &codespace(), PortFacts { port, visibility, people }))
+                let facts = PortFacts {
+                    port: Port::new(3000).expect("a port"),
+                    visibility,
+                    people,
+                    same_organisation: true,
+                };
+                shown(authorize_port(who, page, &codespace(), facts))
             });
             assert_eq!(found, expected, "{who:?} {page:?}");
         }
@@ -212,6 +219,26 @@ mod tests {
         check(&token("ada", "inside:amber-x"), Ours, &[], ["not shared", "not shared", "anyone"]);
         check(&cookie("bob", "port:amber-x:3000"), Ours, &[], ["not shared", "guest", "guest"]);
         check(&cookie("eve", "port:amber-x:3000"), Ours, &named, ["guest", "guest", "guest"]);
+    }
+
+    #[test]
+    fn share_7_an_organisation_is_shared_or_the_port_is_not_there() {
+        let facts = |visibility, same_organisation| PortFacts {
+            port: Port::new(3000).expect("a port"),
+            visibility,
+            people: &[],
+            same_organisation,
+        };
+        for (visibility, same_organisation, expected) in [
+            (Visibility::Private, true, "not shared"),
+            (Visibility::Org, true, "guest"),
+            (Visibility::Org, false, "not shared"),
+            (Visibility::Public, false, "anyone"),
+        ] {
+            let who = cookie("bob", "port:amber-x:3000");
+            let decided = authorize_port(&who, browser::Verdict::Ours, &codespace(), facts(visibility, same_organisation));
+            assert_eq!(shown(decided), expected, "{visibility:?} {same_organisation}");
+        }
     }
 
     #[test]

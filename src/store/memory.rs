@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{AuditRecord, CodespaceRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord, UserRecord};
+use super::{AuditRecord, CodespaceRecord, IdentityRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord, UserRecord};
 use crate::domain::{CodespaceName, Port, SessionId, TokenId, UserId};
 
 /// Keeps everything until it is dropped.
@@ -17,6 +17,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct State {
     users: BTreeMap<UserId, UserRecord>,
+    identities: BTreeMap<(String, String), IdentityRecord>,
     sessions: BTreeMap<SessionId, SessionRecord>,
     tokens: BTreeMap<TokenId, TokenRecord>,
     codespaces: BTreeMap<CodespaceName, CodespaceRecord>,
@@ -74,6 +75,37 @@ impl Store for MemoryStore {
         state.user_exists(&user.id)?;
         state.name_is_free(user)?;
         state.users.insert(user.id.clone(), user.clone());
+        Ok(())
+    }
+
+    async fn identities(&self) -> Result<Vec<IdentityRecord>, StoreError> {
+        Ok(self.state.lock().identities.values().cloned().collect())
+    }
+
+    async fn add_user_with_identity(&self, user: &UserRecord, identity: &IdentityRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.name_is_free(user)?;
+        if state.users.contains_key(&user.id) || state.identities.contains_key(&identity_key(identity)) {
+            return Err(StoreError::Conflict);
+        }
+        state.users.insert(user.id.clone(), user.clone());
+        state.identities.insert(identity_key(identity), identity.clone());
+        Ok(())
+    }
+
+    async fn put_identity(&self, identity: &IdentityRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.user_exists(&identity.user)?;
+        let key = identity_key(identity);
+        if state.identities.get(&key).is_some_and(|kept| kept.user != identity.user) {
+            return Err(StoreError::Conflict);
+        }
+        state.identities.insert(key, identity.clone());
+        Ok(())
+    }
+
+    async fn remove_identity(&self, issuer: &str, subject: &str) -> Result<(), StoreError> {
+        self.state.lock().identities.remove(&(issuer.to_owned(), subject.to_owned()));
         Ok(())
     }
 
@@ -170,4 +202,8 @@ impl Store for MemoryStore {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(self.state.lock().audit.iter().rev().take(limit).cloned().collect())
     }
+}
+
+fn identity_key(identity: &IdentityRecord) -> (String, String) {
+    (identity.issuer.clone(), identity.subject.clone())
 }

@@ -5,6 +5,7 @@
 //! nothing here is written often enough for the `fsync` to matter.
 
 mod faults;
+mod identities;
 mod migrations;
 mod rows;
 
@@ -27,7 +28,7 @@ use sqlx::{
 };
 
 use self::{faults::fault, rows::kept_time};
-use super::{AuditRecord, CodespaceRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord, UserRecord};
+use super::{AuditRecord, CodespaceRecord, IdentityRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord, UserRecord};
 use crate::domain::{CodespaceName, SessionId, TokenId};
 
 /// How long a write waits for another process, for instance a command line that works on the same data directory.
@@ -35,6 +36,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rows that are read before they are asked for: reader and asker are two threads, and should not wake each other for each.
 const ROWS_AHEAD: usize = 512;
+
+const ADD_USER: &str = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// A store in a file.
 #[derive(Clone, Debug)]
@@ -155,8 +158,7 @@ impl Store for SqliteStore {
     }
 
     async fn add_user(&self, user: &UserRecord) -> Result<(), StoreError> {
-        let query = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        self.write(bind_user(query, user)).await.map(drop)
+        self.write(bind_user(ADD_USER, user)).await.map(drop)
     }
 
     async fn add_first_user(&self, user: &UserRecord) -> Result<(), StoreError> {
@@ -167,6 +169,29 @@ impl Store for SqliteStore {
     async fn update_user(&self, user: &UserRecord) -> Result<(), StoreError> {
         let query = "UPDATE users SET name = ?2, role = ?3, password = ?4, email = ?5, suspended = ?6, created_at = ?7 WHERE id = ?1";
         some(self.write(bind_user(query, user)).await?)
+    }
+
+    async fn identities(&self) -> Result<Vec<IdentityRecord>, StoreError> {
+        self.all(identities::IDENTITY, identities::identity).await
+    }
+
+    async fn add_user_with_identity(&self, user: &UserRecord, identity: &IdentityRecord) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(fault)?;
+        let query = bind_user(ADD_USER, user);
+        query.execute(&mut *transaction).await.map_err(fault)?;
+        let query = identities::bind(identities::ADD, identity)?;
+        query.execute(&mut *transaction).await.map_err(fault)?;
+        transaction.commit().await.map_err(fault)
+    }
+
+    async fn put_identity(&self, identity: &IdentityRecord) -> Result<(), StoreError> {
+        let changed = self.write(identities::bind(identities::PUT, identity)?).await?;
+        some(changed).map_err(|_| StoreError::Conflict)
+    }
+
+    async fn remove_identity(&self, issuer: &str, subject: &str) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM identities WHERE issuer = ? AND subject = ?");
+        self.write(query.bind(issuer).bind(subject)).await.map(drop)
     }
 
     async fn sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {

@@ -131,6 +131,46 @@ async fn racing_first_users_make_one(store: SharedStore) {
     assert_eq!(store.users().await.expect("users").len(), 1);
 }
 
+async fn oidc_1_an_identity_has_one_user(store: SharedStore) {
+    let identity = |user: &str, subject: &str| IdentityRecord {
+        issuer: "https://id.example".into(),
+        subject: subject.into(),
+        user: UserId(user.into()),
+        provider: "id".into(),
+        shown: "ada@example.org".into(),
+        organisations: Organisation::parse("eng").map(|eng| vec![eng]),
+        linked_at: at(1),
+        used_at: at(2),
+    };
+    assert!(matches!(store.put_identity(&identity("u1", "s1")).await, Err(StoreError::Missing)));
+    store
+        .add_user_with_identity(&user("u1", "ada"), &identity("u1", "s1"))
+        .await
+        .expect("both");
+    for (taken, subject) in [("ada", "s2"), ("bob", "s1")] {
+        let refused = store.add_user_with_identity(&user("u2", taken), &identity("u2", subject)).await;
+        assert!(matches!(refused, Err(StoreError::Conflict)), "{taken} {subject}");
+    }
+    assert_eq!(store.users().await.expect("users"), [user("u1", "ada")], "neither or both");
+    store.add_user(&user("u2", "bob")).await.expect("another");
+    assert!(matches!(store.put_identity(&identity("u2", "s1")).await, Err(StoreError::Conflict)));
+    let changed = IdentityRecord {
+        organisations: None,
+        shown: "lovelace".into(),
+        used_at: at(3),
+        ..identity("u1", "s1")
+    };
+    store.put_identity(&changed).await.expect("changed");
+    store.put_identity(&identity("u2", "s2")).await.expect("linked");
+    assert_eq!(
+        store.identities().await.expect("identities"),
+        [changed.clone(), identity("u2", "s2")]
+    );
+    store.remove_identity("https://id.example", "s2").await.expect("removed");
+    store.remove_identity("https://id.example", "s2").await.expect("gone already");
+    assert_eq!(store.identities().await.expect("identities"), [changed]);
+}
+
 async fn sessions_and_tokens(store: SharedStore) {
     assert!(matches!(store.put_session(&session("s", "u1")).await, Err(StoreError::Missing)));
     assert!(matches!(
@@ -247,6 +287,7 @@ macro_rules! suite {
 suite!(
     users,
     racing_first_users_make_one,
+    oidc_1_an_identity_has_one_user,
     sessions_and_tokens,
     codespaces_and_ports,
     share_2_names_are_never_used_again,
@@ -335,6 +376,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     for statement in [
         "ALTER TABLE codespaces DROP COLUMN uncommitted_files",
         "ALTER TABLE codespaces DROP COLUMN unpushed_commits",
+        "DROP TABLE identities",
         "PRAGMA user_version = 1",
     ] {
         store.run(statement).await.expect("as it was");

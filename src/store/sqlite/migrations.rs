@@ -84,6 +84,20 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE codespaces ADD COLUMN uncommitted_files INTEGER;
     ALTER TABLE codespaces ADD COLUMN unpushed_commits INTEGER;
 ",
+    // Who people are at providers of identities.
+    "
+    CREATE TABLE identities (
+        issuer TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        provider TEXT NOT NULL,
+        shown TEXT NOT NULL,
+        organisations TEXT,
+        linked_at INTEGER NOT NULL,
+        used_at INTEGER NOT NULL,
+        PRIMARY KEY (issuer, subject)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Makes the changes that a file does not have yet, each with its count in one transaction.

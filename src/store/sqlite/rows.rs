@@ -117,31 +117,31 @@ pub(super) fn kept_time(at: OffsetDateTime) -> i64 {
     i64::try_from(at.unix_timestamp_nanos()).unwrap_or(i64::MAX)
 }
 
-struct Columns<'r>(&'r SqliteRow);
+pub(super) struct Columns<'r>(pub(super) &'r SqliteRow);
 
 impl<'r> Columns<'r> {
-    fn get<T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(&self, index: usize) -> Result<T, StoreError> {
+    pub(super) fn get<T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(&self, index: usize) -> Result<T, StoreError> {
         self.0.try_get(index).map_err(fault)
     }
 
-    fn text(&self, index: usize) -> Result<&'r str, StoreError> {
+    pub(super) fn text(&self, index: usize) -> Result<&'r str, StoreError> {
         self.get(index)
     }
 
-    fn parsed<T: std::str::FromStr>(&self, index: usize, what: &'static str) -> Result<T, StoreError> {
+    pub(super) fn parsed<T: std::str::FromStr>(&self, index: usize, what: &'static str) -> Result<T, StoreError> {
         self.text(index)?.parse().map_err(|_| damaged(what))
     }
 
-    fn hash(&self, index: usize) -> Result<Option<[u8; 32]>, StoreError> {
+    pub(super) fn hash(&self, index: usize) -> Result<Option<[u8; 32]>, StoreError> {
         let bytes: Option<&[u8]> = self.get(index)?;
         bytes.map(|bytes| bytes.try_into().map_err(|_| damaged("hash"))).transpose()
     }
 
-    fn time(&self, index: usize) -> Result<OffsetDateTime, StoreError> {
+    pub(super) fn time(&self, index: usize) -> Result<OffsetDateTime, StoreError> {
         read_time(self.get(index)?)
     }
 
-    fn maybe_time(&self, index: usize) -> Result<Option<OffsetDateTime>, StoreError> {
+    pub(super) fn maybe_time(&self, index: usize) -> Result<Option<OffsetDateTime>, StoreError> {
         self.get::<Option<i64>>(index)?.map(read_time).transpose()
     }
 }
