@@ -15,13 +15,13 @@ use portico::{
     edge::{AccessLog, Form, Record},
     forward::{
         admission, cookies,
-        request::{self, Facts},
+        request::{self, ClientTexts, Facts, HostTexts},
         response,
         world::{Translation, World},
     },
     ops::{Metrics, Purpose},
     policy::{self, Ownership, PortFacts, Presented, browser},
-    route::{Authority, Origin, Route, Scheme, Sites},
+    route::{Authority, Route, Scheme, Sites},
     store::{SessionRecord, SharedStore, UserRecord, memory::MemoryStore},
 };
 use time::OffsetDateTime;
@@ -94,7 +94,7 @@ fn deciding(c: &mut Criterion) {
 
 fn heads(c: &mut Criterion) {
     let sites = sites();
-    let (name, origin) = (name(), sites.port(&name(), port()));
+    let (name, texts) = (name(), texts(&sites));
     let translation = Translation {
         sites: &sites,
         name: &name,
@@ -106,7 +106,7 @@ fn heads(c: &mut Criterion) {
         c.bench_function(&format!("admission: {what}"), |b| b.iter(|| admission::check(black_box(&parts))));
         for (how, world) in [("localhost", World::Localhost), ("preserve", World::Preserve)] {
             c.bench_function(&format!("request head: rebuild {what}, {how}"), |b| {
-                b.iter(|| request::rebuild(black_box(head), facts(world, &origin), translation));
+                b.iter(|| request::rebuild(black_box(head), facts(world, &texts), translation));
             });
         }
     }
@@ -130,7 +130,7 @@ fn removing(c: &mut Criterion) {
     c.bench_function("cookies: take ours out", |b| b.iter(|| cookies::without_ours(black_box(&ours))));
     c.bench_function("cookies: narrow a Set-Cookie", |b| b.iter(|| cookies::narrowed(black_box(&set))));
     let (sites, name) = (sites(), name());
-    let origin = sites.port(&name, port());
+    let texts = texts(&sites);
     let translation = Translation {
         sites: &sites,
         name: &name,
@@ -142,7 +142,7 @@ fn removing(c: &mut Criterion) {
         HeaderValue::from_static("portico_0123456789abcdef0123456789abcdef"),
     );
     c.bench_function("token: taken out by the rebuild", |b| {
-        b.iter(|| request::rebuild(black_box(&with_token), facts(World::Localhost, &origin), translation));
+        b.iter(|| request::rebuild(black_box(&with_token), facts(World::Localhost, &texts), translation));
     });
 }
 
@@ -221,12 +221,17 @@ fn route() -> Route {
     Route::Port(name(), port())
 }
 
-fn facts(world: World, origin: &Origin) -> Facts<'_> {
+fn texts(sites: &Sites) -> (HostTexts, ClientTexts) {
+    let origin = sites.port(&name(), port());
+    let host = HostTexts::new(HOST, Some(&origin), Some(port()));
+    (host, ClientTexts::new([192, 0, 2, 7].into(), Scheme::Http))
+}
+
+fn facts<'a>(world: World, texts: &'a (HostTexts, ClientTexts)) -> Facts<'a> {
     Facts {
         world,
-        upstream_host: "localhost:3000",
-        origin,
-        client: [192, 0, 2, 7].into(),
+        host: &texts.0,
+        client: &texts.1,
         request_id: "0123456789abcdef",
         upgrade: None,
     }

@@ -40,6 +40,7 @@ pub use cookies::{
     clear_nonce_cookie, clear_session_cookie, is_gateway_cookie, nonce_cookie, nonce_cookies,
 };
 pub use hop::{Hop, HopError};
+pub use host_cookie::KnownCookie;
 pub use identities::LinkedIdentity;
 pub use links::{Link, LinkError, LinkKind, LinkUsed};
 pub use passwords::PasswordError;

@@ -6,8 +6,10 @@
 //! `policy`.
 
 mod access_log;
+mod addressee;
 mod addresses;
 mod answered;
+mod beat;
 mod body;
 mod caller;
 mod challenges;
@@ -24,6 +26,7 @@ mod pace;
 pub mod plain;
 mod proxy;
 mod proxy_protocol;
+mod recall;
 mod redirect;
 mod reserved;
 mod streams;
@@ -37,6 +40,7 @@ mod visit;
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
@@ -51,8 +55,11 @@ pub use tls::{CertificateError, Certificates, Tls};
 pub use upstream_tls::unchecked as unchecked_tls_client;
 
 use self::{
+    addressee::Addressee,
+    beat::Beat,
     context::{Books, Exchange},
     failure::Failure,
+    proxy::Forwarding,
     upload::Upload,
     upstream::Upstreams,
     visit::Visit,
@@ -63,7 +70,7 @@ use crate::{
     codespace::Codespaces,
     forward::admission,
     ops::Metrics,
-    route::{Authority, Origin, Route, Scheme, Sites},
+    route::{Origin, Route, Scheme, Sites},
     tunnel::{SharedDialer, Tunnels},
 };
 
@@ -104,6 +111,7 @@ struct Inner {
     services: Services,
     upstreams: Upstreams,
     books: Arc<Books>,
+    beat: Arc<Beat>,
     /// Keeps browsers on https, on all hosts (TLS-5).
     transport_security: Option<HeaderValue>,
 }
@@ -127,6 +135,7 @@ impl Edge {
         let transport_security = transport_security(services.sites.gateway(), services.hsts);
         Self {
             inner: Arc::new(Inner {
+                beat: Beat::start(&services.control),
                 services,
                 upstreams,
                 books: Arc::new(books),
@@ -136,17 +145,31 @@ impl Edge {
     }
 
     /// Answers one request; the answer's body keeps the access-log record open until its last byte.
-    pub async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+    ///
+    /// What can be decided without waiting is decided before the future is made: it is moved for every request, and holds
+    /// no more than forwarding needs.
+    pub fn handle(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> impl Future<Output = Response<Body>> + Send + use<> {
         let mut request = request.map(|body| Upload::new(body, peer.patience.body));
         let said = dialect::translate(&mut request);
         let client = peer.caller.client(request.headers(), &self.fronts);
         let exchange = Exchange::begin(&request, client.address, &self.inner.books);
         let kind = client::kind(request.method(), request.headers());
-        let response = match self.answer(request, client.scheme, &peer, &exchange).await {
-            Ok(response) => response,
-            Err(failure) => failure.respond(self, &exchange, kind),
-        };
-        let mut response = exchange.respond(response);
+        let answer = self.answer(request, client.scheme, peer, &exchange);
+        let edge = self.clone();
+        async move {
+            let answered = match answer {
+                Ok(Answer::Now(response)) => Ok(*response),
+                Ok(Answer::Later(response)) => response.await,
+                Ok(Answer::Forwarded(forwarding)) => edge.forward(forwarding).await,
+                Err(failure) => Err(failure),
+            };
+            let response = answered.unwrap_or_else(|failure| failure.respond(&edge, &exchange, kind));
+            edge.dress(exchange.respond(response), said)
+        }
+    }
+
+    /// Gives a response what all have.
+    fn dress(&self, mut response: Response<Body>, said: dialect::Said) -> Response<Body> {
         dialect::answer(said, &mut response);
         if let Some(security) = self.inner.transport_security.clone() {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, security);
@@ -154,54 +177,83 @@ impl Edge {
         response
     }
 
-    async fn answer(
+    fn answer(
         &self,
         request: Request<Upload>,
         spoken: Option<Scheme>,
         peer: &Arc<Peer>,
         exchange: &Arc<Exchange>,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Answer, Failure> {
         let (head, body) = request.into_parts();
         admission::check(&head).map_err(|refusal| self.refused(refusal, &head))?;
-        let authority = authority_of(&head)?;
-        let route = self.sites.route(&authority);
-        exchange.route(&route, &authority);
+        let asked = self.addressee(&head, peer)?;
+        let route = &asked.route;
+        exchange.route(&asked);
         exchange.count(&peer.caller).map_err(|_| Failure::new(failure::Reason::Crowded))?;
         if spoken == Some(Scheme::Http)
-            && let Some(location) = redirect::location(&self.sites, &route, &head.uri)
+            && let Some(location) = redirect::location(&self.sites, route, &head.uri)
         {
-            return Ok(redirect::to(location));
+            return Ok(Answer::now(redirect::to(location)));
         }
-        if peer.side.is_some_and(|side| tls::Side::of(&route) != Some(side)) {
+        if peer.side.is_some_and(|side| tls::Side::of(route) != Some(side)) {
             // The browser took a connection to one side for the other's, under a certificate of both: it must open its own.
-            return Err(Failure::new(failure::Reason::Misdirected(authority.to_string())));
+            return Err(Failure::new(failure::Reason::Misdirected(asked.authority.to_string())));
         }
-        if let Some(file) = reserved::file(&head, &route) {
-            return Ok(file);
+        if let Some(file) = reserved::file(&head, route) {
+            return Ok(Answer::now(file));
         }
-        if route == Route::Gateway {
-            return Ok(self.gateway_host(Request::from_parts(head, body), exchange).await);
+        let edge = self.clone();
+        if *route == Route::Gateway {
+            let (request, exchange) = (Request::from_parts(head, body), Arc::clone(exchange));
+            return Ok(Answer::later(async move { Ok(edge.gateway_host(request, &exchange).await) }));
         }
-        let visit = Visit::begin(self, &head, route, &authority, peer, exchange)?;
+        let visit = Visit::begin(self, &head, &asked, peer, exchange)?;
         if visit.is_reserved() {
-            return self.reserved(visit, Request::from_parts(head, body)).await;
+            let request = Request::from_parts(head, body);
+            return Ok(Answer::later(async move { edge.reserved(*visit, request).await }));
         }
-        let permitted = visit.authorize(self).await?;
-        let awake = permitted.awake()?;
+        let awake = visit.authorize(self)?.awake()?;
         if awake.wants_upgrade() {
-            return self.upgrade(awake, Request::from_parts(head, body)).await;
+            let request = Request::from_parts(head, body);
+            return Ok(Answer::later(async move { edge.upgrade(awake, request).await }));
         }
-        self.proxy(awake, Request::from_parts(head, body)).await
+        Ok(Answer::Forwarded(Forwarding::prepare(self, awake, head, body)))
+    }
+
+    fn addressee(&self, head: &http::request::Parts, peer: &Peer) -> Result<Arc<Addressee>, admission::Refusal> {
+        let written = authority_of(head)?;
+        peer.recall.addressee(written, &self.sites).map_err(|_| admission::Refusal::Host)
     }
 
     /// A head that is too large for a codespace's host may be its cookies: the answer takes them away (HDR-10).
     fn refused(&self, refusal: admission::Refusal, head: &http::request::Parts) -> Failure {
-        let of_codespace =
-            authority_of(head).is_ok_and(|authority| !matches!(self.sites.route(&authority), Route::Gateway | Route::Foreign));
+        let of_codespace = authority_of(head)
+            .and_then(|written| Addressee::parse(written, &self.sites).map_err(|_| admission::Refusal::Host))
+            .is_ok_and(|asked| !matches!(asked.route, Route::Gateway | Route::Foreign));
         if of_codespace && refusal == admission::Refusal::HeadTooLarge {
             return Failure::new(failure::Reason::Overgrown);
         }
         refusal.into()
+    }
+}
+
+/// What a request leads to.
+enum Answer {
+    /// An answer of our own that is there already.
+    Now(Box<Response<Body>>),
+    /// An answer of our own that takes its time, or an upgrade.
+    Later(BoxFuture<'static, Result<Response<Body>, Failure>>),
+    /// An exchange with an app or an editor.
+    Forwarded(Forwarding),
+}
+
+impl Answer {
+    fn now(response: Response<Body>) -> Self {
+        Self::Now(Box::new(response))
+    }
+
+    fn later(answer: impl Future<Output = Result<Response<Body>, Failure>> + Send + 'static) -> Self {
+        Self::Later(Box::pin(answer))
     }
 }
 
@@ -214,19 +266,18 @@ fn transport_security(gateway: &Origin, hsts: Option<Duration>) -> Option<Header
 }
 
 /// Takes the one authority of a request: `Host` on HTTP/1.1, equal to the target's if that is absolute (HOST-1, HOST-4).
-fn authority_of(head: &http::request::Parts) -> Result<Authority, Failure> {
+fn authority_of(head: &http::request::Parts) -> Result<&str, admission::Refusal> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
     if hosts.next().is_some() {
-        return Err(admission::Refusal::Host.into());
+        return Err(admission::Refusal::Host);
     }
     let target = head.uri.authority().map(http::uri::Authority::as_str);
     let agree = match (host, target) {
         (Some(host), Some(target)) => host.eq_ignore_ascii_case(target),
         (host, target) => host.is_some() || (target.is_some() && head.version >= http::Version::HTTP_2),
     };
-    let text = host.or(target).filter(|_| agree).ok_or(admission::Refusal::Host)?;
-    text.parse().map_err(|_| admission::Refusal::Host.into())
+    host.or(target).filter(|_| agree).ok_or(admission::Refusal::Host)
 }
 
 #[cfg(test)]

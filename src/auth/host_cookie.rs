@@ -3,7 +3,7 @@
 //! It carries no power of its own: it is good while its login session lives, and its scope is its host's.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header::COOKIE};
 use time::OffsetDateTime;
 
 use super::{
@@ -21,6 +21,22 @@ const VERSION: &str = "1";
 /// How far in the future a cookie's issue may lie: the clock was set back.
 const MAX_SKEW_SECONDS: i64 = 3600;
 
+/// A host cookie whose signature was checked, with the bytes in which it came.
+pub struct KnownCookie {
+    /// None for cookies in several fields, which are never known again.
+    line: Option<HeaderValue>,
+    host: Route,
+    session: SessionId,
+    /// In seconds since 1970.
+    issued: i64,
+}
+
+impl std::fmt::Debug for KnownCookie {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KnownCookie({:?})", self.session)
+    }
+}
+
 impl Auth {
     /// The `Set-Cookie` that says on one host who someone is.
     pub fn host_cookie(&self, session: &SessionId, host: &Route, now: OffsetDateTime) -> String {
@@ -32,18 +48,46 @@ impl Auth {
 
     /// Reads the cookie of an editor or port host. Its scope is that host: [`Scope::Workbench`] or [`Scope::Port`].
     pub fn by_host_cookie(&self, headers: &HeaderMap, host: &Route, now: OffsetDateTime) -> Presented {
-        let value = match find(headers, ACCESS_COOKIE) {
-            Found::Nothing => return Presented::Nothing,
-            Found::Bad => return Presented::Invalid,
-            Found::One(value) => value,
-        };
+        self.by_known_host_cookie(headers, host, now, &mut None)
+    }
+
+    /// The same for a connection that sends the same cookie again and again: what was found out from its bytes is kept,
+    /// and everything that can change is asked anew.
+    pub fn by_known_host_cookie(
+        &self,
+        headers: &HeaderMap,
+        host: &Route,
+        now: OffsetDateTime,
+        known: &mut Option<KnownCookie>,
+    ) -> Presented {
+        let mut lines = headers.get_all(COOKIE).iter();
+        let line = lines.next().filter(|_| lines.next().is_none());
+        if !known
+            .as_ref()
+            .is_some_and(|known| known.host == *host && known.line.as_ref() == line && line.is_some())
+        {
+            let value = match find(headers, ACCESS_COOKIE) {
+                Found::Nothing => return Presented::Nothing,
+                Found::Bad => return Presented::Invalid,
+                Found::One(value) => value,
+            };
+            let Some((session, issued)) = self.read_host_cookie(&value, host) else {
+                return Presented::Invalid;
+            };
+            *known = Some(KnownCookie {
+                line: line.cloned(),
+                host: host.clone(),
+                session,
+                issued,
+            });
+        }
+        let found = known.as_ref().filter(|known| self.is_fresh(known.issued, now));
         let scope = match host {
             Route::Editor(name) => Scope::Workbench(name.clone()),
             Route::Port(name, port) => Scope::Port(name.clone(), *port),
             Route::Gateway | Route::NoSuchCodespace | Route::Foreign => return Presented::Invalid,
         };
-        let session = self.read_host_cookie(&value, host, now);
-        match session.and_then(|session| self.alive(&session, now)) {
+        match found.and_then(|found| self.alive(&found.session, now)) {
             Some((session, user)) => {
                 self.touch(&session, now);
                 Presented::Valid(user.identity(Credential::Cookie(session.id.clone()), scope))
@@ -52,7 +96,7 @@ impl Auth {
         }
     }
 
-    fn read_host_cookie(&self, value: &str, host: &Route, now: OffsetDateTime) -> Option<SessionId> {
+    fn read_host_cookie(&self, value: &str, host: &Route) -> Option<(SessionId, i64)> {
         let mut parts = value.split('.');
         let (version, session, issued, signature) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         if version != VERSION || parts.next().is_some() {
@@ -66,9 +110,15 @@ impl Auth {
         {
             return None;
         }
-        let age = now.unix_timestamp().checked_sub(issued.parse().ok()?)?;
-        let fresh = u64::try_from(age).map_or(age >= -MAX_SKEW_SECONDS, |age| age < self.inner.options.session_absolute.as_secs());
-        fresh.then(|| SessionId(session.into()))
+        Some((SessionId(session.into()), issued.parse().ok()?))
+    }
+
+    /// Whether a cookie that was issued then still counts.
+    fn is_fresh(&self, issued: i64, now: OffsetDateTime) -> bool {
+        let Some(age) = now.unix_timestamp().checked_sub(issued) else {
+            return false;
+        };
+        u64::try_from(age).map_or(age >= -MAX_SKEW_SECONDS, |age| age < self.inner.options.session_absolute.as_secs())
     }
 }
 

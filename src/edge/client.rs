@@ -1,6 +1,6 @@
 //! What kind of client asks: a person's navigation, a page's fetch, a WebSocket, a program.
 
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use crate::policy::browser::Cause;
 
@@ -21,61 +21,107 @@ pub enum Kind {
     Program,
 }
 
+/// The fields that tell who asks, read in one pass; of a field that stands twice the first counts.
+#[derive(Clone, Copy, Default)]
+struct Hints<'a> {
+    origin: Option<&'a HeaderValue>,
+    second_origin: bool,
+    upgrade: Option<&'a HeaderValue>,
+    request_method: bool,
+    accept: Option<&'a str>,
+    referer: Option<&'a str>,
+    site: Option<&'a str>,
+    mode: Option<&'a str>,
+    dest: Option<&'a str>,
+    navigates: Option<&'a str>,
+    service_worker: Option<&'a str>,
+}
+
+impl<'a> Hints<'a> {
+    fn read(headers: &'a HeaderMap) -> Self {
+        let mut hints = Self::default();
+        let mut seen = [false; 7];
+        for (name, value) in headers {
+            let (index, text) = match name.as_str() {
+                "accept" => (0, &mut hints.accept),
+                "referer" => (1, &mut hints.referer),
+                "sec-fetch-site" => (2, &mut hints.site),
+                "sec-fetch-mode" => (3, &mut hints.mode),
+                "sec-fetch-dest" => (4, &mut hints.dest),
+                "upgrade-insecure-requests" => (5, &mut hints.navigates),
+                "service-worker" => (6, &mut hints.service_worker),
+                "origin" => {
+                    hints.second_origin = hints.origin.is_some();
+                    hints.origin = hints.origin.or(Some(value));
+                    continue;
+                }
+                "upgrade" => {
+                    hints.upgrade = hints.upgrade.or(Some(value));
+                    continue;
+                }
+                "access-control-request-method" => {
+                    hints.request_method = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            if !std::mem::replace(&mut seen[index], true) {
+                *text = value.to_str().ok();
+            }
+        }
+        hints
+    }
+
+    fn is_websocket(&self, headers: &HeaderMap) -> bool {
+        let upgrade = self
+            .upgrade
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        upgrade && has_token(headers, &header::CONNECTION, b"upgrade")
+    }
+
+    /// The one `Origin`; where there are two, or one that is no text, what equals no origin of ours.
+    fn origin(&self) -> Option<&'a str> {
+        let first = self.origin?;
+        Some(first.to_str().ok().filter(|_| !self.second_origin).unwrap_or("unreadable"))
+    }
+}
+
 /// Tells the kind of client from a head.
 pub fn kind(method: &Method, headers: &HeaderMap) -> Kind {
-    let text = |name: &str| text(headers, name);
-    if is_websocket(headers) {
+    let hints = Hints::read(headers);
+    if hints.is_websocket(headers) {
         return Kind::WebSocket;
     }
-    if *method == Method::OPTIONS && headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+    if *method == Method::OPTIONS && hints.origin.is_some() && hints.request_method {
         return Kind::Preflight;
     }
-    if text("service-worker") == Some("script") {
+    if hints.service_worker == Some("script") {
         return Kind::WorkerScript;
     }
     if *method != Method::GET && *method != Method::HEAD {
         return Kind::Program;
     }
-    let dest = text("sec-fetch-dest");
-    match text("sec-fetch-mode") {
-        Some("navigate") if dest.is_none_or(|dest| matches!(dest, "document" | "empty")) => Kind::Navigation { framed: false },
-        Some("navigate") if matches!(dest, Some("iframe" | "frame")) => Kind::Navigation { framed: true },
-        None if text("accept").is_some_and(|accept| accept.contains("text/html")) => Kind::Navigation { framed: false },
+    match hints.mode {
+        Some("navigate") if hints.dest.is_none_or(|dest| matches!(dest, "document" | "empty")) => Kind::Navigation { framed: false },
+        Some("navigate") if matches!(hints.dest, Some("iframe" | "frame")) => Kind::Navigation { framed: true },
+        None if hints.accept.is_some_and(|accept| accept.contains("text/html")) => Kind::Navigation { framed: false },
         _ => Kind::Program,
     }
 }
 
-/// Whether the client asks for a WebSocket in the way of HTTP/1.1 (RFC 6455 §4.1).
-pub fn is_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers
-        .get(header::UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    upgrade && has_token(headers, &header::CONNECTION, b"upgrade")
-}
-
 /// What the head says about the page that caused the request.
 pub fn cause(head: &Parts) -> Cause<'_> {
+    let hints = Hints::read(&head.headers);
     Cause {
         safe_method: head.method == Method::GET || head.method == Method::HEAD,
-        websocket: is_websocket(&head.headers),
-        origin: origin(&head.headers),
-        referer: text(&head.headers, "referer"),
-        site: text(&head.headers, "sec-fetch-site"),
-        mode: text(&head.headers, "sec-fetch-mode"),
-        dest: text(&head.headers, "sec-fetch-dest"),
-        navigates: text(&head.headers, "upgrade-insecure-requests") == Some("1"),
+        websocket: hints.is_websocket(&head.headers),
+        origin: hints.origin(),
+        referer: hints.referer,
+        site: hints.site,
+        mode: hints.mode,
+        dest: hints.dest,
+        navigates: hints.navigates == Some("1"),
     }
-}
-
-/// The one `Origin`; where there are two, or one that is no text, what equals no origin of ours.
-fn origin(headers: &HeaderMap) -> Option<&str> {
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    let first = origins.next()?;
-    Some(first.to_str().ok().filter(|_| origins.next().is_none()).unwrap_or("unreadable"))
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// Whether a list field has a token, in any case.

@@ -83,16 +83,17 @@ impl Connection {
 
     async fn http_1(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
         let pace = Pace::new(Instant::now());
-        let peer = Arc::new(Peer::new(self.caller.clone(), side, self.patience()));
+        let peer = Arc::new(Peer::new(self.caller.clone(), side, self.patience(), Arc::default()));
         let service = {
             let (edge, pace, peer) = (self.edge.clone(), Arc::clone(&pace), Arc::clone(&peer));
             service_fn(move |mut request: Request<Incoming>| {
-                let (edge, peer, going) = (edge.clone(), Arc::clone(&peer), pace.begin());
+                let going = pace.begin();
+                if going.fragment {
+                    request.extensions_mut().insert(Fragment);
+                }
+                let answer = edge.handle(request, &peer);
                 async move {
-                    if going.fragment {
-                        request.extensions_mut().insert(Fragment);
-                    }
-                    let response = edge.handle(request, peer).await;
+                    let response = answer.await;
                     Ok::<_, Infallible>(response.map(|body| Answered::of_connection(body, going)))
                 }
             })
@@ -120,6 +121,7 @@ impl Connection {
             caller: self.caller.clone(),
             side,
             patience: self.patience(),
+            recall: Arc::default(),
         };
         let service = {
             let (edge, streams) = (self.edge.clone(), streams.clone());
@@ -127,7 +129,7 @@ impl Connection {
                 let (edge, streams) = (edge.clone(), streams.clone());
                 async move {
                     let stream = streams.current();
-                    let response = edge.handle(request, Arc::clone(&stream)).await;
+                    let response = edge.handle(request, &stream).await;
                     Ok::<_, Infallible>(response.map(|body| Answered::of_stream(body, stream)))
                 }
             })

@@ -15,16 +15,18 @@ use http::{Method, Request, Response, Uri};
 use super::{
     Body,
     access_log::{Page, Record},
+    addressee::Addressee,
     addresses::{Place, TooMany},
     caller::Caller,
     lease::Leases,
+    recall::Recall,
     streams::Untaken,
     tls::Side,
 };
 use crate::{
     domain::UserName,
     ops::{Purpose, Tally},
-    route::{Authority, Route},
+    route::Route,
 };
 
 /// Longest path that is logged, in bytes (LOG-2).
@@ -42,6 +44,7 @@ pub struct Peer {
     /// The leases whose end must end it.
     pub(super) leases: Leases,
     pub(super) patience: Patience,
+    pub(super) recall: Arc<Recall>,
     /// Since when its client has not taken what was answered.
     pub(super) untaken: Untaken,
 }
@@ -56,11 +59,12 @@ pub struct Patience {
 }
 
 impl Peer {
-    pub(super) fn new(caller: Caller, side: Option<Side>, patience: Patience) -> Self {
+    pub(super) fn new(caller: Caller, side: Option<Side>, patience: Patience, recall: Arc<Recall>) -> Self {
         Self {
             caller,
             side,
             patience,
+            recall,
             leases: Leases::default(),
             untaken: Untaken::default(),
         }
@@ -85,7 +89,7 @@ pub struct Exchange {
     place: OnceLock<Option<Place>>,
     method: Method,
     path: Box<str>,
-    asked: OnceLock<(Route, Authority)>,
+    asked: OnceLock<Arc<Addressee>>,
     account: OnceLock<UserName>,
     /// Why the gateway itself answered, if it did; for operators.
     note: OnceLock<Cow<'static, str>>,
@@ -142,8 +146,8 @@ impl Exchange {
         Ok(())
     }
 
-    pub(super) fn route(&self, route: &Route, authority: &Authority) {
-        drop(self.asked.set((route.clone(), authority.clone())));
+    pub(super) fn route(&self, asked: &Arc<Addressee>) {
+        drop(self.asked.set(Arc::clone(asked)));
     }
 
     pub(super) fn account(&self, name: &UserName) {
@@ -183,7 +187,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let status = self.status.load(Relaxed);
         let asked = self.asked.get();
-        self.books.tally.exchange(purpose(asked.map(|(route, _)| route)), status);
+        self.books.tally.exchange(purpose(asked.map(|asked| &asked.route)), status);
         let Some(log) = &self.books.log else { return };
         let now = Instant::now();
         let record = Record {
@@ -191,9 +195,9 @@ impl Drop for Exchange {
             client: self.client,
             // A name that is longer than any method is refused, and must not fill the log either (LOG-2).
             method: beginning(self.method.as_str(), MAX_LOGGED_METHOD),
-            host: asked.map_or("", |(_, authority)| authority.as_str()),
+            host: asked.map_or("", |asked| asked.authority.as_str()),
             path: &self.path,
-            to: asked.map(|(route, _)| route),
+            to: asked.map(|asked| &asked.route),
             account: self.account.get().map_or("", UserName::as_str),
             status,
             sent: self.sent.load(Relaxed),

@@ -45,7 +45,7 @@ pub(super) fn begin(edge: &Edge, visit: &Visit) -> Response<Body> {
     let nonce = auth::nonce_cookie();
     let hop = Hop {
         host: visit.route.clone(),
-        return_to: visit.target.clone(),
+        return_to: visit.target.to_string(),
         nonce_hash: nonce.hash,
     };
     let state = edge.auth.seal_hop(&hop, edge.clock.now());

@@ -7,17 +7,16 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Peer, visit::Question};
-use crate::{auth::Auth, clock::SharedClock, codespace::Codespace};
+use super::{Edge, Peer, visit::Question};
+use crate::{codespace::Codespace, domain::Credential};
 
 /// Watches over a long exchange.
 pub struct Lease {
     codespace: Arc<Codespace>,
     question: Question,
-    /// Ends with the login session or the token that the permit was given to.
-    ended: Option<CancellationToken>,
-    auth: Auth,
-    clock: SharedClock,
+    /// What the permit was given to; none if it was given to anyone.
+    credential: Option<Credential>,
+    edge: Edge,
     peer: Arc<Peer>,
 }
 
@@ -29,36 +28,46 @@ impl std::fmt::Debug for Lease {
 
 impl Lease {
     pub(super) fn new(
+        edge: Edge,
         codespace: Arc<Codespace>,
         question: Question,
-        ended: Option<CancellationToken>,
-        auth: Auth,
-        clock: SharedClock,
+        credential: Option<Credential>,
         peer: Arc<Peer>,
     ) -> Arc<Self> {
         Arc::new(Self {
             codespace,
             question,
-            ended,
-            auth,
-            clock,
+            credential,
+            edge,
             peer,
         })
+    }
+
+    /// The same as [`Lease::fallen`] for what is seldom so long under way that a permit falls meanwhile: begins to watch
+    /// a moment later, at no cost until then.
+    pub async fn fallen_later(&self) {
+        self.edge.inner.beat.next().await;
+        self.fallen().await;
     }
 
     /// Waits until the permit would no longer be given.
     pub async fn fallen(&self) {
         let mut changes = self.codespace.changes();
-        let mut organisations = self.auth.organisation_changes();
+        let mut organisations = self.edge.auth.organisation_changes();
+        let ends = self.ends();
         let ended = async {
-            match &self.ended {
+            match &ends {
                 Some(ended) => ended.cancelled().await,
                 None => std::future::pending().await,
             }
         };
         tokio::pin!(ended);
         loop {
-            if self.question.ask(&self.codespace.snapshot(), &self.auth, self.clock.now()).is_err() {
+            if self
+                .question
+                .ask(&self.codespace.snapshot(), &self.edge.auth, self.edge.clock.now())
+                .is_err()
+            {
                 return;
             }
             tokio::select! {
@@ -73,6 +82,17 @@ impl Lease {
         }
     }
 
+    /// Fires when the login session or the token ends that the permit was given to.
+    fn ends(&self) -> Option<CancellationToken> {
+        let ended = match self.credential.as_ref()? {
+            Credential::Cookie(session) => self.edge.auth.login_session(session).map(|session| session.ended()),
+            Credential::Token(token) => self.edge.auth.token_ended(token),
+            Credential::Operator => return None,
+        };
+        // A session that is gone by now must not leave an exchange that nothing ends.
+        Some(ended.unwrap_or_else(already_ended))
+    }
+
     /// Has the connection (of HTTP/2: the stream) end when the permit falls, until the guard is dropped. A body that
     /// nobody reads, because its client stalls, could not notice by itself.
     pub fn watch(self: Arc<Self>) -> DropGuard {
@@ -84,6 +104,12 @@ impl Lease {
         });
         done.drop_guard()
     }
+}
+
+fn already_ended() -> CancellationToken {
+    let ended = CancellationToken::new();
+    ended.cancel();
+    ended
 }
 
 /// The leases on which an HTTP/1.1 connection or a stream of HTTP/2 depends.

@@ -92,7 +92,7 @@ impl Plain {
                 |proof| text(StatusCode::OK, proof),
             );
         }
-        let Ok(authority) = authority_of(&head) else {
+        let Some(authority) = authority_of(&head).ok().and_then(|written| written.parse().ok()) else {
             return text(StatusCode::BAD_REQUEST, "The request names no host, or two.\n".into());
         };
         match redirect::location(&self.sites, &self.sites.route(&authority), &head.uri) {

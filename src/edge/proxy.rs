@@ -25,7 +25,6 @@ use crate::{
 pub(super) struct Target {
     pub key: Key,
     pub world: World,
-    pub upstream_host: String,
     pub app_scheme: Scheme,
 }
 
@@ -41,7 +40,6 @@ impl Target {
             return Self {
                 key: key(Endpoint::Editor, false),
                 world: World::Preserve,
-                upstream_host: visit.authority.to_string(),
                 app_scheme: Scheme::Http,
             };
         };
@@ -51,11 +49,6 @@ impl Target {
         Self {
             key: key(Endpoint::Port(port), tls),
             world: if preserve { World::Preserve } else { World::Localhost },
-            upstream_host: if preserve {
-                visit.authority.to_string()
-            } else {
-                format!("localhost:{port}")
-            },
             app_scheme: if tls { Scheme::Https } else { Scheme::Http },
         }
     }
@@ -72,9 +65,8 @@ impl Target {
     pub(super) fn head(&self, edge: &Edge, visit: &Visit, head: &Parts, upgrade: Option<&HeaderValue>) -> HeaderMap {
         let facts = Facts {
             world: self.world,
-            upstream_host: &self.upstream_host,
-            origin: &visit.origin,
-            client: visit.exchange.client(),
+            host: &visit.asked.texts,
+            client: &visit.peer.recall.client_texts(visit.exchange.client(), visit.origin.scheme),
             request_id: visit.exchange.id(),
             upgrade,
         };
@@ -82,23 +74,37 @@ impl Target {
     }
 }
 
-impl Edge {
-    pub(super) async fn proxy(&self, awake: Awake, request: Request<Upload>) -> Result<Response<Body>, Failure> {
-        let lease = awake.lease(self);
+/// An exchange that is about to begin.
+pub(super) struct Forwarding {
+    awake: Awake,
+    target: Target,
+    request: Request<RequestBody>,
+}
+
+impl Forwarding {
+    /// Makes the app's request of a client's.
+    pub(super) fn prepare(edge: &Edge, awake: Awake, head: Parts, body: Upload) -> Self {
         let visit = &awake.permitted.visit;
-        let snapshot = &awake.permitted.snapshot;
-        let target = Target::of(visit, snapshot);
+        let target = Target::of(visit, &awake.permitted.snapshot);
         if target.key.endpoint == Endpoint::Editor {
             awake.permitted.codespace.touch(Activity::Editor);
         }
-        let (head, body) = request.into_parts();
-        let upstream_request = rebuilt(target.head(self, visit, &head, None), &head, visit, Some(body));
+        let request = rebuilt(target.head(edge, visit, &head, None), &head, visit, Some(body));
+        Self { awake, target, request }
+    }
+}
+
+impl Edge {
+    pub(super) async fn forward(&self, forwarding: Forwarding) -> Result<Response<Body>, Failure> {
+        let Forwarding { awake, target, request } = forwarding;
+        let lease = awake.lease(self);
+        let visit = &awake.permitted.visit;
         let answered = tokio::select! {
             biased;
-            answered = self.inner.upstreams.send(target.key.clone(), upstream_request) => answered,
-            () = lease.fallen() => return Err(visit.fail(Reason::Revoked)),
+            answered = self.inner.upstreams.send(target.key.clone(), request) => answered,
+            () = lease.fallen_later() => return Err(visit.fail(Reason::Revoked)),
         };
-        let (response, upstream) = answered.map_err(|error| failed(visit, &target, error, snapshot))?;
+        let (response, upstream) = answered.map_err(|error| failed(visit, &target, error, &awake.permitted.snapshot))?;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(visit.fail(broken(visit, "the app switched protocols without being asked".to_owned())));
         }

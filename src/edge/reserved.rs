@@ -21,7 +21,7 @@ pub(super) fn file(head: &Parts, route: &Route) -> Option<Response<Body>> {
 
 impl Edge {
     pub(super) async fn reserved(&self, visit: Visit, request: Request<Upload>) -> Result<Response<Body>, Failure> {
-        let path = visit.path.strip_prefix(RESERVED).unwrap_or_default();
+        let path = visit.target.path().strip_prefix(RESERVED).unwrap_or_default();
         let at_editor = matches!(visit.route, Route::Editor(_));
         match (request.method().clone(), path) {
             (Method::GET, "authorize") if at_editor => hop::authorize(self, &visit, request.uri().query()),

@@ -15,7 +15,7 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Peer, caller::Caller, context::Patience, pace::Pace, tls::Side};
+use super::{Peer, caller::Caller, context::Patience, pace::Pace, recall::Recall, tls::Side};
 
 tokio::task_local! {
     static STREAM: Arc<Peer>;
@@ -29,14 +29,18 @@ pub(super) struct Streams {
     pub caller: Caller,
     pub side: Option<Side>,
     pub patience: Patience,
+    pub recall: Arc<Recall>,
 }
 
 impl Streams {
+    fn peer(&self) -> Arc<Peer> {
+        let recall = Arc::clone(&self.recall);
+        Arc::new(Peer::new(self.caller.clone(), self.side, self.patience, recall))
+    }
+
     /// The stream in whose task this is called.
     pub(super) fn current(&self) -> Arc<Peer> {
-        STREAM
-            .try_with(Arc::clone)
-            .unwrap_or_else(|_| Arc::new(Peer::new(self.caller.clone(), self.side, self.patience)))
+        STREAM.try_with(Arc::clone).unwrap_or_else(|_| self.peer())
     }
 }
 
@@ -45,7 +49,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let peer = Arc::new(Peer::new(self.caller.clone(), self.side, self.patience));
+        let peer = self.peer();
         let (limit, going) = (self.patience.write, self.pace.begin());
         tokio::spawn(STREAM.scope(Arc::clone(&peer), async move {
             let _going = going;

@@ -33,7 +33,6 @@ use crate::{
     forward::response,
     protocol::tunnel::Endpoint,
     relay::{self, Pipe, Relayed, WriteTimeout},
-    route::Route,
     tunnel::AgentStream,
 };
 
@@ -52,7 +51,7 @@ impl Edge {
         let answered = tokio::select! {
             biased;
             answered = self.inner.upstreams.send(target.key.clone(), upstream_request) => answered,
-            () = lease.fallen() => return Err(visit.fail(Reason::Revoked)),
+            () = lease.fallen_later() => return Err(visit.fail(Reason::Revoked)),
         };
         let (mut answer, upstream) = answered.map_err(|error| failed(visit, &target, error, snapshot))?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {

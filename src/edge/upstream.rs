@@ -1,6 +1,7 @@
 //! HTTP/1.1 connections to apps: dialled through the tunnel, kept for the next request of the same codespace and port.
 
 use std::{
+    collections::HashMap,
     pin::Pin,
     sync::{
         Arc,
@@ -11,7 +12,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use dashmap::DashMap;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{
@@ -19,11 +19,12 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{body::BodyError, context::Exchange, upload::Upload};
+use super::{beat::place, body::BodyError, context::Exchange, upload::Upload};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::tunnel::Endpoint,
@@ -34,6 +35,9 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(4);
 /// Most idle connections to one port.
 const MAX_KEPT: usize = 64;
+/// Shares of the pool. A connection is driven by the thread that opened it, and another thread that used it would have
+/// to wake that one for each request: each thread keeps its own.
+const SHARES: usize = 16;
 /// Longest response head of an app in bytes.
 const MAX_HEAD_BYTES: usize = 256 * 1024;
 
@@ -50,13 +54,17 @@ pub struct Key {
     pub tls: bool,
 }
 
-/// Connections to apps.
+/// Connections to apps. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstreams {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
     dialer: SharedDialer,
     tasks: TaskTracker,
     drain: CancellationToken,
-    kept: Arc<DashMap<Key, Vec<Kept>>>,
+    shares: [Mutex<HashMap<Key, Vec<Kept>>>; SHARES],
 }
 
 struct Kept {
@@ -80,14 +88,14 @@ pub enum UpstreamError {
 
 impl Upstreams {
     pub(super) fn new(dialer: SharedDialer, tasks: TaskTracker, drain: CancellationToken) -> Self {
-        let kept = Arc::new(DashMap::new());
-        tasks.spawn(sweep(Arc::clone(&kept), drain.clone()));
-        Self {
+        let pool = Arc::new(Pool {
             dialer,
             tasks,
             drain,
-            kept,
-        }
+            shares: Default::default(),
+        });
+        pool.tasks.spawn(sweep(Arc::clone(&pool)));
+        Self { pool }
     }
 
     /// Sends a request over a kept connection, or over a new one.
@@ -111,13 +119,13 @@ impl Upstreams {
                 },
             }
         }
-        let mut sender = self.connect(&key).await?;
+        let mut sender = Box::pin(self.connect(&key)).await?;
         let response = sender.send_request(request).await.map_err(UpstreamError::Exchange)?;
         Ok((response, self.to_return(key, sender)))
     }
 
     async fn connect(&self, key: &Key) -> Result<SendRequest<RequestBody>, UpstreamError> {
-        let stream = self.dialer.dial(&key.codespace, key.endpoint).await?;
+        let stream = self.pool.dialer.dial(&key.codespace, key.endpoint).await?;
         if key.tls {
             let stream = super::upstream_tls::connect(stream).await.map_err(UpstreamError::Tls)?;
             return self.handshake(stream).await;
@@ -134,7 +142,7 @@ impl Upstreams {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::Exchange)?;
-        self.tasks.spawn(async move {
+        self.pool.tasks.spawn(async move {
             // What goes wrong is told to the exchange that waits for a response.
             drop(connection.with_upgrades().await);
         });
@@ -142,7 +150,8 @@ impl Upstreams {
     }
 
     fn take(&self, key: &Key) -> Option<SendRequest<RequestBody>> {
-        let mut kept = self.kept.get_mut(key)?;
+        let mut share = self.pool.share().lock();
+        let kept = share.get_mut(key)?;
         while let Some(last) = kept.pop() {
             if last.since.elapsed() < KEPT_FOR && last.sender.is_ready() {
                 return Some(last.sender);
@@ -201,7 +210,7 @@ impl Return {
         if sender.is_ready() {
             return upstreams.keep(key, sender);
         }
-        let tasks = upstreams.tasks.clone();
+        let tasks = upstreams.pool.tasks.clone();
         tasks.spawn(async move {
             // The request's body may still be on its way although the response has ended.
             if let Ok(Ok(())) = tokio::time::timeout(KEPT_FOR, sender.ready()).await {
@@ -213,10 +222,11 @@ impl Return {
 
 impl Upstreams {
     fn keep(&self, key: Key, sender: SendRequest<RequestBody>) {
-        if self.drain.is_cancelled() {
+        if self.pool.drain.is_cancelled() {
             return;
         }
-        let mut kept = self.kept.entry(key).or_default();
+        let mut share = self.pool.share().lock();
+        let kept = share.entry(key).or_default();
         if kept.len() < MAX_KEPT {
             kept.push(Kept {
                 sender,
@@ -226,18 +236,29 @@ impl Upstreams {
     }
 }
 
+impl Pool {
+    fn share(&self) -> &Mutex<HashMap<Key, Vec<Kept>>> {
+        &self.shares[place() % SHARES]
+    }
+}
+
 /// Closes connections that were idle for too long, and all idle ones when the gateway drains.
-async fn sweep(kept: Arc<DashMap<Key, Vec<Kept>>>, drain: CancellationToken) {
+async fn sweep(pool: Arc<Pool>) {
     let mut ticks = tokio::time::interval(KEPT_FOR);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = drain.cancelled() => return kept.clear(),
+        let draining = tokio::select! {
+            _ = ticks.tick() => false,
+            () = pool.drain.cancelled() => true,
+        };
+        for share in &pool.shares {
+            share.lock().retain(|_, list| {
+                list.retain(|kept| !draining && kept.since.elapsed() < KEPT_FOR && !kept.sender.is_closed());
+                !list.is_empty()
+            });
         }
-        kept.retain(|_, list| {
-            list.retain(|kept| kept.since.elapsed() < KEPT_FOR && !kept.sender.is_closed());
-            !list.is_empty()
-        });
+        if draining {
+            return;
+        }
     }
 }
 

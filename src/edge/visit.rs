@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, header, request::Parts};
+use http::{HeaderValue, header, request::Parts, uri::PathAndQuery};
 use time::OffsetDateTime;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Edge, Peer,
+    addressee::Addressee,
     client::{self, Kind},
     context::Exchange,
     failure::{Failure, Reason},
@@ -19,7 +19,7 @@ use crate::{
     domain::{CodespaceName, Credential, Phase, Port, UserId, Visibility},
     forward::names::TOKEN_HEADER,
     policy::{self, Denial, Ownership, Permit, PortFacts, Presented, browser},
-    route::{Authority, Origin, Route},
+    route::{Origin, Route},
 };
 
 /// The prefix of the paths that are ours on every codespace host, matched on the raw path (PATH-1).
@@ -31,14 +31,14 @@ pub struct Visit {
     pub name: CodespaceName,
     pub route: Route,
     /// The origin of the host that was asked.
-    pub origin: Origin,
-    /// Host and port as the client wrote them, lower-cased.
-    pub authority: Authority,
+    pub origin: Arc<Origin>,
+    /// The host that was asked.
+    pub(super) asked: Arc<Addressee>,
     pub kind: Kind,
     /// The `Origin` header, if it names one of our hosts.
     pub from: Option<Route>,
-    pub path: String,
-    pub target: String,
+    /// Path and query, byte by byte.
+    pub target: PathAndQuery,
     pub who: Presented,
     page: browser::Verdict,
     pub peer: Arc<Peer>,
@@ -51,7 +51,7 @@ pub struct Visit {
 
 /// A visit that may reach its target.
 pub struct Permitted {
-    pub visit: Visit,
+    pub visit: Box<Visit>,
     pub permit: Permit,
     pub codespace: Arc<Codespace>,
     pub snapshot: Arc<Snapshot>,
@@ -119,42 +119,41 @@ impl Visit {
     pub fn begin(
         edge: &Edge,
         head: &Parts,
-        route: Route,
-        authority: &Authority,
+        asked: &Arc<Addressee>,
         peer: &Arc<Peer>,
         exchange: &Arc<Exchange>,
-    ) -> Result<Self, Failure> {
-        let (name, origin) = match (route.codespace().cloned(), edge.sites.origin(&route)) {
-            (Some(name), Some(origin)) => (name, origin),
-            _ if route == Route::Foreign => return Err(Failure::new(Reason::Misdirected(authority.to_string()))),
+    ) -> Result<Box<Self>, Failure> {
+        let route = &asked.route;
+        let (name, origin) = match (route.codespace().cloned(), &asked.origin) {
+            (Some(name), Some(origin)) => (name, Arc::clone(origin)),
+            _ if *route == Route::Foreign => return Err(Failure::new(Reason::Misdirected(asked.authority.to_string()))),
             _ => return Err(Failure::new(Reason::NoSuchCodespace)),
         };
         let cause = client::cause(head);
-        let page = browser::judge_codespace(cause, &name, &route, &edge.sites);
+        let page = browser::judge_codespace(cause, &name, route, &edge.sites);
         let kind = client::kind(&head.method, &head.headers);
         let plain_get = head.method == http::Method::GET && kind == Kind::Navigation { framed: false } && cause.dest == Some("document");
         let speculative = head.headers.contains_key("sec-purpose") || head.headers.contains_key("service-worker-navigation-preload");
-        Ok(Self {
+        Ok(Box::new(Self {
             name,
             origin,
-            authority: authority.clone(),
+            asked: Arc::clone(asked),
             kind,
             from: cause.origin.and_then(|origin| edge.sites.route_of_origin(origin)),
-            path: head.uri.path().to_owned(),
-            target: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-            who: present(edge, head, &route),
+            target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+            who: present(edge, head, route, peer),
             page,
             peer: Arc::clone(peer),
             exchange: Arc::clone(exchange),
             may_detour: plain_get && !speculative,
             preflight_headers: head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
-            route,
-        })
+            route: route.clone(),
+        }))
     }
 
     /// Whether the path is ours.
     pub fn is_reserved(&self) -> bool {
-        self.path.starts_with(RESERVED)
+        self.target.path().starts_with(RESERVED)
     }
 
     /// A refusal in this visit's terms.
@@ -163,7 +162,7 @@ impl Visit {
     }
 
     /// Asks policy for a permit. A codespace that is not there is answered like one that is not shared (ENUM-1, ENUM-2).
-    pub async fn authorize(self, edge: &Edge) -> Result<Permitted, Failure> {
+    pub fn authorize(self: Box<Self>, edge: &Edge) -> Result<Permitted, Failure> {
         let question = self.question();
         let now = edge.clock.now();
         let Some(codespace) = edge.codespaces.find(&self.name) else {
@@ -246,35 +245,14 @@ impl Awake {
     /// The permit as it must hold for as long as the exchange lasts.
     pub fn lease(&self, edge: &Edge) -> Arc<Lease> {
         let permitted = &self.permitted;
-        let ended = permitted
-            .permit
-            .subject()
-            .identity()
-            .and_then(|identity| match &identity.credential {
-                Credential::Cookie(session) => edge.auth.login_session(session).map(|session| session.ended()),
-                Credential::Token(token) => edge.auth.token_ended(token),
-                Credential::Operator => None,
-            });
-        // A session that is gone by now must not leave an exchange that nothing ends.
-        let ended = match (&ended, permitted.permit.subject().identity()) {
-            (None, Some(_)) => Some(already_ended()),
-            _ => ended,
-        };
         Lease::new(
+            edge.clone(),
             Arc::clone(&permitted.codespace),
             permitted.question.clone(),
-            ended,
-            edge.auth.clone(),
-            Arc::clone(&edge.clock),
+            permitted.permit.subject().identity().map(|identity| identity.credential.clone()),
             Arc::clone(&permitted.visit.peer),
         )
     }
-}
-
-fn already_ended() -> CancellationToken {
-    let ended = CancellationToken::new();
-    ended.cancel();
-    ended
 }
 
 /// The denial for a codespace that is not there: what a stranger would get for one that is.
@@ -290,7 +268,7 @@ fn missing(who: &Presented, page: browser::Verdict) -> Denial {
 }
 
 /// Finds out who a request to a codespace's host is from: the token header if there is one, else the host's own cookie.
-fn present(edge: &Edge, head: &Parts, route: &Route) -> Presented {
+fn present(edge: &Edge, head: &Parts, route: &Route, peer: &Peer) -> Presented {
     let now = edge.clock.now();
     let mut tokens = head.headers.get_all(TOKEN_HEADER).iter();
     if let Some(token) = tokens.next() {
@@ -299,7 +277,10 @@ fn present(edge: &Edge, head: &Parts, route: &Route) -> Presented {
             _ => Presented::Invalid,
         };
     }
-    match edge.auth.by_host_cookie(&head.headers, route, now) {
+    match edge
+        .auth
+        .by_known_host_cookie(&head.headers, route, now, &mut peer.recall.cookie.lock())
+    {
         // A browser keeps sending a cookie whose session is over; to it, that is to be signed out.
         Presented::Invalid => Presented::Nothing,
         presented => presented,

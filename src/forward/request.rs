@@ -8,30 +8,101 @@ use super::{
     cookies, names,
     world::{Translation, World},
 };
-use crate::route::Origin;
+use crate::{
+    domain::Port,
+    route::{Origin, Scheme},
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the gateway knows about a request and tells the app.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub world: World,
-    /// The `Host` that the app gets.
-    pub upstream_host: &'a str,
-    /// The origin under which the client asked.
-    pub origin: &'a Origin,
-    /// The client's address, as far as the gateway trusts it.
-    pub client: IpAddr,
+    /// The host under which the client asked.
+    pub host: &'a HostTexts,
+    pub client: &'a ClientTexts,
     pub request_id: &'a str,
     /// The protocol to upgrade to, if the client asked for one.
     pub upgrade: Option<&'a HeaderValue>,
+}
+
+/// The texts for an app that follow from the host under which it was asked for: written once for many requests.
+#[derive(Debug)]
+pub struct HostTexts {
+    /// `Host` in the preserving world: what the client sent, lower-cased.
+    own: HeaderValue,
+    /// `X-Forwarded-Host`.
+    forwarded: HeaderValue,
+    /// `Host` in the localhost world.
+    localhost: HeaderValue,
+}
+
+impl HostTexts {
+    /// Writes the texts for an authority, the origin it stands for and the port of the app behind it.
+    pub fn new(authority: &str, origin: Option<&Origin>, port: Option<Port>) -> Self {
+        let own = value(authority);
+        Self {
+            forwarded: origin.map_or_else(|| own.clone(), |origin| value(&origin.authority())),
+            localhost: port.map_or_else(|| own.clone(), |port| value(&format!("localhost:{port}"))),
+            own,
+        }
+    }
+}
+
+/// The texts for an app that follow from a client's address and scheme: written once for a connection.
+#[derive(Clone, Debug)]
+pub struct ClientTexts {
+    of: IpAddr,
+    /// `X-Forwarded-For`.
+    address: HeaderValue,
+    /// `Forwarded` in the localhost world (RFC 7239).
+    node: HeaderValue,
+    /// `Forwarded` in the preserving world.
+    node_and_scheme: HeaderValue,
+    scheme: Scheme,
+}
+
+impl ClientTexts {
+    /// Writes the texts for an address, as far as the gateway trusts it.
+    pub fn new(address: IpAddr, scheme: Scheme) -> Self {
+        let node = if address.is_ipv6() {
+            format!("for=\"[{address}]\"")
+        } else {
+            format!("for={address}")
+        };
+        Self {
+            of: address,
+            address: value(&address.to_string()),
+            node_and_scheme: value(&format!("{node};proto={}", scheme.as_str())),
+            node: value(&node),
+            scheme,
+        }
+    }
+
+    /// Whether they are the texts for this address and scheme.
+    pub fn are_of(&self, address: IpAddr, scheme: Scheme) -> bool {
+        self.of == address && self.scheme == scheme
+    }
+}
+
+/// A value of text that was parsed before; empty if it is none, which no parser of ours lets through.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Rebuilds a request's fields for the app; framing is left to the connection.
 pub fn rebuild(client: &HeaderMap, facts: Facts<'_>, translation: Translation<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + 6);
     let nominated = nominated(client);
-    if let Ok(host) = HeaderValue::from_str(facts.upstream_host) {
-        headers.insert(header::HOST, host);
-    }
+    let host = match facts.world {
+        World::Localhost => &facts.host.localhost,
+        World::Preserve => &facts.host.own,
+    };
+    headers.insert(header::HOST, host.clone());
     for (name, value) in client {
         if crosses(name, &nominated)
             && let Some(value) = translated(name, value, facts.world, translation)
@@ -89,27 +160,17 @@ fn translated(name: &HeaderName, value: &HeaderValue, world: World, translation:
 }
 
 fn add_own(headers: &mut HeaderMap, facts: Facts<'_>) {
-    let address = facts.client.to_string();
-    let quoted = if facts.client.is_ipv6() {
-        format!("\"[{address}]\"")
-    } else {
-        address.clone()
-    };
-    let forwarded = match facts.world {
-        World::Localhost => format!("for={quoted}"),
-        World::Preserve => format!("for={quoted};proto={}", facts.origin.scheme.as_str()),
-    };
-    let mut put = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+    headers.insert(X_FORWARDED_FOR, facts.client.address.clone());
+    headers.insert(X_REQUEST_ID, value(facts.request_id));
+    match facts.world {
+        World::Localhost => {
+            headers.insert(header::FORWARDED, facts.client.node.clone());
         }
-    };
-    put("x-forwarded-for", &address);
-    put("forwarded", &forwarded);
-    put("x-request-id", facts.request_id);
-    if facts.world == World::Preserve {
-        put("x-forwarded-host", &facts.origin.authority());
-        put("x-forwarded-proto", facts.origin.scheme.as_str());
+        World::Preserve => {
+            headers.insert(header::FORWARDED, facts.client.node_and_scheme.clone());
+            headers.insert(X_FORWARDED_HOST, facts.host.forwarded.clone());
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(facts.client.scheme.as_str()));
+        }
     }
 }
 
@@ -121,7 +182,7 @@ mod tests {
     fn rebuilt(world: World, client: &[(&str, &str)]) -> Vec<String> {
         let sites = Sites::new("http://portico.localhost:8080".parse().expect("an origin"), "codespaces.localhost");
         let name = "amber-x".parse().expect("a name");
-        let origin = sites.port(&name, crate::domain::Port::new(3000).expect("a port"));
+        let origin = sites.port(&name, Port::new(3000).expect("a port"));
         let upgrade = HeaderValue::from_static("websocket");
         let client: HeaderMap = client
             .iter()
@@ -132,11 +193,11 @@ mod tests {
                 )
             })
             .collect();
+        let authority = origin.authority();
         let facts = Facts {
             world,
-            upstream_host: "localhost:3000",
-            origin: &origin,
-            client: "192.0.2.7".parse().expect("an address"),
+            host: &HostTexts::new(&authority, Some(&origin), Port::new(3000)),
+            client: &ClientTexts::new("192.0.2.7".parse().expect("an address"), Scheme::Http),
             request_id: "r1",
             upgrade: client.contains_key("upgrade").then_some(&upgrade),
         };
@@ -214,7 +275,7 @@ mod tests {
         let expected = [
             "connection: upgrade",
             "forwarded: for=192.0.2.7;proto=http",
-            "host: localhost:3000",
+            "host: amber-x-3000.codespaces.localhost:8080",
             "origin: http://amber-x-3000.codespaces.localhost:8080",
             "upgrade: websocket",
             "x-forwarded-for: 192.0.2.7",

@@ -168,12 +168,22 @@ impl Sites {
         }
     }
 
-    /// Reads an `Origin` header; none unless it is exactly one of our origins, scheme and port included.
+    /// Reads an `Origin` header; none unless it is exactly one of our origins as browsers write them (RFC 6454 §6.1):
+    /// lower-cased, with the port exactly where the scheme does not imply it.
     pub fn route_of_origin(&self, text: &str) -> Option<Route> {
-        let origin: Origin = text.parse().ok()?;
-        let route = self.route(&origin.host.parse().ok()?);
-        let ours = self.origin(&route)?;
-        (ours.scheme == origin.scheme && ours.port == origin.port && !text.ends_with('/')).then_some(route)
+        let authority = text.strip_prefix(self.gateway.scheme.as_str())?.strip_prefix("://")?;
+        let host = if self.gateway.port == self.gateway.scheme.default_port() {
+            authority
+        } else {
+            let (host, port) = authority.rsplit_once(':')?;
+            (port.parse() == Ok(self.gateway.port) && !port.starts_with(['+', '0'])).then_some(host)?
+        };
+        if host == self.gateway.host {
+            return Some(Route::Gateway);
+        }
+        let label = host.strip_suffix(self.domain.as_str())?.strip_suffix('.')?;
+        let route = route_of_label(label);
+        route.codespace().is_some().then_some(route)
     }
 
     /// DOMAIN with the port where the scheme does not imply it, for environment variables that build URLs.
@@ -273,6 +283,13 @@ mod tests {
             "http://portico.localhost:8080/",
             "http://a.codespaces.localhost",
             "http://evil.com",
+            "http://portico.localhost:08080",
+            "http://portico.localhost:+8080",
+            "http://PORTICO.localhost:8080",
+            "http://x@a.codespaces.localhost:8080",
+            "http://codespaces.localhost:8080",
+            "http://a.b.codespaces.localhost:8080",
+            "",
         ] {
             assert_eq!(sites.route_of_origin(other), None, "{other}");
         }

@@ -1,0 +1,51 @@
+//! What a host addresses, worked out once and remembered by the connection that keeps asking for it.
+//!
+//! Everything here follows from the text of the authority alone: nothing of a codespace's state is remembered.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::Port,
+    forward::request::HostTexts,
+    route::{Authority, AuthorityError, Origin, Route, Sites},
+};
+
+/// A host that was asked for.
+#[derive(Debug)]
+pub(super) struct Addressee {
+    /// As the client wrote it.
+    written: Box<str>,
+    /// The same, lower-cased.
+    pub authority: Authority,
+    pub route: Route,
+    /// None for hosts that are not ours.
+    pub origin: Option<Arc<Origin>>,
+    /// How an app may be addressed under this host.
+    pub texts: HostTexts,
+}
+
+impl Addressee {
+    pub(super) fn parse(written: &str, sites: &Sites) -> Result<Self, AuthorityError> {
+        let authority: Authority = written.parse()?;
+        let route = sites.route(&authority);
+        let origin = sites.origin(&route).map(Arc::new);
+        Ok(Self {
+            written: written.into(),
+            texts: HostTexts::new(authority.as_str(), origin.as_deref(), port_of(&route)),
+            authority,
+            route,
+            origin,
+        })
+    }
+
+    pub(super) fn is_written(&self, text: &str) -> bool {
+        *self.written == *text
+    }
+}
+
+fn port_of(route: &Route) -> Option<Port> {
+    match route {
+        Route::Port(_, port) => Some(*port),
+        _ => None,
+    }
+}
