@@ -46,6 +46,7 @@ def options():
     parser.add_argument("--no-build", action="store_true", help="use what was built")
     parser.add_argument("--quick", action="store_true", help="one short round with small numbers, to see that all of it works")
     parser.add_argument("--keep", action="store_true", help="keep the directory with configurations and logs")
+    parser.add_argument("--check", action="store_true", help="only look at these words")
     parser.add_argument("--report", action="store_true", help="measure nothing, tell what was found")
     parser.add_argument("--readme", metavar="FILE", help="put the short table between the marks of this file; implies --report")
     given = parser.parse_args()
@@ -197,6 +198,8 @@ class Bench:
 
 def main():
     given = options()
+    if given.check:
+        return
     if given.fetch_peers:
         fetch_peers.fetch()
     wanted = given.peers.split(",") if given.peers else []

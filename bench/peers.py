@@ -1,6 +1,7 @@
 """The other proxies, each doing the least that a proxy can: everything on one port goes to one upstream, on one core."""
 
 import os
+import re
 import subprocess
 
 import peer_configs as configs
@@ -150,5 +151,6 @@ def versions(kinds):
     told = {}
     for kind in kinds:
         done = subprocess.run([program(kind.name), kind.version_flag], capture_output=True, text=True)
-        told[kind.name] = next((line for line in (done.stdout + done.stderr).splitlines() if line.strip()), "").strip()
+        found = re.search(r"\d+\.\d+(\.\d+)*", done.stdout + done.stderr)
+        told[kind.name] = found[0] if found else "unknown"
     return told

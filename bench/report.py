@@ -110,7 +110,9 @@ class Report:
             cells = [figure(medians.get(who)) for who in (*self.peers[:2], PRIVATE)]
             rows.append([f"{title}, {self.measures[measure]['unit']}", *cells, figure(self.agent(measure)), *(f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios)])
         facts = self.facts
-        where = f"{facts.get('cpu', 'unknown')}, {facts.get('cores')} cores, Linux {facts.get('kernel')}; {', '.join(facts.get('versions', {}).values())}"
+        kernel = ".".join(facts.get("kernel", "unknown").split(".")[:2])
+        versions = ", ".join(f"{name} {facts['versions'][name]}" for name in self.peers[:2] if name in facts.get("versions", {}))
+        where = f"{facts.get('cpu', 'unknown')}, {facts.get('cores')} cores, Linux {kernel}; {versions}"
         return f"{columns(rows)}\n\n{columns_of_budgets(self)}\n\nMedians, measured on: {where}.\n"
 
     def fill(self, path):
