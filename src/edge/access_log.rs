@@ -161,7 +161,7 @@ impl Inner {
     /// Waits until there is something, then until a page is full or the delay is over. Tells whether the log is closed.
     fn sleep(&self) -> bool {
         let mut bell = self.bell.lock();
-        while !(bell.waiting || bell.full || bell.closed) {
+        while !bell.waiting && !bell.full && !bell.closed {
             self.rang.wait(&mut bell);
         }
         let until = Instant::now() + DELAY;

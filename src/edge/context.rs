@@ -254,8 +254,8 @@ impl RequestId {
     }
 
     fn fresh() -> Self {
-        let random: u64 = rand::random();
-        let digits: [u8; 16] = std::array::from_fn(|index| b"0123456789abcdef"[(random >> (4 * index)) as usize & 0xf]);
+        let random: [u8; 8] = rand::random();
+        let digits: [u8; 16] = std::array::from_fn(|index| b"0123456789abcdef"[usize::from(random[index / 2] >> (4 * (index % 2)) & 0xf)]);
         Self::new(&digits)
     }
 

@@ -260,7 +260,7 @@ impl<'p> Line<'p> {
 }
 
 fn is_plain(byte: u8) -> bool {
-    (byte >= b' ') & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+    (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// The beginning of a text that is too long.
