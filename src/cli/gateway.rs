@@ -18,6 +18,10 @@ use crate::{
     config::{Config, Log, Overrides, Severity},
 };
 
+/// Most threads of an agent for what cannot be waited for otherwise: looking up who listens, and names. Lookups take
+/// turns in any case, and each thread keeps memory for a while.
+const AGENT_BLOCKING_THREADS: usize = 8;
+
 /// Says what is wrong with the configuration; fails if the gateway would not start.
 pub fn check(check: Check, output: Output) -> anyhow::Result<ExitCode> {
     let config = gather(check.settings)?;
@@ -113,7 +117,10 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
     let _ = rustix::process::setsid();
     app::start_logging(&Log::default());
     // One thread: a codespace's bytes are passed on without a queue between cores.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(AGENT_BLOCKING_THREADS)
+        .enable_all()
+        .build();
     let runtime = runtime.context("the runtime does not start")?;
     runtime.block_on(crate::agent::run(agent.bootstrap))?;
     runtime.shutdown_background();
