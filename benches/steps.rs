@@ -328,6 +328,7 @@ fn auth_with(sessions: usize, now: OffsetDateTime) -> Auth {
                 created_at: now,
                 last_seen_at: now,
                 agent: String::new(),
+                address: None,
             };
             store.put_session(&session).await.expect("a session");
         }
@@ -335,6 +336,7 @@ fn auth_with(sessions: usize, now: OffsetDateTime) -> Auth {
             sites: sites(),
             session_idle: Duration::from_secs(12 * 3600),
             session_absolute: Duration::from_secs(7 * 24 * 3600),
+            tokens_per_user: 100,
         };
         Auth::load(store, options, now).await.expect("auth")
     })

@@ -7,6 +7,7 @@
 
 mod account;
 mod agent_calls;
+mod audit;
 mod body;
 mod codespaces;
 mod events;
@@ -36,7 +37,9 @@ use http::{HeaderValue, StatusCode, header};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
-use crate::{auth::Auth, clock::SharedClock, codespace::Codespaces, domain::CodespaceName, route::Sites, tunnel::SharedDialer};
+use crate::{
+    audit::Audit, auth::Auth, clock::SharedClock, codespace::Codespaces, domain::CodespaceName, route::Sites, tunnel::SharedDialer,
+};
 use problem::Problem;
 
 pub use openapi::document;
@@ -64,6 +67,7 @@ pub struct RequestId(pub String);
 #[derive(Clone)]
 pub struct Services {
     pub auth: Auth,
+    pub audit: Audit,
     pub codespaces: Codespaces,
     pub dialer: SharedDialer,
     pub sites: Sites,
@@ -108,7 +112,10 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/sessions/{id}", delete(account::end_session)),
         ("/api/v1/tokens", get(tokens::list).post(tokens::create)),
         ("/api/v1/tokens/{id}", delete(tokens::revoke)),
+        ("/api/v1/token", get(tokens::own).delete(tokens::revoke_own)),
         ("/api/v1/users", get(users::list).post(users::create)),
+        ("/api/v1/users/{name}", patch(users::change)),
+        ("/api/v1/audit", get(audit::list)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/codespaces", get(codespaces::list).post(codespaces::create)),
         (

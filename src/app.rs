@@ -62,6 +62,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The name of the ticket keys' secret in the store.
 const TICKET_KEY: &str = "tls-ticket-key";
 
+/// How often old audit events are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// How often expired sessions, tickets and attempts are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -128,6 +130,7 @@ impl Gateway {
             sites: config.sites(),
             session_idle: config.sessions.idle,
             session_absolute: config.sessions.absolute,
+            tokens_per_user: config.limits.tokens_per_user,
         };
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
         let tls = read_certificates(&config, store.as_ref(), &clock).await?;
@@ -170,6 +173,8 @@ impl Gateway {
         self.locals.spawn(local::serve(sockets.operator, operator, self.close.clone()));
         self.locals
             .spawn(sweep(self.auth.clone(), Arc::clone(&self.clock), self.close.clone()));
+        self.locals
+            .spawn(forget(self.audit.clone(), self.config.audit_retention, self.close.clone()));
         let gate = listener::Gate::new(limits(&self.config));
         if let Some(listener) = sockets.plain {
             let plain = Plain {
@@ -199,6 +204,7 @@ impl Gateway {
     fn api(&self) -> axum::Router {
         api::router(api::Services {
             auth: self.auth.clone(),
+            audit: self.audit.clone(),
             codespaces: self.codespaces.clone(),
             dialer: Arc::new(self.tunnels.clone()),
             sites: self.config.sites(),
@@ -396,6 +402,16 @@ async fn sweep(auth: Auth, clock: SharedClock, close: CancellationToken) {
     loop {
         tokio::select! {
             _ = ticks.tick() => auth.sweep(clock.now()).await,
+            () = close.cancelled() => return,
+        }
+    }
+}
+
+async fn forget(audit: Audit, retention: Duration, close: CancellationToken) {
+    let mut ticks = tokio::time::interval(FORGET_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => audit.forget(retention).await,
             () = close.cancelled() => return,
         }
     }

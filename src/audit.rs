@@ -2,13 +2,15 @@
 //!
 //! Owns the way there: callers say an event and go on; one task writes. Refuses to know: what the events mean.
 
+use std::{sync::Arc, time::Duration};
+
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::SharedClock,
-    store::{AuditRecord, SharedStore},
+    store::{AuditEntry, AuditQuestion, AuditRecord, SharedStore, StoreError},
 };
 
 /// Events that may wait for the store; more than a busy gateway makes in seconds.
@@ -18,6 +20,7 @@ const QUEUE: usize = 4096;
 #[derive(Clone)]
 pub struct Audit {
     events: mpsc::Sender<AuditRecord>,
+    store: SharedStore,
     clock: SharedClock,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -53,10 +56,11 @@ impl Audit {
         let (events, queue) = mpsc::channel(QUEUE);
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
-        tasks.spawn(write(store, queue, closing.clone()));
+        tasks.spawn(write(Arc::clone(&store), queue, closing.clone()));
         tasks.close();
         Self {
             events,
+            store,
             clock,
             tasks,
             closing,
@@ -80,6 +84,26 @@ impl Audit {
         };
         if self.events.try_send(event).is_err() {
             tracing::error!(action, "audit event lost: the store is too slow or gone");
+        }
+    }
+
+    /// Reads events, the newest first; those of the last moment may still be on their way.
+    pub async fn read(&self, question: &AuditQuestion) -> Result<Vec<AuditEntry>, StoreError> {
+        self.store.audit(question).await
+    }
+
+    /// Forgets what is older than `retention`, a day at least; to be called now and then.
+    pub async fn forget(&self, retention: Duration) {
+        let until = self.clock.now() - retention;
+        loop {
+            match self.store.forget_audit(until).await {
+                Ok(0) => return,
+                Ok(forgotten) => tracing::info!(forgotten, "old audit events forgotten"),
+                Err(error) => {
+                    tracing::error!(%error, "old audit events were not forgotten");
+                    return;
+                }
+            }
         }
     }
 

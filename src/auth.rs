@@ -30,6 +30,7 @@ use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    audit::Actor,
     domain::{SessionId, TokenId, UserId, UserName},
     route::Sites,
     store::{AuditRecord, SharedStore, StoreError},
@@ -61,6 +62,8 @@ pub struct Options {
     pub session_idle: Duration,
     /// A login session so old is over; 7 d by default (SESS-2).
     pub session_absolute: Duration,
+    /// Tokens that one account may have at once, those inside its codespaces not counted.
+    pub tokens_per_user: usize,
 }
 
 /// Where an attempt to sign in comes from.
@@ -70,6 +73,19 @@ pub struct Client {
     pub address: Option<IpAddr>,
     /// Its `User-Agent`, cut to 200 bytes when kept.
     pub agent: String,
+    /// The id of the request in the access log.
+    pub request_id: Option<String>,
+}
+
+impl Client {
+    /// Whom the audit log names for what comes from here.
+    fn actor(&self, name: &str) -> Actor {
+        Actor {
+            name: name.into(),
+            address: self.address.map(|address| address.to_string()),
+            request_id: self.request_id.clone(),
+        }
+    }
 }
 
 /// The one that knows who someone is; cloning is cheap.
@@ -150,15 +166,15 @@ impl Auth {
     }
 
     /// Appends to the audit log; a failure is logged and stops nothing that already happened.
-    async fn audit(&self, action: &str, actor: &str, target: &str, detail: &str, client: Option<&Client>, now: OffsetDateTime) {
+    async fn audit(&self, action: &str, by: &Actor, target: &str, detail: &str, now: OffsetDateTime) {
         let event = AuditRecord {
             at: now,
             action: action.into(),
-            actor: actor.into(),
+            actor: by.name.clone(),
             target: target.into(),
             detail: detail.into(),
-            address: client.and_then(|client| client.address).map(|address| address.to_string()),
-            request_id: None,
+            address: by.address.clone(),
+            request_id: by.request_id.clone(),
         };
         if let Err(error) = self.inner.store.append_audit(&event).await {
             tracing::error!(action, %error, "an audit event was not written");
@@ -187,10 +203,5 @@ impl Auth {
         if let Ok(handle) = tokio::runtime::Handle::try_current() {
             self.inner.writes.spawn_on(write, &handle);
         }
-    }
-
-    /// The hosts that credentials are for.
-    fn sites(&self) -> &Sites {
-        &self.inner.options.sites
     }
 }

@@ -53,6 +53,8 @@ pub struct Config {
     pub limits: Limits,
     pub log: Log,
     pub sessions: SessionLimits,
+    /// How long audit events are kept.
+    pub audit_retention: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,6 +94,8 @@ pub struct Limits {
     pub idle_minutes: u16,
     /// Codespaces that one user may have.
     pub codespaces_per_user: usize,
+    /// Personal access tokens that one user may have.
+    pub tokens_per_user: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -54,6 +54,8 @@ pub trait Store: Send + Sync + 'static {
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
     /// Adds a token; [`StoreError::Missing`] if there is no such user.
     async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
+    /// Notes when a token was last used, if it is there.
+    async fn token_used(&self, id: &TokenId, at: OffsetDateTime) -> Result<(), StoreError>;
     /// Removes a token, if it is there.
     async fn remove_token(&self, id: &TokenId) -> Result<(), StoreError>;
 
@@ -76,10 +78,13 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps a secret unless the key has one already; returns the one that is kept.
     async fn keep_secret(&self, key: &str, value: &[u8]) -> Result<Vec<u8>, StoreError>;
 
-    /// Appends to the audit log, which has no other way to change.
+    /// Appends to the audit log, which changes in no other way but by growing old.
     async fn append_audit(&self, event: &AuditRecord) -> Result<(), StoreError>;
-    /// The newest audit events first, at most `limit`.
-    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+    /// The audit events that a question asks for, the newest first.
+    async fn audit(&self, question: &AuditQuestion) -> Result<Vec<AuditEntry>, StoreError>;
+    /// Forgets audit events from before `until`, which must be a day ago at least; tells how many. A call forgets a bounded
+    /// number, so that other writes need not wait for long: call it again until it says 0.
+    async fn forget_audit(&self, until: OffsetDateTime) -> Result<u64, StoreError>;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +125,8 @@ pub struct SessionRecord {
     pub last_seen_at: OffsetDateTime,
     /// The browser, as its `User-Agent` said, cut to 200 bytes.
     pub agent: String,
+    /// Where the sign-in came from.
+    pub address: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -132,6 +139,7 @@ pub struct TokenRecord {
     pub hash: [u8; 32],
     pub created_at: OffsetDateTime,
     pub expires_at: Option<OffsetDateTime>,
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -187,7 +195,34 @@ pub struct AuditRecord {
     pub target: String,
     pub detail: String,
     pub address: Option<String>,
+    /// The id of the request in the access log.
     pub request_id: Option<String>,
+}
+
+/// An audit event with its place in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditEntry {
+    /// Grows with each event; what [`AuditQuestion::before`] goes on from.
+    pub id: i64,
+    pub event: AuditRecord,
+}
+
+/// Which audit events are asked for; those that match all that is said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuditQuestion {
+    /// Those that an account did or that were done to it, by its name.
+    pub user: Option<String>,
+    /// Those about a codespace or one of its ports.
+    pub codespace: Option<String>,
+    /// Those of one action, or of all actions of a group: `session` asks for `session.created` too.
+    pub action: Option<String>,
+    pub since: Option<OffsetDateTime>,
+    /// Those before this time.
+    pub until: Option<OffsetDateTime>,
+    /// Those before this place in the log: the id of the last event of the page before.
+    pub before: Option<i64>,
+    /// Most events of one answer.
+    pub limit: u32,
 }
 
 /// Why the store could not do it.

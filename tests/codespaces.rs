@@ -45,6 +45,7 @@ async fn bench(data: PathBuf) -> Bench {
         sites: sites(),
         session_idle: Duration::from_secs(60),
         session_absolute: Duration::from_secs(60),
+        tokens_per_user: 100,
     };
     let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.expect("an empty store");
     let admin = NewUser {
@@ -53,7 +54,12 @@ async fn bench(data: PathBuf) -> Bench {
         password: None,
         email: None,
     };
-    let owner = auth.create_user(admin, clock.now()).await.expect("the name is free").id.clone();
+    let owner = auth
+        .create_user(admin, &Actor::gateway(), clock.now())
+        .await
+        .expect("the name is free")
+        .id
+        .clone();
     std::fs::create_dir_all(&data).expect("a directory");
     Bench {
         data,

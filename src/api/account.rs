@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::{
     Services,
     body::Sent,
-    identify::{From, Params, Who},
+    identify::{By, From, Params, Who},
     model::{ChangePassword, Session, User},
     problem::{Problem, ProblemBody},
     views,
@@ -31,6 +31,8 @@ pub async fn user(State(services): State<Services>, Who(who): Who) -> Result<Jso
         role: who.role.as_str().to_owned(),
         has_password: false,
         email: None,
+        suspended: false,
+        created_at: None,
     }))
 }
 
@@ -42,6 +44,7 @@ pub async fn user(State(services): State<Services>, Who(who): Who) -> Result<Jso
 pub async fn password(
     State(services): State<Services>,
     who: Who,
+    By(by): By,
     From(client): From,
     Sent(sent): Sent<ChangePassword>,
 ) -> Result<StatusCode, Problem> {
@@ -66,7 +69,7 @@ pub async fn password(
     }
     services
         .auth
-        .set_password(&who.user, sent.new.into(), session_of(&who), now)
+        .set_password(&who.user, sent.new.into(), session_of(&who), &by, now)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -82,6 +85,7 @@ pub async fn sessions(State(services): State<Services>, who: Who) -> Result<Json
     let shown = sessions.iter().map(|session| Session {
         id: session.id.to_string(),
         agent: session.agent.clone(),
+        address: session.address.clone(),
         created_at: session.created_at,
         last_seen_at: session.last_seen_at(),
         current: Some(&session.id) == current,
@@ -93,14 +97,19 @@ pub async fn sessions(State(services): State<Services>, who: Who) -> Result<Json
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "account", params(("id" = String, Path)), responses(
     (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
 ))]
-pub async fn end_session(State(services): State<Services>, who: Who, Params(id): Params<String>) -> Result<StatusCode, Problem> {
+pub async fn end_session(
+    State(services): State<Services>,
+    who: Who,
+    By(by): By,
+    Params(id): Params<String>,
+) -> Result<StatusCode, Problem> {
     let who = who.in_full()?;
     let id = SessionId(id.into());
     let owned = services.auth.login_session(&id).filter(|session| *session.user() == who.user);
     if owned.is_none() {
         return Err(Problem::not_found("There is no such login session."));
     }
-    services.auth.sign_out(&id, services.clock.now()).await?;
+    services.auth.sign_out(&id, &by, services.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -271,6 +271,7 @@ impl<S: Sync> FromRequestParts<S> for From {
         Ok(Self(auth::Client {
             address: address(parts),
             agent: agent.unwrap_or_default().to_owned(),
+            request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
         }))
     }
 }

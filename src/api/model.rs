@@ -224,6 +224,21 @@ pub struct User {
     pub role: String,
     pub has_password: bool,
     pub email: Option<String>,
+    /// Whether the account is suspended: it cannot sign in, and its tokens are refused.
+    #[serde(default)]
+    pub suspended: bool,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub created_at: Option<OffsetDateTime>,
+}
+
+/// What to change of an account; what is left out stays.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeUser {
+    /// `admin` or `member`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
 
 /// An account to make.
@@ -299,6 +314,10 @@ pub struct Token {
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<OffsetDateTime>,
+    /// When it was last used, to the second.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 /// A token that was just made, with the secret that is shown once.
@@ -330,12 +349,36 @@ pub struct CreateToken {
     pub expires_in: Option<String>,
 }
 
+/// Something that happened, as the audit log tells it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct AuditEvent {
+    /// Grows with each event.
+    pub id: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub at: OffsetDateTime,
+    /// What happened, for instance `session.created` or `port.visibility`.
+    pub event: String,
+    /// Who did it: an account, `operator`, `agent:NAME`, or empty for nobody known or the gateway itself.
+    pub actor: String,
+    /// To whom or what: an account, a codespace, or a port as `NAME:PORT`.
+    pub target: String,
+    pub detail: String,
+    /// Where it came from.
+    pub address: Option<String>,
+    /// The request's id in the access log.
+    pub request_id: Option<String>,
+}
+
 /// A login session of whoever asks.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Session {
     pub id: String,
     /// The browser, as it named itself.
     pub agent: String,
+    /// The address that the sign-in came from.
+    #[serde(default)]
+    pub address: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub created_at: OffsetDateTime,

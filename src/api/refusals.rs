@@ -87,6 +87,10 @@ impl From<UserError> for Problem {
             UserError::IdentityTaken => Self::new(StatusCode::CONFLICT, "identity-taken", "That identity is taken", said),
             UserError::LastWayIn => Self::new(StatusCode::CONFLICT, "last-way-in", "You could not sign in any more", said),
             UserError::Password(_) => Self::unprocessable("bad-password", "That password will not do", said),
+            UserError::LastAdmin => Self::new(StatusCode::CONFLICT, "last-admin", "Somebody must administer", said),
+            UserError::TooManyTokens { limit } => {
+                Self::new(StatusCode::CONFLICT, "too-many-tokens", "There are as many as there may be", said).with("limit", limit)
+            }
             UserError::Busy => unavailable("busy", said),
             UserError::Store(cause) => cause.into(),
         }

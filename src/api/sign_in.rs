@@ -10,11 +10,12 @@ use http::{HeaderValue, StatusCode, header};
 use super::{
     Services,
     body::{MaybeSent, Sent},
-    identify::{Caller, From},
+    identify::{By, Caller, From},
     model::{Setup, SetupDone, SetupState, SignIn, SignOut},
     problem::{Problem, ProblemBody},
 };
 use crate::{
+    audit::Actor,
     auth::{self, LinkKind, Presented},
     domain::{Credential, SessionId},
 };
@@ -36,6 +37,7 @@ pub async fn setup_state(State(services): State<Services>) -> Json<SetupState> {
 pub async fn setup(
     State(services): State<Services>,
     Caller(before): Caller,
+    By(by): By,
     From(client): From,
     Sent(sent): Sent<Setup>,
 ) -> Result<Response, Problem> {
@@ -50,7 +52,7 @@ pub async fn setup(
     };
     let now = services.clock.now();
     let used = services.auth.use_link(&sent.secret, form, client, now).await?;
-    end_session_before(&services, &before).await?;
+    end_session_before(&services, &before, &by).await?;
     let kind = match used.kind {
         LinkKind::FirstAdmin => "first_admin",
         LinkKind::SignIn => "sign_in",
@@ -71,12 +73,13 @@ pub async fn setup(
 pub async fn sign_in(
     State(services): State<Services>,
     Caller(before): Caller,
+    By(by): By,
     From(client): From,
     Sent(sent): Sent<SignIn>,
 ) -> Result<Response, Problem> {
     let now = services.clock.now();
     let fresh = services.auth.sign_in(&sent.name, sent.password.into(), client, now).await?;
-    end_session_before(&services, &before).await?;
+    end_session_before(&services, &before, &by).await?;
     with_cookie(StatusCode::NO_CONTENT, &fresh.set_cookie)
 }
 
@@ -88,24 +91,25 @@ pub async fn sign_in(
 pub async fn sign_out(
     State(services): State<Services>,
     Caller(caller): Caller,
+    By(by): By,
     MaybeSent(sent): MaybeSent<SignOut>,
 ) -> Result<Response, Problem> {
     let now = services.clock.now();
     if let Presented::Valid(identity) = &caller {
         if sent.everywhere {
             let identity = super::identify::Who(identity.clone()).in_full()?;
-            services.auth.sign_out_everywhere(&identity.user, now).await?;
+            services.auth.sign_out_everywhere(&identity.user, &by, now).await?;
         } else if let Some(session) = session_of(&caller) {
-            services.auth.sign_out(session, now).await?;
+            services.auth.sign_out(session, &by, now).await?;
         }
     }
     with_cookie(StatusCode::NO_CONTENT, &auth::clear_session_cookie())
 }
 
 /// The session that the browser had before gives way to the new one (SESS-1).
-async fn end_session_before(services: &Services, before: &Presented) -> Result<(), Problem> {
+async fn end_session_before(services: &Services, before: &Presented, by: &Actor) -> Result<(), Problem> {
     if let Some(session) = session_of(before) {
-        services.auth.sign_out(session, services.clock.now()).await?;
+        services.auth.sign_out(session, by, services.clock.now()).await?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The API as its clients meet it: over a socket, with a store and agents in memory.
 
 mod accounts;
+mod audit;
 mod browsers;
 mod document;
 mod events;
@@ -28,7 +29,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    audit::Audit,
+    audit::{Actor, Audit},
     auth::{NewUser, Options},
     clock::{Clock, ManualClock},
     codespace::Deps,
@@ -126,6 +127,7 @@ impl TestApi {
             sites: sites.clone(),
             session_idle: std::time::Duration::from_secs(12 * 3600),
             session_absolute: std::time::Duration::from_secs(7 * 24 * 3600),
+            tokens_per_user: 100,
         };
         let now = clock.now();
         let auth = Auth::load(store.clone(), options, now).await.expect("loaded");
@@ -136,18 +138,19 @@ impl TestApi {
                 password: Some(PASSWORD.to_owned().into()),
                 email: None,
             };
-            let user = auth.create_user(new, now).await.expect("made");
+            let user = auth.create_user(new, &Actor::gateway(), now).await.expect("made");
             let space = if name == "ada" { "amber-x".to_owned() } else { format!("{name}-x") };
             store.add_codespace(&record(&space, &user.id, now)).await.expect("added");
         }
         let shared_clock: SharedClock = Arc::new(clock.clone());
+        let audit = Audit::new(store.clone(), shared_clock.clone());
         let codespaces = Codespaces::load(Deps {
             store: store.clone(),
             auth: auth.clone(),
             runtimes: vec![Arc::new(FakeRuntime::default())],
             tunnels: Tunnels::new(),
             sites: sites.clone(),
-            audit: Audit::new(store.clone(), shared_clock.clone()),
+            audit: audit.clone(),
             clock: shared_clock.clone(),
             default_idle_minutes: 30,
             codespaces_per_user: 50,
@@ -157,6 +160,7 @@ impl TestApi {
         let agents = Arc::new(FakeAgents::default());
         let services = Services {
             auth,
+            audit,
             codespaces,
             dialer: agents.clone(),
             sites,
@@ -182,7 +186,7 @@ impl TestApi {
         let made = self
             .services
             .auth
-            .create_token(&user.id, "test", scope, None, now)
+            .create_token(&user.id, "test", scope, None, &Actor::gateway(), now)
             .await
             .expect("made");
         secrecy::ExposeSecret::expose_secret(&made.plain).to_owned()

@@ -7,13 +7,16 @@ use super::{
     Services,
     account::own_account,
     body::Sent,
-    identify::{Params, Who},
+    identify::{By, Params, Who},
     model::{CreateToken, NewToken, Token},
     parse,
     problem::{Problem, ProblemBody},
     views,
 };
-use crate::domain::TokenId;
+use crate::{
+    auth,
+    domain::{Credential, Identity, Scope, TokenId},
+};
 
 /// Lists the account's tokens, without their secrets.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses(
@@ -32,6 +35,7 @@ pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec
 pub async fn create(
     State(services): State<Services>,
     who: Who,
+    By(by): By,
     Sent(sent): Sent<CreateToken>,
 ) -> Result<(StatusCode, Json<NewToken>), Problem> {
     let who = who.in_full()?;
@@ -41,7 +45,10 @@ pub async fn create(
         parse::personal_scope(&sent.scope).map_err(|error| Problem::unprocessable("bad-scope", "That is no scope", error.to_string()))?;
     let expires_at = sent.expires_in.as_deref().map(|text| parse::expiry(text, now)).transpose();
     let expires_at = expires_at.map_err(|said| Problem::unprocessable("bad-expiry", "That is no time to expire in", said))?;
-    let made = services.auth.create_token(&user.id, &sent.name, scope, expires_at, now).await?;
+    let made = services
+        .auth
+        .create_token(&user.id, &sent.name, scope, expires_at, &by, now)
+        .await?;
     Ok((StatusCode::CREATED, Json(views::new_token(&made))))
 }
 
@@ -49,14 +56,41 @@ pub async fn create(
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path)), responses(
     (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
 ))]
-pub async fn revoke(State(services): State<Services>, who: Who, Params(id): Params<String>) -> Result<StatusCode, Problem> {
+pub async fn revoke(State(services): State<Services>, who: Who, By(by): By, Params(id): Params<String>) -> Result<StatusCode, Problem> {
     let who = who.in_full()?;
-    match services
-        .auth
-        .revoke_token(&who.user, &TokenId(id.into()), services.clock.now())
-        .await?
-    {
+    let now = services.clock.now();
+    match services.auth.revoke_token(&who.user, &TokenId(id.into()), &by, now).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::not_found("There is no such token.")),
     }
+}
+
+/// Shows the token that asks.
+#[utoipa::path(get, path = "/api/v1/token", tag = "tokens", responses(
+    (status = 200, body = Token), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody, description = "It is no token that asks"),
+))]
+pub async fn own(State(services): State<Services>, Who(who): Who) -> Result<Json<Token>, Problem> {
+    Ok(Json(views::token(&*token_of(&services, &who)?)))
+}
+
+/// Revokes the token that asks, whatever its scope: how a program signs out.
+#[utoipa::path(delete, path = "/api/v1/token", tag = "tokens", responses(
+    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody, description = "It is a codespace's own token"),
+    (status = 404, body = ProblemBody, description = "It is no token that asks"),
+))]
+pub async fn revoke_own(State(services): State<Services>, Who(who): Who, By(by): By) -> Result<StatusCode, Problem> {
+    let token = token_of(&services, &who)?;
+    if matches!(token.scope, Scope::Inside(_)) {
+        return Err(Problem::forbidden("A codespace's own token ends with its codespace."));
+    }
+    services.auth.revoke_token(&who.user, &token.id, &by, services.clock.now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn token_of(services: &Services, who: &Identity) -> Result<std::sync::Arc<auth::Token>, Problem> {
+    let token = match &who.credential {
+        Credential::Token(id) => services.auth.token(id),
+        Credential::Cookie(_) | Credential::Operator => None,
+    };
+    token.ok_or_else(|| Problem::not_found("This request carries no token."))
 }

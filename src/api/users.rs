@@ -6,12 +6,14 @@ use http::StatusCode;
 use super::{
     Services,
     body::Sent,
-    identify::Who,
-    model::{CreateUser, User},
+    identify::{By, Params, Who},
+    model::{ChangeUser, CreateUser, User},
     parse,
     problem::{Problem, ProblemBody},
     views,
 };
+use crate::{auth, domain::UserName};
+
 /// Lists all accounts.
 #[utoipa::path(get, path = "/api/v1/users", tag = "users", responses(
     (status = 200, body = [User]), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
@@ -26,9 +28,43 @@ pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec
     (status = 201, body = User), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
     (status = 409, body = ProblemBody, description = "The name is taken"), (status = 422, body = ProblemBody),
 ))]
-pub async fn create(State(services): State<Services>, who: Who, Sent(sent): Sent<CreateUser>) -> Result<(StatusCode, Json<User>), Problem> {
+pub async fn create(
+    State(services): State<Services>,
+    who: Who,
+    By(by): By,
+    Sent(sent): Sent<CreateUser>,
+) -> Result<(StatusCode, Json<User>), Problem> {
     who.into_admin()?;
     let new = parse::new_user(sent).map_err(|error| Problem::unprocessable("bad-name", "That name will not do", error.to_string()))?;
-    let made = services.auth.create_user(new, services.clock.now()).await?;
+    let made = services.auth.create_user(new, &by, services.clock.now()).await?;
     Ok((StatusCode::CREATED, Json(views::user(&made))))
+}
+
+/// Changes an account's role, and ends its login sessions and open connections. The last administrator stays one.
+#[utoipa::path(patch, path = "/api/v1/users/{name}", tag = "users", params(("name" = String, Path)), request_body = ChangeUser, responses(
+    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 409, body = ProblemBody, description = "It is the last administrator"), (status = 422, body = ProblemBody),
+))]
+pub async fn change(
+    State(services): State<Services>,
+    who: Who,
+    By(by): By,
+    Params(name): Params<String>,
+    Sent(sent): Sent<ChangeUser>,
+) -> Result<Json<User>, Problem> {
+    who.into_admin()?;
+    let mut user = find(&services, &name)?;
+    if let Some(role) = sent.role {
+        let role = role
+            .parse()
+            .map_err(|_| Problem::unprocessable("bad-role", "That is no role", "A role is admin or member."))?;
+        user = services.auth.set_role(&user.id, role, &by, services.clock.now()).await?;
+    }
+    Ok(Json(views::user(&user)))
+}
+
+/// The account of a name, for an administrator, who may know which there are.
+fn find(services: &Services, name: &str) -> Result<std::sync::Arc<auth::User>, Problem> {
+    let user = name.parse().ok().and_then(|name: UserName| services.auth.user_by_name(&name));
+    user.ok_or_else(|| Problem::not_found("There is no account of that name."))
 }

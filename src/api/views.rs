@@ -9,6 +9,7 @@ use crate::{
     codespace::{PortView, Snapshot},
     domain::{Port, UserId},
     protocol::tunnel::EditorState,
+    store::AuditEntry,
 };
 
 impl Services {
@@ -84,6 +85,8 @@ pub fn user(user: &auth::User) -> model::User {
         role: user.role.as_str().to_owned(),
         has_password: user.has_password(),
         email: user.email.clone(),
+        suspended: user.suspended,
+        created_at: Some(user.created_at),
     }
 }
 
@@ -95,6 +98,7 @@ pub fn token(token: &auth::Token) -> model::Token {
         scope: token.scope.to_string(),
         created_at: token.created_at,
         expires_at: token.expires_at,
+        last_used_at: token.last_used_at(),
     }
 }
 
@@ -107,6 +111,21 @@ pub fn new_token(made: &auth::NewToken) -> model::NewToken {
         token: made.plain.expose_secret().to_owned(),
         created_at: made.record.created_at,
         expires_at: made.record.expires_at,
+    }
+}
+
+/// Shows an audit event.
+pub fn audit_event(entry: AuditEntry) -> model::AuditEvent {
+    let AuditEntry { id, event } = entry;
+    model::AuditEvent {
+        id,
+        at: event.at,
+        event: event.action,
+        actor: event.actor,
+        target: event.target,
+        detail: event.detail,
+        address: event.address,
+        request_id: event.request_id,
     }
 }
 

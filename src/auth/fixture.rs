@@ -10,8 +10,11 @@ use super::*;
 use crate::{
     domain::{CodespaceName, Port, Role},
     route::Route,
-    store::memory::MemoryStore,
+    store::{AuditQuestion, memory::MemoryStore},
 };
+
+/// Tokens that an account may have in these tests.
+pub(super) const TOKENS: usize = 5;
 
 pub(super) const PASSWORD: &str = "correct horse";
 
@@ -44,6 +47,7 @@ pub(super) async fn auth_on(store: SharedStore, now: OffsetDateTime) -> Auth {
         sites: Sites::new("http://portico.localhost:8080".parse().expect("an origin"), "codespaces.localhost"),
         session_idle: seconds(12 * 3600),
         session_absolute: seconds(7 * 24 * 3600),
+        tokens_per_user: TOKENS,
     };
     Auth::load(store, options, now).await.expect("auth")
 }
@@ -62,12 +66,12 @@ pub(super) async fn user(auth: &Auth, name: &str) -> Arc<User> {
         password: None,
         email: None,
     };
-    auth.create_user(new, now()).await.expect("a user")
+    auth.create_user(new, &Actor::gateway(), now()).await.expect("a user")
 }
 
 pub(super) async fn user_with_password(auth: &Auth, name: &str) -> Arc<User> {
     let user = user(auth, name).await;
-    auth.set_password(&user.id, secret(PASSWORD), None, now())
+    auth.set_password(&user.id, secret(PASSWORD), None, &Actor::gateway(), now())
         .await
         .expect("a password");
     auth.user(&user.id).expect("the user")
@@ -93,6 +97,10 @@ pub(super) fn cookies(lines: &[&str]) -> HeaderMap {
 }
 
 pub(super) async fn audited(store: &SharedStore) -> Vec<String> {
-    let events = store.audit(100).await.expect("events");
-    events.into_iter().rev().map(|event| event.action).collect()
+    let question = AuditQuestion {
+        limit: 100,
+        ..AuditQuestion::default()
+    };
+    let events = store.audit(&question).await.expect("events");
+    events.into_iter().rev().map(|entry| entry.event.action).collect()
 }

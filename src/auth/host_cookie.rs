@@ -180,7 +180,9 @@ mod tests {
         let twice = [sent_back(&set), sent_back(&set)].join("; ");
         assert_eq!(auth.by_host_cookie(&cookies(&[&twice]), &host, now()), Presented::Invalid);
         assert_eq!(auth.by_host_cookie(&headers, &host, now() - seconds(2 * 3600)), Presented::Invalid);
-        auth.sign_out(&fresh.session.id, now()).await.expect("signed out");
+        auth.sign_out(&fresh.session.id, &crate::audit::Actor::gateway(), now())
+            .await
+            .expect("signed out");
         assert_eq!(auth.by_host_cookie(&headers, &host, now()), Presented::Invalid);
     }
 

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::{Auth, UserError};
+use super::{Auth, Client, UserError};
 use crate::{
     domain::{Organisation, UserId},
     store::{IdentityRecord, StoreError},
@@ -157,7 +157,8 @@ impl Auth {
         })
         .await?;
         let name = account.name.as_str();
-        self.audit("identity.unlinked", name, name, &detail, None, now).await;
+        let by = Client::default().actor(name);
+        self.audit("identity.unlinked", &by, name, &detail, now).await;
         Ok(())
     }
 

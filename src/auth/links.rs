@@ -151,7 +151,8 @@ impl Auth {
                     password: Some(password),
                     email: None,
                 };
-                let user = self.add_user(new, true, now).await.map_err(first_user_error)?;
+                let by = client.actor(new.name.as_str());
+                let user = self.add_user(new, true, &by, now).await.map_err(first_user_error)?;
                 (user, LinkKind::FirstAdmin, "/".to_owned())
             }
             Link::SignIn { user, next } => {
@@ -160,15 +161,8 @@ impl Auth {
             }
         };
         let fresh = self.open_session(&user, client, now).await.map_err(LinkError::Store)?;
-        self.audit(
-            "link.used",
-            user.name.as_str(),
-            &fresh.session.id.0,
-            kind.as_str(),
-            Some(client),
-            now,
-        )
-        .await;
+        let by = client.actor(user.name.as_str());
+        self.audit("link.used", &by, user.name.as_str(), kind.as_str(), now).await;
         Ok(LinkUsed { fresh, kind, next })
     }
 }
@@ -201,7 +195,7 @@ fn first_user_error(error: UserError) -> LinkError {
     match error {
         UserError::NameTaken | UserError::Missing | UserError::IdentityTaken | UserError::LastWayIn => LinkError::Gone,
         UserError::Password(error) => LinkError::Password(error),
-        UserError::Busy => LinkError::Busy,
+        UserError::Busy | UserError::TooManyTokens { .. } | UserError::LastAdmin => LinkError::Busy,
         UserError::Store(error) => LinkError::Store(error),
     }
 }
@@ -276,7 +270,9 @@ mod tests {
         assert_eq!((used.kind, used.next.as_str()), (LinkKind::SignIn, "/x"));
         assert!(matches!(try_at(&link, now()).await, Err(LinkError::Gone)));
         let link = make();
-        auth.suspend(&ada.id, true, now()).await.expect("suspended");
+        auth.suspend(&ada.id, true, &crate::audit::Actor::gateway(), now())
+            .await
+            .expect("suspended");
         assert!(matches!(try_at(&link, now()).await, Err(LinkError::Gone)));
         assert!(auth.peek_link("nonsense", now()).is_none());
     }

@@ -20,6 +20,7 @@ use super::{
     secrets::hash_secret,
 };
 use crate::{
+    audit::Actor,
     domain::{CodespaceName, Credential, Port, Scope, SessionId, UserId},
     route::Route,
     store::{SessionRecord, StoreError},
@@ -38,6 +39,8 @@ pub struct LoginSession {
     pub created_at: OffsetDateTime,
     /// The browser, as it named itself.
     pub agent: String,
+    /// Where the sign-in came from.
+    pub address: Option<String>,
     user: UserId,
     secret_hash: [u8; 32],
     last_seen: AtomicI64,
@@ -60,6 +63,7 @@ impl LoginSession {
             id: record.id,
             created_at: record.created_at,
             agent: record.agent,
+            address: record.address,
             user: record.user,
             secret_hash: record.secret_hash,
             last_seen: seen.into(),
@@ -123,6 +127,7 @@ impl LoginSession {
             created_at: self.created_at,
             last_seen_at: self.last_seen_at(),
             agent: self.agent.clone(),
+            address: self.address.clone(),
         }
     }
 }
@@ -151,20 +156,20 @@ impl Auth {
     }
 
     /// Ends a login session, its cookies on every host and its live connections.
-    pub async fn sign_out(&self, id: &SessionId, now: OffsetDateTime) -> Result<(), StoreError> {
+    pub async fn sign_out(&self, id: &SessionId, by: &Actor, now: OffsetDateTime) -> Result<(), StoreError> {
         let Some(session) = self.login_session(id) else { return Ok(()) };
-        self.end_session(&session).await?;
-        let actor = self.user(session.user()).map(|user| user.name.to_string()).unwrap_or_default();
-        self.audit("session.ended", &actor, &id.0, "", None, now).await;
-        Ok(())
+        let ended = self.end_session(&session).await;
+        let owner = self.user(session.user()).map(|user| user.name.to_string()).unwrap_or_default();
+        self.audit("session.ended", by, &owner, &id.0, now).await;
+        ended
     }
 
     /// Ends all login sessions of a user.
-    pub async fn sign_out_everywhere(&self, user: &UserId, now: OffsetDateTime) -> Result<(), StoreError> {
-        self.end_sessions(user, None).await?;
-        let actor = self.user(user).map(|user| user.name.to_string()).unwrap_or_default();
-        self.audit("session.ended", &actor, "", "everywhere", None, now).await;
-        Ok(())
+    pub async fn sign_out_everywhere(&self, user: &UserId, by: &Actor, now: OffsetDateTime) -> Result<(), StoreError> {
+        let ended = self.end_sessions(user, None).await;
+        let owner = self.user(user).map(|user| user.name.to_string()).unwrap_or_default();
+        self.audit("session.ended", by, &owner, "everywhere", now).await;
+        ended
     }
 
     /// The login sessions of a user, the one seen last first.
@@ -337,17 +342,19 @@ mod tests {
         let user = auth.user(first.session.user()).expect("the user");
         let open = async || auth.open_session(&user, &Client::default(), now()).await.expect("a session");
         let (second, third) = (open().await, open().await);
-        auth.sign_out(&first.session.id, now()).await.expect("signed out");
+        auth.sign_out(&first.session.id, &Actor::gateway(), now())
+            .await
+            .expect("signed out");
         assert!(first.session.ended().is_cancelled() && !second.session.ended().is_cancelled());
         assert!(!is_valid(&auth, &first.set_cookie, now()) && is_valid(&auth, &second.set_cookie, now()));
         let password = crate::auth::fixture::secret("something long");
-        auth.set_password(&user.id, password, Some(&second.session.id), now())
+        auth.set_password(&user.id, password, Some(&second.session.id), &Actor::gateway(), now())
             .await
             .expect("a password");
         assert!(third.session.ended().is_cancelled() && !second.session.ended().is_cancelled());
-        auth.suspend(&user.id, true, now()).await.expect("suspended");
+        auth.suspend(&user.id, true, &Actor::gateway(), now()).await.expect("suspended");
         assert!(second.session.ended().is_cancelled());
-        auth.suspend(&user.id, false, now()).await.expect("restored");
+        auth.suspend(&user.id, false, &Actor::gateway(), now()).await.expect("restored");
         assert!(!is_valid(&auth, &second.set_cookie, now()));
         assert!(
             auth.open_session(&user, &Client::default(), now()).await.is_err(),

@@ -51,15 +51,8 @@ impl Auth {
     pub async fn sign_in(&self, name: &str, password: SecretString, client: Client, now: OffsetDateTime) -> Result<Fresh, SignInError> {
         let user = self.try_password(name, password, &client, now).await?;
         let fresh = self.open_session(&user, &client, now).await?;
-        self.audit(
-            "session.created",
-            user.name.as_str(),
-            fresh.session.id.0.as_ref(),
-            "password",
-            Some(&client),
-            now,
-        )
-        .await;
+        let by = client.actor(user.name.as_str());
+        self.audit("session.created", &by, &user.name.to_string(), "password", now).await;
         Ok(fresh)
     }
 
@@ -73,6 +66,7 @@ impl Auth {
             created_at: now,
             last_seen_at: now,
             agent: cut(&client.agent),
+            address: client.address.map(|address| address.to_string()),
         }));
         for surplus in self.sessions_of(&user.id).into_iter().skip(MAX_SESSIONS_EACH - 1) {
             self.end_session(&surplus).await?;
@@ -109,13 +103,15 @@ impl Auth {
         let hash = user.as_ref().and_then(|user| user.password.clone());
         let busy = |_| too_many(Duration::from_secs(2));
         let right = self.inner.hasher.verify(password, hash).await.map_err(busy)?;
+        // A name that nobody has is not kept: people type their passwords there.
+        let known = user.as_ref().map_or("", |_| account).to_owned();
         match user.filter(|user| right && !user.suspended) {
             Some(user) => {
                 self.inner.attempts.lock().give_back(account, client.address);
                 Ok(user)
             }
             None => {
-                self.audit("session.refused", account, "", "password", Some(client), now).await;
+                self.audit("session.refused", &client.actor(""), &known, "password", now).await;
                 Err(SignInError::Wrong)
             }
         }
@@ -133,6 +129,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        audit::Actor,
         auth::fixture::{PASSWORD, audited, auth, auth_on, now, secret, user, user_with_password},
         store::sqlite::SqliteStore,
     };
@@ -144,6 +141,7 @@ mod tests {
         let client = Client {
             address: Some([127, 0, 0, 1].into()),
             agent: format!("Browser\u{7}/1 {}\u{e9}", "x".repeat(300)),
+            request_id: None,
         };
         let first = auth
             .sign_in("ada", secret(PASSWORD), client.clone(), now())
@@ -172,7 +170,9 @@ mod tests {
     async fn rate_2_every_wrong_answer_is_the_same_and_costs_the_same() {
         let (auth, _) = auth().await;
         let suspended = user_with_password(&auth, "bob").await;
-        auth.suspend(&suspended.id, true, now()).await.expect("suspended");
+        auth.suspend(&suspended.id, true, &Actor::gateway(), now())
+            .await
+            .expect("suspended");
         user_with_password(&auth, "ada").await;
         user(&auth, "carol").await;
         let mut took = Vec::new();
@@ -221,10 +221,14 @@ mod tests {
         let fresh = auth.open_session(&ada, &Client::default(), now()).await.expect("a session");
         store.close().await;
         assert!(auth.open_session(&ada, &Client::default(), now()).await.is_err());
-        assert!(auth.set_password(&ada.id, secret(PASSWORD), None, now()).await.is_err());
+        assert!(
+            auth.set_password(&ada.id, secret(PASSWORD), None, &Actor::gateway(), now())
+                .await
+                .is_err()
+        );
         assert!(!auth.user(&ada.id).expect("ada").has_password(), "memory is not ahead of the store");
         // A sign-out says that it failed, and the session is over all the same.
-        assert!(auth.sign_out(&fresh.session.id, now()).await.is_err());
+        assert!(auth.sign_out(&fresh.session.id, &Actor::gateway(), now()).await.is_err());
         assert!(fresh.session.ended().is_cancelled() && auth.sessions_of(&ada.id).is_empty());
     }
 }

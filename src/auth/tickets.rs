@@ -10,7 +10,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use super::{
-    Auth,
+    Auth, Client,
     secrets::{fresh_secret, hash_secret},
 };
 use crate::{domain::SessionId, route::Route};
@@ -21,6 +21,8 @@ const GOOD_FOR: Duration = Duration::from_secs(60);
 const MAX_EACH: usize = 512;
 /// Longest ticket that is looked at.
 const MAX_BYTES: usize = 64;
+/// So many refusals of one ticket are in the audit log; whoever tries it more often does not flood the log.
+const AUDITED_EACH: u8 = 8;
 
 /// What a ticket is to be good for. The caller mints only for someone who may open the host now.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -88,42 +90,68 @@ struct Out {
     ticket: Ticket,
     made: Moment,
     used: bool,
+    /// How often it was refused.
+    refused: u8,
 }
 
 impl Auth {
     /// Makes a ticket, 256 bits in base64url, good for 60 seconds.
     pub fn mint_ticket(&self, ticket: Ticket, now: OffsetDateTime) -> String {
         let secret = fresh_secret();
+        self.audit_ticket("ticket.minted", Some(&ticket.session), &ticket.host, &Client::default(), now);
         self.inner.tickets.lock().keep(hash_secret(&secret), ticket, Moment::at(now));
         secret
     }
 
     /// Uses a ticket up. Of any number at once, one succeeds; a wrong host or proof gives nothing and uses nothing up.
-    pub fn redeem_ticket(&self, secret: &str, host: &Route, proof: &Proof, now: OffsetDateTime) -> Result<Redeemed, TicketError> {
+    pub fn redeem_ticket(
+        &self,
+        secret: &str,
+        host: &Route,
+        proof: &Proof,
+        client: &Client,
+        now: OffsetDateTime,
+    ) -> Result<Redeemed, TicketError> {
         if secret.len() > MAX_BYTES {
             return Err(TicketError::Unknown);
         }
-        let redeemed = self.inner.tickets.lock().redeem(&hash_secret(secret), host, proof, Moment::at(now));
-        match redeemed {
+        let hash = hash_secret(secret);
+        let redeemed = self.inner.tickets.lock().redeem(&hash, host, proof, Moment::at(now));
+        let redeemed = match redeemed {
             Ok(session) if self.alive(&session, now).is_some() => Ok(Redeemed { session }),
             Ok(_) => Err(TicketError::SessionOver),
-            Err(error) => {
-                if error == TicketError::Replayed {
-                    self.audit_replay(host, now);
-                }
-                Err(error)
+            Err(error) => Err(error),
+        };
+        match &redeemed {
+            Ok(redeemed) => self.audit_ticket("ticket.redeemed", Some(&redeemed.session), host, client, now),
+            Err(error) if self.inner.tickets.lock().is_worth_audit(&hash) => {
+                let action = match error {
+                    TicketError::Replayed => "ticket.replayed",
+                    _ => "ticket.refused",
+                };
+                self.audit_ticket(action, None, host, client, now);
             }
+            Err(_) => {}
         }
+        redeemed
     }
 
     pub(super) fn sweep_tickets(&self, now: OffsetDateTime) {
         self.inner.tickets.lock().sweep(Moment::at(now));
     }
 
-    fn audit_replay(&self, host: &Route, now: OffsetDateTime) {
+    /// The target is the codespace, or `NAME:PORT`, as in the events of shares.
+    fn audit_ticket(&self, action: &'static str, session: Option<&SessionId>, host: &Route, client: &Client, now: OffsetDateTime) {
         let auth = self.clone();
-        let target = self.sites().origin(host).map(|origin| origin.authority()).unwrap_or_default();
-        self.write_later(async move { auth.audit("ticket.replayed", "", &target, "", None, now).await });
+        let target = match host {
+            Route::Editor(name) => name.to_string(),
+            Route::Port(name, port) => format!("{name}:{port}"),
+            Route::Gateway | Route::NoSuchCodespace | Route::Foreign => String::new(),
+        };
+        let session = session.and_then(|id| self.login_session(id));
+        let user = session.and_then(|session| self.user(session.user()));
+        let by = client.actor(user.as_ref().map_or("", |user| user.name.as_str()));
+        self.write_later(async move { auth.audit(action, &by, &target, "", now).await });
     }
 }
 
@@ -149,8 +177,13 @@ impl Table {
             hashes.pop_front().and_then(|oldest| self.out.remove(&oldest));
         }
         hashes.push_back(hash);
-        let used = false;
-        self.out.insert(hash, Out { ticket, made: now, used });
+        let out = Out {
+            ticket,
+            made: now,
+            used: false,
+            refused: 0,
+        };
+        self.out.insert(hash, out);
     }
 
     pub(super) fn redeem(&mut self, hash: &[u8; 32], host: &Route, proof: &Proof, now: Moment) -> Result<SessionId, TicketError> {
@@ -170,6 +203,14 @@ impl Table {
         }
         out.used = true;
         Ok(out.ticket.session.clone())
+    }
+
+    /// Whether one more refusal of a ticket belongs into the audit log; of one that never was none does.
+    fn is_worth_audit(&mut self, hash: &[u8; 32]) -> bool {
+        self.out.get_mut(hash).is_some_and(|out| {
+            out.refused = out.refused.saturating_add(1);
+            out.refused <= AUDITED_EACH
+        })
     }
 
     pub(super) fn sweep(&mut self, now: Moment) {
@@ -242,14 +283,17 @@ mod tests {
         for (binding, right, wrong) in cases {
             let secret = auth.mint_ticket(ticket(&fresh, binding), now());
             assert_eq!(secret.len(), 43);
-            let redeem = |host: &Route, proof: &Proof| auth.redeem_ticket(&secret, host, proof, now());
+            let redeem = |host: &Route, proof: &Proof| auth.redeem_ticket(&secret, host, proof, &Client::default(), now());
             assert_eq!(redeem(&port("beryl", 3000), &right), Err(TicketError::WrongHost));
             assert_eq!(redeem(&editor("amber"), &right), Err(TicketError::WrongHost));
             assert_eq!(redeem(&host, &wrong), Err(TicketError::WrongProof));
             assert_eq!(redeem(&host, &Proof::default()), Err(TicketError::WrongProof));
             assert_eq!(redeem(&host, &right).map(|redeemed| redeemed.session), Ok(fresh.session.id.clone()));
             assert_eq!(redeem(&host, &right), Err(TicketError::Replayed));
-            assert_eq!(auth.redeem_ticket("x", &host, &right, now()), Err(TicketError::Unknown));
+            assert_eq!(
+                auth.redeem_ticket("x", &host, &right, &Client::default(), now()),
+                Err(TicketError::Unknown)
+            );
         }
         auth.settle().await;
         assert_eq!(
@@ -271,7 +315,7 @@ mod tests {
                 let (auth, secret, barrier) = (auth.clone(), secret.clone(), barrier.clone());
                 std::thread::spawn(move || {
                     barrier.wait();
-                    let redeem = || auth.redeem_ticket(&secret, &port("amber", 3000), &nonce("n"), now());
+                    let redeem = || auth.redeem_ticket(&secret, &port("amber", 3000), &nonce("n"), &Client::default(), now());
                     (0..125).filter(|_| redeem().is_ok()).count()
                 })
             })
@@ -312,7 +356,10 @@ mod tests {
             auth.mint_ticket(ticket(&fresh, Binding::Nonce([0; 32])), now());
         }
         let host = port("amber", 3000);
-        assert_eq!(auth.redeem_ticket(&first, &host, &nonce("n"), now()), Err(TicketError::Unknown));
+        assert_eq!(
+            auth.redeem_ticket(&first, &host, &nonce("n"), &Client::default(), now()),
+            Err(TicketError::Unknown)
+        );
         assert_eq!(auth.inner.tickets.lock().out.len(), MAX_EACH);
         auth.sweep(now() + seconds(61)).await;
         assert!(auth.inner.tickets.lock().out.is_empty() && auth.inner.tickets.lock().of_session.is_empty());
@@ -323,8 +370,10 @@ mod tests {
         let (auth, _) = auth().await;
         let fresh = signed_in(&auth).await;
         let secret = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), now());
-        auth.sign_out(&fresh.session.id, now()).await.expect("signed out");
-        let redeemed = auth.redeem_ticket(&secret, &port("amber", 3000), &nonce("n"), now());
+        auth.sign_out(&fresh.session.id, &crate::audit::Actor::gateway(), now())
+            .await
+            .expect("signed out");
+        let redeemed = auth.redeem_ticket(&secret, &port("amber", 3000), &nonce("n"), &Client::default(), now());
         assert_eq!(redeemed, Err(TicketError::SessionOver));
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! A token that a person made shows in that person's list; the one inside a codespace ([`Scope::Inside`]) does not.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -13,6 +16,7 @@ use super::{
     secrets::{fresh_id, fresh_secret, hash_secret},
 };
 use crate::{
+    audit::Actor,
     domain::{CodespaceName, Credential, Scope, TokenId, UserId},
     store::{StoreError, TokenRecord},
 };
@@ -23,6 +27,8 @@ const PREFIX: &str = "pt_";
 const MAX_BYTES: usize = 128;
 /// Longest name that is kept.
 const MAX_NAME_BYTES: usize = 100;
+/// How often at most it is written to the store when a token was last used.
+const WRITE_EVERY: i64 = 5 * 60;
 
 /// A token, without its secret.
 pub struct Token {
@@ -33,6 +39,9 @@ pub struct Token {
     pub created_at: OffsetDateTime,
     pub expires_at: Option<OffsetDateTime>,
     hash: [u8; 32],
+    /// Seconds since 1970; 0 if it was never used.
+    last_used: AtomicI64,
+    written: AtomicI64,
     ended: CancellationToken,
 }
 
@@ -59,6 +68,7 @@ impl std::fmt::Debug for NewToken {
 
 impl Token {
     fn new(record: TokenRecord) -> Self {
+        let used = record.last_used_at.map_or(0, OffsetDateTime::unix_timestamp);
         Self {
             id: record.id,
             user: record.user,
@@ -67,8 +77,20 @@ impl Token {
             created_at: record.created_at,
             expires_at: record.expires_at,
             hash: record.hash,
+            last_used: used.into(),
+            written: used.into(),
             ended: CancellationToken::new(),
         }
+    }
+
+    /// When it was last used, to the second; none if it never was.
+    pub fn last_used_at(&self) -> Option<OffsetDateTime> {
+        let seconds = self.last_used.load(Ordering::Relaxed);
+        OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|_| seconds > 0)
+    }
+
+    fn is_inside(&self) -> bool {
+        matches!(self.scope, Scope::Inside(_))
     }
 
     fn is_over(&self, now: OffsetDateTime) -> bool {
@@ -84,6 +106,7 @@ impl Token {
             hash: self.hash,
             created_at: self.created_at,
             expires_at: self.expires_at,
+            last_used_at: self.last_used_at(),
         }
     }
 }
@@ -102,6 +125,7 @@ impl Auth {
         let token = id.and_then(|id| self.token(&id)).filter(|token| !token.is_over(now));
         let found = token.and_then(|token| {
             let user = self.user(&token.user).filter(|user| !user.suspended)?;
+            self.note_use(&token, now);
             Some(user.identity(Credential::Token(token.id.clone()), token.scope.clone()))
         });
         found.map_or(Presented::Invalid, Presented::Valid)
@@ -112,13 +136,15 @@ impl Auth {
         self.token(id).map(|token| token.ended.clone())
     }
 
-    /// Makes a token. A codespace has one [`Scope::Inside`] token at most: making it revokes the one before.
+    /// Makes a token. A codespace has one [`Scope::Inside`] token at most: making it revokes the one before; they do not
+    /// count among those that a user may have.
     pub async fn create_token(
         &self,
         user: &UserId,
         name: &str,
         scope: Scope,
         expires_at: Option<OffsetDateTime>,
+        by: &Actor,
         now: OffsetDateTime,
     ) -> Result<NewToken, UserError> {
         let owner = self.user(user).ok_or(UserError::Missing)?;
@@ -126,26 +152,30 @@ impl Auth {
             self.revoke_inside(codespace).await?;
         }
         let plain = format!("{PREFIX}{}", fresh_secret());
-        let record = Arc::new(Token {
+        let record = Arc::new(Token::new(TokenRecord {
             id: TokenId(fresh_id()),
             user: owner.id.clone(),
-            name: name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned(),
+            name: tidy(name),
             scope,
             created_at: now,
             expires_at,
             hash: hash_secret(&plain),
-            ended: CancellationToken::new(),
-        });
+            last_used_at: None,
+        }));
         let kept = record.clone();
         self.change(move |auth| async move {
+            let limit = auth.inner.options.tokens_per_user;
+            if !kept.is_inside() && auth.tokens_of(&kept.user).len() >= limit {
+                return Err(UserError::TooManyTokens { limit });
+            }
             auth.inner.store.add_token(&kept.record()).await?;
             auth.keep_token(kept);
             Ok::<(), UserError>(())
         })
         .await?;
-        let detail = record.scope.to_string();
-        self.audit("token.created", owner.name.as_str(), &record.id.0, &detail, None, now)
-            .await;
+        let until = expires_at.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
+        let detail = format!("{} {until}, {}", record.scope, record.id);
+        self.audit("token.created", by, owner.name.as_str(), &detail, now).await;
         Ok(NewToken {
             record,
             plain: plain.into(),
@@ -158,7 +188,7 @@ impl Auth {
             .inner
             .tokens
             .iter()
-            .filter(|token| token.user == *user && !matches!(token.scope, Scope::Inside(_)))
+            .filter(|token| token.user == *user && !token.is_inside())
             .map(|token| token.clone())
             .collect();
         tokens.sort_by(|a, b| b.id.cmp(&a.id));
@@ -166,14 +196,14 @@ impl Auth {
     }
 
     /// Revokes a token of a user; false if that user has none of this id.
-    pub async fn revoke_token(&self, user: &UserId, id: &TokenId, now: OffsetDateTime) -> Result<bool, StoreError> {
+    pub async fn revoke_token(&self, user: &UserId, id: &TokenId, by: &Actor, now: OffsetDateTime) -> Result<bool, StoreError> {
         let Some(token) = self.token(id).filter(|token| token.user == *user) else {
             return Ok(false);
         };
-        self.end_token(&token).await?;
-        let actor = self.user(user).map(|user| user.name.to_string()).unwrap_or_default();
-        self.audit("token.revoked", &actor, &id.0, "", None, now).await;
-        Ok(true)
+        let ended = self.end_token(&token).await;
+        let owner = self.user(user).map(|user| user.name.to_string()).unwrap_or_default();
+        self.audit("token.revoked", by, &owner, &format!("{} {id}", token.scope), now).await;
+        ended.map(|()| true)
     }
 
     /// Revokes the token inside a codespace.
@@ -213,8 +243,26 @@ impl Auth {
         }
     }
 
-    fn token(&self, id: &TokenId) -> Option<Arc<Token>> {
+    /// Finds a token that has not ended.
+    pub fn token(&self, id: &TokenId) -> Option<Arc<Token>> {
         self.inner.tokens.get(id).map(|token| token.clone())
+    }
+
+    /// Notes that a token was used; written through at most every 5 minutes.
+    fn note_use(&self, token: &Arc<Token>, now: OffsetDateTime) {
+        let seconds = now.unix_timestamp();
+        token.last_used.fetch_max(seconds, Ordering::Relaxed);
+        let written = token.written.load(Ordering::Relaxed);
+        let due = seconds - written >= WRITE_EVERY;
+        let orders = (Ordering::Relaxed, Ordering::Relaxed);
+        if due && token.written.compare_exchange(written, seconds, orders.0, orders.1).is_ok() {
+            let (auth, id) = (self.clone(), token.id.clone());
+            self.write_later(async move {
+                if let Err(error) = auth.inner.store.token_used(&id, now).await {
+                    tracing::warn!(%error, "it was not kept when a token was last used");
+                }
+            });
+        }
     }
 
     fn tokens_where(&self, wanted: impl Fn(&Token) -> bool) -> Vec<Arc<Token>> {
@@ -242,6 +290,12 @@ impl Auth {
     }
 }
 
+/// A name as it is kept: short, and with nothing in it that would drive a terminal.
+fn tidy(name: &str) -> String {
+    let name: String = name.chars().filter(|character| !character.is_control()).collect();
+    name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;
@@ -253,7 +307,7 @@ mod tests {
     };
 
     async fn token(auth: &Auth, user: &UserId, scope: Scope) -> NewToken {
-        auth.create_token(user, "ci", scope, Some(now() + seconds(60)), now())
+        auth.create_token(user, "ci", scope, Some(now() + seconds(60)), &Actor::gateway(), now())
             .await
             .expect("a token")
     }
@@ -302,10 +356,57 @@ mod tests {
         let (auth, store) = auth().await;
         let (ada, bob) = (user(&auth, "ada").await, user(&auth, "bob").await);
         let new = token(&auth, &ada.id, Scope::All).await;
-        assert!(!auth.revoke_token(&bob.id, &new.record.id, now()).await.expect("no fault"));
-        assert!(auth.revoke_token(&ada.id, &new.record.id, now()).await.expect("no fault"));
+        assert!(
+            !auth
+                .revoke_token(&bob.id, &new.record.id, &Actor::gateway(), now())
+                .await
+                .expect("no fault")
+        );
+        assert!(
+            auth.revoke_token(&ada.id, &new.record.id, &Actor::gateway(), now())
+                .await
+                .expect("no fault")
+        );
         assert_eq!(auth.by_token(new.plain.expose_secret(), now()), Presented::Invalid);
         assert!(store.tokens().await.expect("tokens").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_token_tells_when_it_was_used() {
+        let (auth, store) = auth().await;
+        let ada = user(&auth, "ada").await;
+        let new = auth
+            .create_token(&ada.id, "c\u{1b}i", Scope::All, None, &Actor::gateway(), now())
+            .await;
+        let new = new.expect("a token");
+        assert_eq!((new.record.name.as_str(), new.record.last_used_at()), ("ci", None));
+        for (after, kept) in [(10, 10), (200, 10), (310, 310)] {
+            let at = now() + seconds(after);
+            assert!(scope_of(auth.by_token(new.plain.expose_secret(), at)).is_some());
+            assert_eq!(new.record.last_used_at(), Some(at));
+            let written = || async { store.tokens().await.expect("tokens")[0].last_used_at };
+            while written().await != Some(now() + seconds(kept)) {
+                tokio::task::yield_now().await;
+            }
+        }
+        let again = auth_on(store.clone(), now()).await;
+        assert_eq!(again.tokens_of(&ada.id)[0].last_used_at(), Some(now() + seconds(310)));
+    }
+
+    #[tokio::test]
+    async fn a_user_has_only_so_many_tokens() {
+        let (auth, _) = auth().await;
+        let (ada, bob) = (user(&auth, "ada").await, user(&auth, "bob").await);
+        let make = async |of: &UserId, scope| auth.create_token(of, "ci", scope, None, &Actor::gateway(), now()).await;
+        for _ in 0..crate::auth::fixture::TOKENS {
+            make(&ada.id, Scope::Read).await.expect("a token");
+        }
+        assert!(matches!(make(&ada.id, Scope::Read).await, Err(UserError::TooManyTokens { .. })));
+        make(&ada.id, Scope::Inside(name("amber"))).await.expect("the codespace's own");
+        make(&bob.id, Scope::Read).await.expect("somebody else's");
+        let one = auth.tokens_of(&ada.id)[0].id.clone();
+        assert!(auth.revoke_token(&ada.id, &one, &Actor::gateway(), now()).await.expect("no fault"));
+        make(&ada.id, Scope::Read).await.expect("room again");
     }
 
     #[tokio::test]
@@ -328,10 +429,10 @@ mod tests {
         let ada = user(&auth, "ada").await;
         let new = token(&auth, &ada.id, Scope::All).await;
         let ended = auth.token_ended(&new.record.id).expect("the token");
-        auth.suspend(&ada.id, true, now()).await.expect("suspended");
+        auth.suspend(&ada.id, true, &Actor::gateway(), now()).await.expect("suspended");
         assert!(ended.is_cancelled());
         assert_eq!(auth.by_token(new.plain.expose_secret(), now()), Presented::Invalid);
-        auth.suspend(&ada.id, false, now()).await.expect("restored");
+        auth.suspend(&ada.id, false, &Actor::gateway(), now()).await.expect("restored");
         assert_eq!(scope_of(auth.by_token(new.plain.expose_secret(), now())), Some(Scope::All));
         assert!(!auth.token_ended(&new.record.id).expect("the token").is_cancelled());
     }

@@ -12,6 +12,7 @@ use super::{
     secrets::fresh_id,
 };
 use crate::{
+    audit::Actor,
     domain::{Credential, Identity, Role, Scope, SessionId, UserId, UserName},
     store::{StoreError, UserRecord},
 };
@@ -51,6 +52,10 @@ pub enum UserError {
     LastWayIn,
     #[error(transparent)]
     Password(#[from] PasswordError),
+    #[error("an account may have {limit} tokens at once; revoke one that is no longer needed, or ask an administrator for more")]
+    TooManyTokens { limit: usize },
+    #[error("this is the last administrator; make another one first")]
+    LastAdmin,
     #[error("too much is going on right now; try again in a moment")]
     Busy,
     #[error("the account could not be kept")]
@@ -128,8 +133,8 @@ impl From<passwords::Busy> for UserError {
 
 impl Auth {
     /// Makes an account.
-    pub async fn create_user(&self, new: NewUser, now: OffsetDateTime) -> Result<Arc<User>, UserError> {
-        self.add_user(new, false, now).await
+    pub async fn create_user(&self, new: NewUser, by: &Actor, now: OffsetDateTime) -> Result<Arc<User>, UserError> {
+        self.add_user(new, false, by, now).await
     }
 
     /// Finds an account by its id.
@@ -161,15 +166,19 @@ impl Auth {
         id: &UserId,
         password: SecretString,
         keep: Option<&SessionId>,
+        by: &Actor,
         now: OffsetDateTime,
     ) -> Result<(), UserError> {
         let user = self.user(id).ok_or(UserError::Missing)?;
         passwords::check_new(&password, &user.name)?;
         let hash = self.inner.hasher.hash(password).await?;
-        self.change_user(id, move |user| user.password = Some(hash)).await?;
+        self.change_user(id, move |_, user| {
+            user.password = Some(hash);
+            Ok(())
+        })
+        .await?;
         self.end_sessions(id, keep).await?;
-        self.audit("user.password", user.name.as_str(), user.name.as_str(), "", None, now)
-            .await;
+        self.audit("user.password", by, user.name.as_str(), "", now).await;
         Ok(())
     }
 
@@ -186,19 +195,44 @@ impl Auth {
     }
 
     /// Suspends an account or lifts that; suspending ends its login sessions and the connections of its tokens (SESS-3).
-    pub async fn suspend(&self, id: &UserId, suspended: bool, now: OffsetDateTime) -> Result<(), UserError> {
-        let user = self.change_user(id, move |user| user.suspended = suspended).await?;
+    /// The last administrator who can sign in cannot be suspended.
+    pub async fn suspend(&self, id: &UserId, suspended: bool, by: &Actor, now: OffsetDateTime) -> Result<(), UserError> {
+        let user = self
+            .change_user(id, move |auth, user| {
+                user.suspended = suspended;
+                auth.still_has_admin(user)
+            })
+            .await?;
         if suspended {
             self.end_sessions(id, None).await?;
             self.interrupt_tokens(id);
         }
         let action = if suspended { "user.suspended" } else { "user.restored" };
-        self.audit(action, "", user.name.as_str(), "", None, now).await;
+        self.audit(action, by, user.name.as_str(), "", now).await;
         Ok(())
     }
 
+    /// Gives an account another role, and ends its login sessions and the connections of its tokens (SESS-1). The last
+    /// administrator stays one.
+    pub async fn set_role(&self, id: &UserId, role: Role, by: &Actor, now: OffsetDateTime) -> Result<Arc<User>, UserError> {
+        let before = self.user(id).ok_or(UserError::Missing)?;
+        if before.role == role {
+            return Ok(before);
+        }
+        let user = self
+            .change_user(id, move |auth, user| {
+                user.role = role;
+                auth.still_has_admin(user)
+            })
+            .await?;
+        self.end_sessions(id, None).await?;
+        self.interrupt_tokens(id);
+        self.audit("user.role", by, user.name.as_str(), role.as_str(), now).await;
+        Ok(user)
+    }
+
     /// Makes an account; with `first`, only while there is none.
-    pub(super) async fn add_user(&self, new: NewUser, first: bool, now: OffsetDateTime) -> Result<Arc<User>, UserError> {
+    pub(super) async fn add_user(&self, new: NewUser, first: bool, by: &Actor, now: OffsetDateTime) -> Result<Arc<User>, UserError> {
         let password = match new.password {
             Some(password) => {
                 passwords::check_new(&password, &new.name)?;
@@ -226,8 +260,7 @@ impl Auth {
             Ok::<(), UserError>(())
         })
         .await?;
-        self.audit("user.created", "", user.name.as_str(), user.role.as_str(), None, now)
-            .await;
+        self.audit("user.created", by, user.name.as_str(), user.role.as_str(), now).await;
         Ok(user)
     }
 
@@ -243,11 +276,27 @@ impl Auth {
         self.inner.users.insert(user.id.clone(), user);
     }
 
-    async fn change_user(&self, id: &UserId, change: impl FnOnce(&mut User) + Send + 'static) -> Result<Arc<User>, UserError> {
+    /// Refuses a change that would leave nobody who can administer.
+    fn still_has_admin(&self, changed: &User) -> Result<(), UserError> {
+        let administers = |user: &User| user.role == Role::Admin && !user.suspended;
+        let others = self.inner.users.iter().any(|other| other.id != changed.id && administers(&other));
+        let was = self.user(&changed.id).is_some_and(|user| administers(&user));
+        if administers(changed) || others || !was {
+            Ok(())
+        } else {
+            Err(UserError::LastAdmin)
+        }
+    }
+
+    async fn change_user(
+        &self,
+        id: &UserId,
+        change: impl FnOnce(&Self, &mut User) -> Result<(), UserError> + Send + 'static,
+    ) -> Result<Arc<User>, UserError> {
         let id = id.clone();
         self.change(move |auth| async move {
             let mut user = (*auth.user(&id).ok_or(UserError::Missing)?).clone();
-            change(&mut user);
+            change(&auth, &mut user)?;
             auth.inner.store.update_user(&user.record()).await?;
             let user = Arc::new(user);
             auth.keep_user(user.clone());

@@ -12,6 +12,7 @@ use crate::{
         parse, views,
     },
     app::{self, STORE_FILE},
+    audit::Actor,
     auth::{self, Auth, Options},
     domain::{Role, TokenId, UserName},
     store::sqlite::SqliteStore,
@@ -41,6 +42,7 @@ impl Offline {
             sites: config.sites(),
             session_idle: config.sessions.idle,
             session_absolute: config.sessions.absolute,
+            tokens_per_user: config.limits.tokens_per_user,
         };
         let now = OffsetDateTime::now_utc();
         let auth = Auth::load(store.clone(), options, now)
@@ -62,7 +64,10 @@ impl Offline {
 
     /// Makes an account.
     pub async fn create_user(&self, wanted: CreateUser) -> anyhow::Result<User> {
-        let made = self.auth.create_user(parse::new_user(wanted)?, self.now).await?;
+        let made = self
+            .auth
+            .create_user(parse::new_user(wanted)?, &Actor::operator(), self.now)
+            .await?;
         Ok(views::user(&made))
     }
 
@@ -77,7 +82,10 @@ impl Offline {
         let scope = parse::personal_scope(&wanted.scope)?;
         let expires_at = wanted.expires_in.as_deref().map(|text| parse::expiry(text, self.now));
         let expires_at = expires_at.transpose().map_err(anyhow::Error::msg)?;
-        let made = self.auth.create_token(&user.id, &wanted.name, scope, expires_at, self.now).await?;
+        let made = self
+            .auth
+            .create_token(&user.id, &wanted.name, scope, expires_at, &Actor::operator(), self.now)
+            .await?;
         Ok(views::new_token(&made))
     }
 
@@ -90,7 +98,10 @@ impl Offline {
     /// Revokes a token of an account.
     pub async fn revoke_token(&self, of: Option<&str>, id: &str) -> anyhow::Result<()> {
         let user = self.account(of)?;
-        let revoked = self.auth.revoke_token(&user.id, &TokenId(id.into()), self.now).await?;
+        let revoked = self
+            .auth
+            .revoke_token(&user.id, &TokenId(id.into()), &Actor::operator(), self.now)
+            .await?;
         anyhow::ensure!(revoked, "there is no such token; see: portico token list");
         Ok(())
     }

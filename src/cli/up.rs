@@ -186,7 +186,7 @@ async fn owner(gateway: &Gateway) -> anyhow::Result<Arc<User>> {
         password: None,
         email: None,
     };
-    Ok(gateway.auth.create_user(new, gateway.clock.now()).await?)
+    Ok(gateway.auth.create_user(new, &Actor::operator(), gateway.clock.now()).await?)
 }
 
 fn tell(gateway: &Gateway, codespace: &Codespace, owner: &User, output: Output) {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Deps, work};
 use crate::{
+    audit::Actor,
     domain::{CodespaceName, Role, Scope, StepName, StepState, Work},
     lifecycle::Event,
     protocol::bootstrap::{Bootstrap, Repository, Secret},
@@ -122,6 +123,7 @@ async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential: Secret) ->
             record.name.as_str(),
             Scope::Inside(record.name.clone()),
             None,
+            &Actor::gateway(),
             deps.clock.now(),
         )
         .await

@@ -32,6 +32,7 @@ async fn bench() -> Bench {
         sites: sites(),
         session_idle: Wait::from_secs(3600),
         session_absolute: Wait::from_secs(3600),
+        tokens_per_user: 100,
     };
     let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.expect("an empty store");
     let owner = auth::NewUser {
@@ -40,7 +41,12 @@ async fn bench() -> Bench {
         password: None,
         email: None,
     };
-    let owner = auth.create_user(owner, clock.now()).await.expect("it is free").id.clone();
+    let owner = auth
+        .create_user(owner, &Actor::gateway(), clock.now())
+        .await
+        .expect("it is free")
+        .id
+        .clone();
     let runtime = Arc::new(FakeRuntime::default());
     let spaces = load(&store, &runtime, &auth, &clock).await;
     Bench {

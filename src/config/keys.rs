@@ -24,6 +24,8 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fro
 /// Agents give up after the longest of these by themselves.
 const CONNECT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 const SESSION: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(365 * 24 * 3600);
+/// The store refuses to forget what is younger than a day.
+const RETENTION: RangeInclusive<Duration> = Duration::from_secs(24 * 3600)..=Duration::from_secs(36_500 * 24 * 3600);
 const TIMEOUT_ALLOWED: &str = "a duration from 1s to 1d, for instance 30s";
 const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
 
@@ -162,6 +164,11 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.limits.codespaces_per_user, number(text, 1..=100_000)),
     },
     Key {
+        name: "limits.tokens_per_user",
+        allowed: "a number from 1 to 10000",
+        set: |config, text| put(&mut config.limits.tokens_per_user, number(text, 1..=10_000)),
+    },
+    Key {
         name: "log.format",
         allowed: "text or json",
         set: |config, text| put(&mut config.log.format, log_format(text)),
@@ -180,6 +187,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "sessions.absolute",
         allowed: SESSION_ALLOWED,
         set: |config, text| put(&mut config.sessions.absolute, duration(text, SESSION)),
+    },
+    Key {
+        name: "audit.retention",
+        allowed: "a duration from 1d to 36500d, for instance 365d",
+        set: |config, text| put(&mut config.audit_retention, duration(text, RETENTION)),
     },
 ];
 
@@ -214,6 +226,7 @@ pub(super) fn defaults() -> Config {
             drain_timeout: seconds(30),
             idle_minutes: 30,
             codespaces_per_user: 50,
+            tokens_per_user: 100,
         },
         log: Log {
             format: LogFormat::Text,
@@ -223,6 +236,7 @@ pub(super) fn defaults() -> Config {
             idle: seconds(12 * 3600),
             absolute: seconds(7 * 24 * 3600),
         },
+        audit_retention: seconds(365 * 24 * 3600),
     }
 }
 

@@ -198,6 +198,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         sites: sites.clone(),
         session_idle: LONG,
         session_absolute: LONG,
+        tokens_per_user: 100,
     };
     let auth = Auth::load(Arc::clone(&store), auth_options, clock.now())
         .await
@@ -222,6 +223,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
     let api = api::router(api::Services {
         auth: auth.clone(),
+        audit: Audit::new(Arc::clone(&store), Arc::clone(&clock)),
         codespaces: codespaces.clone(),
         dialer: Arc::clone(&dialer),
         sites: sites.clone(),
@@ -275,7 +277,7 @@ async fn running(auth: &Auth, codespaces: &Codespaces, runtime: &FakeRuntime) ->
         email: None,
     };
     let owner = auth
-        .create_user(user, crate::clock::Clock::now(&SystemClock))
+        .create_user(user, &Actor::gateway(), crate::clock::Clock::now(&SystemClock))
         .await
         .expect("it is free");
     let wanted = NewCodespace {
@@ -324,7 +326,11 @@ impl Bench {
     async fn new_token(&self) -> String {
         let user = self.auth.user_by_name(&"mara".parse().expect("a name")).expect("the user");
         let now = crate::clock::Clock::now(&SystemClock);
-        let made = self.auth.create_token(&user.id, "test", Scope::All, None, now).await.expect("made");
+        let made = self
+            .auth
+            .create_token(&user.id, "test", Scope::All, None, &Actor::gateway(), now)
+            .await
+            .expect("made");
         secrecy::ExposeSecret::expose_secret(&made.plain).to_owned()
     }
 
@@ -336,7 +342,10 @@ impl Bench {
         let crate::domain::Credential::Token(id) = identity.credential else {
             panic!("it is no token")
         };
-        self.auth.revoke_token(&identity.user, &id, now).await.expect("revoked");
+        self.auth
+            .revoke_token(&identity.user, &id, &Actor::gateway(), now)
+            .await
+            .expect("revoked");
     }
 
     /// The host of a port.

@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use time::OffsetDateTime;
 
-use super::{AuditRecord, CodespaceRecord, IdentityRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord, UserRecord};
+use super::{
+    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord,
+    UserRecord,
+};
 use crate::domain::{CodespaceName, Port, SessionId, TokenId, UserId};
 
 /// Keeps everything until it is dropped.
@@ -24,7 +28,8 @@ struct State {
     used_names: BTreeSet<CodespaceName>,
     ports: BTreeMap<(CodespaceName, Port), PortRecord>,
     secrets: BTreeMap<String, Vec<u8>>,
-    audit: Vec<AuditRecord>,
+    audit: Vec<AuditEntry>,
+    last_audit_id: i64,
 }
 
 impl MemoryStore {
@@ -139,6 +144,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn token_used(&self, id: &TokenId, at: OffsetDateTime) -> Result<(), StoreError> {
+        if let Some(token) = self.state.lock().tokens.get_mut(id) {
+            token.last_used_at = Some(at);
+        }
+        Ok(())
+    }
+
     async fn remove_token(&self, id: &TokenId) -> Result<(), StoreError> {
         self.state.lock().tokens.remove(id);
         Ok(())
@@ -194,16 +206,42 @@ impl Store for MemoryStore {
     }
 
     async fn append_audit(&self, event: &AuditRecord) -> Result<(), StoreError> {
-        self.state.lock().audit.push(event.clone());
+        let mut state = self.state.lock();
+        state.last_audit_id += 1;
+        let (id, event) = (state.last_audit_id, event.clone());
+        state.audit.push(AuditEntry { id, event });
         Ok(())
     }
 
-    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self.state.lock().audit.iter().rev().take(limit).cloned().collect())
+    async fn audit(&self, question: &AuditQuestion) -> Result<Vec<AuditEntry>, StoreError> {
+        let limit = usize::try_from(question.limit).unwrap_or(usize::MAX);
+        let state = self.state.lock();
+        let asked_for = state.audit.iter().rev().filter(|entry| answers(entry, question));
+        Ok(asked_for.take(limit).cloned().collect())
+    }
+
+    async fn forget_audit(&self, until: OffsetDateTime) -> Result<u64, StoreError> {
+        let mut state = self.state.lock();
+        let before = state.audit.len();
+        state.audit.retain(|entry| entry.event.at >= until);
+        Ok((before - state.audit.len()) as u64)
     }
 }
 
 fn identity_key(identity: &IdentityRecord) -> (String, String) {
     (identity.issuer.clone(), identity.subject.clone())
+}
+
+fn answers(AuditEntry { id, event }: &AuditEntry, question: &AuditQuestion) -> bool {
+    let is = |wanted: &Option<String>, holds: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(holds);
+    let within = |text: &str, whole: &str, separator: char| {
+        text.strip_prefix(whole)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+    };
+    is(&question.user, &|name| event.actor == name || event.target == name)
+        && is(&question.codespace, &|name| within(&event.target, name, ':'))
+        && is(&question.action, &|action| within(&event.action, action, '.'))
+        && question.since.is_none_or(|since| event.at >= since)
+        && question.until.is_none_or(|until| event.at < until)
+        && question.before.is_none_or(|before| *id < before)
 }

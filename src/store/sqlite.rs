@@ -26,9 +26,13 @@ use sqlx::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult, SqliteRow, SqliteSynchronous,
     },
 };
+use time::OffsetDateTime;
 
 use self::{faults::fault, rows::kept_time};
-use super::{AuditRecord, CodespaceRecord, IdentityRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord, UserRecord};
+use super::{
+    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord,
+    UserRecord,
+};
 use crate::domain::{CodespaceName, SessionId, TokenId};
 
 /// How long a write waits for another process, for instance a command line that works on the same data directory.
@@ -38,6 +42,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ROWS_AHEAD: usize = 512;
 
 const ADD_USER: &str = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+/// Most audit events that one call forgets.
+const FORGOTTEN_AT_ONCE: i64 = 5000;
 
 /// A store in a file.
 #[derive(Clone, Debug)]
@@ -199,15 +206,16 @@ impl Store for SqliteStore {
     }
 
     async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
-        let query = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (id) DO UPDATE SET user = ?2, secret_hash = ?3, created_at = ?4, last_seen_at = ?5, agent = ?6";
+        let query = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET user = ?2, secret_hash = ?3, created_at = ?4, last_seen_at = ?5, agent = ?6, address = ?7";
         let query = sqlx::query(query)
             .bind(session.id.0.as_ref())
             .bind(session.user.0.as_ref())
             .bind(session.secret_hash.as_slice())
             .bind(kept_time(session.created_at))
             .bind(kept_time(session.last_seen_at))
-            .bind(&session.agent);
+            .bind(&session.agent)
+            .bind(&session.address);
         self.write(query).await.map(drop)
     }
 
@@ -221,14 +229,22 @@ impl Store for SqliteStore {
     }
 
     async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        let query = sqlx::query("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)")
+        let query = sqlx::query("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
             .bind(token.id.0.as_ref())
             .bind(token.user.0.as_ref())
             .bind(&token.name)
             .bind(token.scope.to_string())
             .bind(token.hash.as_slice())
             .bind(kept_time(token.created_at))
-            .bind(token.expires_at.map(kept_time));
+            .bind(token.expires_at.map(kept_time))
+            .bind(token.last_used_at.map(kept_time));
+        self.write(query).await.map(drop)
+    }
+
+    async fn token_used(&self, id: &TokenId, at: OffsetDateTime) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE tokens SET last_used_at = ? WHERE id = ?")
+            .bind(kept_time(at))
+            .bind(id.0.as_ref());
         self.write(query).await.map(drop)
     }
 
@@ -319,9 +335,30 @@ impl Store for SqliteStore {
         self.write(query).await.map(drop)
     }
 
-    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
-        let rows = sqlx::query(rows::AUDIT).bind(limit).fetch_all(&self.pool).await.map_err(fault)?;
+    async fn audit(&self, question: &AuditQuestion) -> Result<Vec<AuditEntry>, StoreError> {
+        let query = sqlx::query(rows::AUDIT)
+            .bind(&question.user)
+            .bind(&question.codespace)
+            .bind(&question.action)
+            .bind(question.since.map(kept_time))
+            .bind(question.until.map(kept_time))
+            .bind(question.before)
+            .bind(question.limit);
+        let rows = query.fetch_all(&self.pool).await.map_err(fault)?;
         rows.iter().map(rows::audit).collect()
+    }
+
+    async fn forget_audit(&self, until: OffsetDateTime) -> Result<u64, StoreError> {
+        let until = kept_time(until);
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(fault)?;
+        let keep = sqlx::query("UPDATE audit_retention SET kept_from = ?").bind(until);
+        keep.execute(&mut *transaction).await.map_err(fault)?;
+        let forget = sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? LIMIT ?)")
+            .bind(until)
+            .bind(FORGOTTEN_AT_ONCE);
+        let forgotten = forget.execute(&mut *transaction).await.map_err(fault)?.rows_affected();
+        transaction.commit().await.map_err(fault)?;
+        Ok(forgotten)
     }
 }
 
@@ -329,6 +366,21 @@ impl Store for SqliteStore {
 impl SqliteStore {
     pub(super) async fn run(&self, statement: &'static str) -> Result<(), StoreError> {
         sqlx::raw_sql(statement).execute(&self.pool).await.map(drop).map_err(fault)
+    }
+
+    /// Makes a file as an older version did.
+    pub(super) async fn make_old(path: &Path, version: usize) -> Self {
+        make_private(path).expect("a file");
+        let options = SqliteConnectOptions::new().filename(path);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .expect("opened");
+        let mut connection = pool.acquire().await.expect("a connection");
+        migrations::migrate_as_then(version, &mut connection).await.expect("made");
+        drop(connection);
+        Self { pool }
     }
 
     pub(super) async fn pretend_newer(&self) {

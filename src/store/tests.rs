@@ -30,6 +30,7 @@ fn session(id: &str, user: &str) -> SessionRecord {
         created_at: at(1),
         last_seen_at: at(2),
         agent: "Browser/1 \u{1f600}".into(),
+        address: Some("::1".into()),
     }
 }
 
@@ -42,6 +43,7 @@ fn token(id: &str, user: &str, scope: Scope) -> TokenRecord {
         hash: [id.bytes().fold(0, u8::wrapping_add); 32],
         created_at: at(3),
         expires_at: Some(at(4)),
+        last_used_at: None,
     }
 }
 
@@ -262,11 +264,120 @@ async fn secrets_are_kept_once(store: SharedStore) {
     assert_eq!(store.secret("k").await.expect("a read"), Some(vec![1, 2]));
 }
 
-async fn audit_is_newest_first(store: SharedStore) {
-    for action in ["a", "b", "c"] {
-        store.append_audit(&event(action)).await.expect("appended");
+async fn audit_1_events_are_found_by_what_they_say(store: SharedStore) {
+    for (seconds, action, actor, target) in [
+        (1, "session.created", "ada", "s1"),
+        (2, "port.changed", "ada", "amber-x:3000"),
+        (3, "codespace.started", "bob", "amber-x"),
+        (4, "codespace.started", "bob", "amber-xy"),
+        (5, "user.suspended", "ada", "bob"),
+        (6, "sessions", "", ""),
+    ] {
+        let (action, actor, target) = (action.into(), actor.into(), target.into());
+        let event = AuditRecord {
+            at: at(seconds),
+            action,
+            actor,
+            target,
+            ..event("")
+        };
+        store.append_audit(&event).await.expect("appended");
     }
-    assert_eq!(store.audit(2).await.expect("events"), [event("c"), event("b")]);
+    let check = async |question: AuditQuestion, expected: &[i64]| {
+        let question = AuditQuestion {
+            limit: question.limit.max(2),
+            ..question
+        };
+        let found = store.audit(&question).await.expect("events");
+        let seconds: Vec<i64> = found.iter().map(|entry| (entry.event.at - at(0)).whole_seconds()).collect();
+        assert_eq!(seconds, expected, "{question:?}");
+        found.last().map(|entry| entry.id)
+    };
+    let any = AuditQuestion::default();
+    let text = |text: &str| Some(text.to_owned());
+    let last = check(any.clone(), &[6, 5]).await;
+    check(
+        AuditQuestion {
+            before: last,
+            limit: 9,
+            ..any.clone()
+        },
+        &[4, 3, 2, 1],
+    )
+    .await;
+    check(
+        AuditQuestion {
+            user: text("bob"),
+            limit: 9,
+            ..any.clone()
+        },
+        &[5, 4, 3],
+    )
+    .await;
+    check(
+        AuditQuestion {
+            codespace: text("amber-x"),
+            ..any.clone()
+        },
+        &[3, 2],
+    )
+    .await;
+    check(
+        AuditQuestion {
+            action: text("session"),
+            ..any.clone()
+        },
+        &[1],
+    )
+    .await;
+    check(
+        AuditQuestion {
+            action: text("port.changed"),
+            ..any.clone()
+        },
+        &[2],
+    )
+    .await;
+    check(
+        AuditQuestion {
+            action: text("' OR 1 --"),
+            ..any.clone()
+        },
+        &[],
+    )
+    .await;
+    let (since, until) = (Some(at(2)), Some(at(4)));
+    check(
+        AuditQuestion {
+            since,
+            until,
+            limit: 9,
+            ..any
+        },
+        &[3, 2],
+    )
+    .await;
+}
+
+async fn audit_1_old_events_are_forgotten_and_no_others(store: SharedStore) {
+    let now = OffsetDateTime::now_utc();
+    for days in [40, 31, 29, 0] {
+        let event = AuditRecord {
+            at: now - Duration::days(days),
+            ..event("a")
+        };
+        store.append_audit(&event).await.expect("appended");
+    }
+    assert_eq!(store.forget_audit(now - Duration::days(30)).await.expect("forgotten"), 2);
+    assert_eq!(store.forget_audit(now - Duration::days(30)).await.expect("forgotten"), 0);
+    assert_eq!(store.audit(&everything()).await.expect("events").len(), 2);
+}
+
+fn everything() -> AuditQuestion {
+    AuditQuestion {
+        limit: u32::MAX,
+        ..AuditQuestion::default()
+    }
 }
 
 /// Runs each test against each store.
@@ -292,7 +403,8 @@ suite!(
     codespaces_and_ports,
     share_2_names_are_never_used_again,
     secrets_are_kept_once,
-    audit_is_newest_first,
+    audit_1_events_are_found_by_what_they_say,
+    audit_1_old_events_are_forgotten_and_no_others,
 );
 
 async fn open(path: &Path) -> SqliteStore {
@@ -357,36 +469,56 @@ async fn a_full_disk_says_so_and_leaves_the_store_usable() {
 }
 
 #[tokio::test]
-async fn the_audit_log_only_grows() {
+async fn audit_1_the_log_only_grows() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(&directory.path().join("s.db")).await;
     store.append_audit(&event("a")).await.expect("appended");
-    for statement in ["DELETE FROM audit", "UPDATE audit SET actor = 'nobody'"] {
+    for statement in [
+        "DELETE FROM audit",
+        "UPDATE audit SET actor = 'nobody'",
+        "REPLACE INTO audit SELECT id, at, action, 'nobody', target, detail, address, request_id FROM audit",
+        "UPDATE audit_retention SET kept_from = unixepoch() * 1000000000",
+        "DELETE FROM audit_retention",
+    ] {
         assert!(store.run(statement).await.is_err(), "{statement}");
     }
-    assert_eq!(store.audit(10).await.expect("events"), [event("a")]);
+    assert!(store.forget_audit(OffsetDateTime::now_utc()).await.is_err());
+    let kept: Vec<AuditRecord> = store
+        .audit(&everything())
+        .await
+        .expect("events")
+        .into_iter()
+        .map(|entry| entry.event)
+        .collect();
+    assert_eq!(kept, [event("a")]);
 }
 
 #[tokio::test]
 async fn a_file_of_the_first_version_is_brought_up_to_date() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("s.db");
-    let store = open(&path).await;
-    store.add_codespace(&codespace("amber")).await.expect("new");
+    let store = SqliteStore::make_old(&path, 1).await;
     for statement in [
-        "ALTER TABLE codespaces DROP COLUMN uncommitted_files",
-        "ALTER TABLE codespaces DROP COLUMN unpushed_commits",
-        "DROP TABLE identities",
-        "PRAGMA user_version = 1",
+        "INSERT INTO users VALUES ('u1', 'ada', 'admin', NULL, NULL, 0, 1)",
+        "INSERT INTO sessions VALUES ('s1', 'u1', zeroblob(32), 1, 2, 'Browser')",
+        "INSERT INTO tokens VALUES ('t1', 'u1', 'ci', 'all', zeroblob(32), 3, NULL)",
+        "INSERT INTO audit (at, action, actor, target, detail) VALUES (1, 'session.created', 'ada', 'ada', '')",
+        "INSERT INTO used_names VALUES ('amber')",
+        "INSERT INTO codespaces VALUES ('amber', 'u1', 'A', '/r', NULL, NULL, NULL, 'process', 'stopped', NULL, 3, NULL, 1, 30, 5, 6)",
     ] {
         store.run(statement).await.expect("as it was");
     }
     store.close().await;
     let store = open(&path).await;
-    assert_eq!(store.codespaces().await.expect("codespaces"), [codespace("amber")]);
+    let kept = store.codespaces().await.expect("codespaces").remove(0);
+    assert_eq!((kept.phase, kept.work), (Phase::Stopped, None));
+    assert_eq!(store.tokens().await.expect("tokens")[0].last_used_at, None);
+    assert_eq!(store.sessions().await.expect("sessions")[0].address, None);
+    assert_eq!(store.audit(&everything()).await.expect("events").len(), 1);
+    assert!(store.run("DELETE FROM audit").await.is_err());
     let stopped = CodespaceRecord {
         work: Some(Work::default()),
-        ..codespace("amber")
+        ..kept
     };
     store.update_codespace(&stopped).await.expect("an update");
     assert_eq!(store.codespaces().await.expect("codespaces"), [stopped]);

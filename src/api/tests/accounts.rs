@@ -211,6 +211,69 @@ async fn accounts_are_for_admins() {
 }
 
 #[tokio::test]
+async fn sess_1_a_change_of_role_ends_what_was_begun_before_it() {
+    let api = TestApi::start().await;
+    let ada = api.token("ada", "all").await;
+    let cookie = api.cookie("bob").await;
+    let change = async |name: &str, role: &str| {
+        let call = Call::new(Method::PATCH, &format!("/api/v1/users/{name}")).token(&ada);
+        api.send(call.json(&json!({ "role": role }))).await.short()
+    };
+    assert_eq!(change("bob", "admin").await, "200");
+    assert_eq!(api.send(Call::get("/api/v1/user").page(&cookie)).await.status, 401);
+    let bob = api.token("bob", "all").await;
+    assert_eq!(api.send(Call::get("/api/v1/users").token(&bob)).await.status, 200);
+    assert_eq!(change("bob", "member").await, "200");
+    assert_eq!(api.send(Call::get("/api/v1/users").token(&bob)).await.short(), "403 forbidden");
+    assert_eq!(change("ada", "member").await, "409 last-admin");
+    assert_eq!(change("bob", "owner").await, "422 bad-role");
+    assert_eq!(change("nobody", "admin").await, "404 not-found");
+    let by_bob = Call::new(Method::PATCH, "/api/v1/users/bob").token(&bob);
+    assert_eq!(api.send(by_bob.json(&json!({ "role": "admin" }))).await.short(), "403 forbidden");
+}
+
+#[tokio::test]
+async fn a_token_tells_of_itself_and_ends_itself() {
+    let api = TestApi::start().await;
+    let narrow = api.token("bob", "port:bob-x:3000").await;
+    let own = api.send(Call::get("/api/v1/token").token(&narrow)).await;
+    assert_eq!((own.status, own.json()["scope"].as_str()), (200, Some("port:bob-x:3000")));
+    assert_eq!(
+        api.send(Call::new(Method::DELETE, "/api/v1/token").token(&narrow)).await.status,
+        204
+    );
+    assert_eq!(
+        api.send(Call::get("/api/v1/token").token(&narrow)).await.short(),
+        "401 invalid-credential"
+    );
+    let inside = api.token("bob", "inside:bob-x").await;
+    let ended = api.send(Call::new(Method::DELETE, "/api/v1/token").token(&inside)).await;
+    assert_eq!(ended.short(), "403 forbidden");
+    let cookie = api.cookie("bob").await;
+    assert_eq!(api.send(Call::get("/api/v1/token").page(&cookie)).await.short(), "404 not-found");
+}
+
+#[tokio::test]
+async fn enum_2_somebody_elses_tokens_and_sessions_look_like_nobodys() {
+    let api = TestApi::start().await;
+    let (bob, eve) = (api.token("bob", "all").await, api.token("eve", "all").await);
+    api.cookie("bob").await;
+    for kind in ["tokens", "sessions"] {
+        let list = api.send(Call::get(&format!("/api/v1/{kind}")).token(&bob)).await.json();
+        let bobs = list[0]["id"].as_str().expect("an id").to_owned();
+        let mut seen = Vec::new();
+        for id in [bobs.as_str(), "0190a6f4-0000-7000-8000-000000000000", "%00", "x", &"x".repeat(4000)] {
+            let answer = api
+                .send(Call::new(Method::DELETE, &format!("/api/v1/{kind}/{id}")).token(&eve))
+                .await;
+            seen.push((answer.short(), answer.bytes));
+        }
+        assert_eq!(seen[0].0, "404 not-found");
+        assert!(seen.iter().all(|answer| *answer == seen[0]), "{kind}: {seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_operator_acts_for_the_first_admin_or_whom_it_names() {
     let api = TestApi::start().await;
     let user = Call::get("/api/v1/user").through(Via::Operator);

@@ -110,7 +110,7 @@ fn routes_of_a_codespace() -> Vec<(Method, String)> {
     let document = serde_json::to_value(document()).expect("JSON");
     let paths = document["paths"].as_object().expect("paths");
     let mut routes = Vec::new();
-    for (path, item) in paths.iter().filter(|(path, _)| path.contains("{name}")) {
+    for (path, item) in paths.iter().filter(|(path, _)| path.contains("/codespaces/{name}")) {
         for method in item.as_object().expect("methods").keys() {
             let path = path.replace("{port}", "3000").replace("{id}", "none");
             routes.push((method.to_uppercase().parse().expect("a method"), path));
@@ -191,7 +191,7 @@ async fn restart(api: &TestApi) {
         return;
     }
     codespace.until(|now| now.phase() == Phase::Stopped).await.expect("there");
-    let actor = crate::audit::Actor::gateway();
+    let actor = Actor::gateway();
     api.services.codespaces.start(codespace.name(), &actor).await.expect("started");
     codespace
         .until(|now| matches!(now.phase(), Phase::Starting | Phase::Running))

@@ -98,21 +98,48 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (issuer, subject)
     ) STRICT, WITHOUT ROWID;
 ",
+    // When a token was used, where a session came from; audit events may be forgotten, but only by their age.
+    "
+    ALTER TABLE tokens ADD COLUMN last_used_at INTEGER;
+    ALTER TABLE sessions ADD COLUMN address TEXT;
+    CREATE INDEX audit_by_time ON audit (at);
+    CREATE TABLE audit_retention (one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), kept_from INTEGER NOT NULL) STRICT;
+    INSERT INTO audit_retention VALUES (1, 0);
+    CREATE TRIGGER audit_keeps_a_day BEFORE UPDATE ON audit_retention WHEN NEW.kept_from > (unixepoch() - 86400) * 1000000000
+        BEGIN SELECT RAISE(ABORT, 'the audit log keeps a day at least'); END;
+    CREATE TRIGGER audit_retention_stays BEFORE DELETE ON audit_retention BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+    CREATE TRIGGER audit_replaces_no_rows BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+    DROP TRIGGER audit_loses_no_rows;
+    CREATE TRIGGER audit_loses_only_old_rows BEFORE DELETE ON audit WHEN OLD.at >= (SELECT kept_from FROM audit_retention)
+        BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+",
 ];
 
-/// Makes the changes that a file does not have yet, each with its count in one transaction.
+/// Makes the changes that a file does not have yet.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    migrate_by(MIGRATIONS, connection).await
+}
+
+/// Makes a file as an older version made it, with the first so many changes.
+#[cfg(test)]
+pub(super) async fn migrate_as_then(version: usize, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    migrate_by(&MIGRATIONS[..version], connection).await
+}
+
+/// Makes changes, each with its count in one transaction.
+async fn migrate_by(changes: &[&'static str], connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let made: i64 = sqlx::query_scalar("PRAGMA user_version")
         .fetch_one(&mut *connection)
         .await
         .map_err(fault)?;
     let made = usize::try_from(made).unwrap_or(usize::MAX);
-    if made > MIGRATIONS.len() {
+    if made > changes.len() {
         return Err(StoreError::Unusable(
             "it was written by a newer version of Portico. Start that version, or restore a backup of before".into(),
         ));
     }
-    for (index, change) in MIGRATIONS.iter().enumerate().skip(made) {
+    for (index, change) in changes.iter().enumerate().skip(made) {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(fault)?;
         // Another process may have been first.
         let now: i64 = sqlx::query_scalar("PRAGMA user_version")

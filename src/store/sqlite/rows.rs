@@ -6,16 +6,22 @@ use time::OffsetDateTime;
 use super::faults::{damaged, fault};
 use crate::{
     domain::{Generation, Port, SessionId, TokenId, UserId, Work},
-    store::{AuditRecord, CodespaceRecord, PortRecord, SessionRecord, StoreError, TokenRecord, UserRecord},
+    store::{AuditEntry, AuditRecord, CodespaceRecord, PortRecord, SessionRecord, StoreError, TokenRecord, UserRecord},
 };
 
 pub(super) const USER: &str = "SELECT id, name, role, password, email, suspended, created_at FROM users";
-pub(super) const SESSION: &str = "SELECT id, user, secret_hash, created_at, last_seen_at, agent FROM sessions";
-pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at FROM tokens";
+pub(super) const SESSION: &str = "SELECT id, user, secret_hash, created_at, last_seen_at, agent, address FROM sessions";
+pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at, last_used_at FROM tokens";
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
      reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits FROM codespaces";
 pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users FROM ports";
-pub(super) const AUDIT: &str = "SELECT at, action, actor, target, detail, address, request_id FROM audit ORDER BY id DESC LIMIT ?";
+/// Names and actions hold no character that sorts between a separator and the one that follows it.
+pub(super) const AUDIT: &str = "SELECT id, at, action, actor, target, detail, address, request_id FROM audit
+     WHERE (?1 IS NULL OR actor = ?1 OR target = ?1)
+     AND (?2 IS NULL OR target = ?2 OR (target > ?2 || ':' AND target < ?2 || ';'))
+     AND (?3 IS NULL OR action = ?3 OR (action > ?3 || '.' AND action < ?3 || '/'))
+     AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5) AND (?6 IS NULL OR id < ?6)
+     ORDER BY id DESC LIMIT ?7";
 
 pub(super) fn user(row: &SqliteRow) -> Result<UserRecord, StoreError> {
     let row = Columns(row);
@@ -39,6 +45,7 @@ pub(super) fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         created_at: row.time(3)?,
         last_seen_at: row.time(4)?,
         agent: row.get(5)?,
+        address: row.get(6)?,
     })
 }
 
@@ -52,6 +59,7 @@ pub(super) fn token(row: &SqliteRow) -> Result<TokenRecord, StoreError> {
         hash: row.hash(4)?.ok_or_else(|| damaged("hash"))?,
         created_at: row.time(5)?,
         expires_at: row.maybe_time(6)?,
+        last_used_at: row.maybe_time(7)?,
     })
 }
 
@@ -99,17 +107,18 @@ pub(super) fn port(row: &SqliteRow) -> Result<PortRecord, StoreError> {
     })
 }
 
-pub(super) fn audit(row: &SqliteRow) -> Result<AuditRecord, StoreError> {
+pub(super) fn audit(row: &SqliteRow) -> Result<AuditEntry, StoreError> {
     let row = Columns(row);
-    Ok(AuditRecord {
-        at: row.time(0)?,
-        action: row.get(1)?,
-        actor: row.get(2)?,
-        target: row.get(3)?,
-        detail: row.get(4)?,
-        address: row.get(5)?,
-        request_id: row.get(6)?,
-    })
+    let event = AuditRecord {
+        at: row.time(1)?,
+        action: row.get(2)?,
+        actor: row.get(3)?,
+        target: row.get(4)?,
+        detail: row.get(5)?,
+        address: row.get(6)?,
+        request_id: row.get(7)?,
+    };
+    Ok(AuditEntry { id: row.get(0)?, event })
 }
 
 /// A time as it is kept: nanoseconds since 1970, which an `i64` holds until 2262.
