@@ -9,6 +9,10 @@ const VISIBILITIES = {
   public: { icon: "globe", word: "Public", means: "Anyone on the network who has the address, without signing in." },
 };
 
+const LASTING = [[3600, "1 hour"], [8 * 3600, "8 hours"], [86_400, "1 day"], [7 * 86_400, "7 days"], [30 * 86_400, "30 days"]];
+
+const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
+
 const seen = new Map();
 
 /** Shows a toast for each port that began to listen since the last look. */
@@ -50,9 +54,9 @@ function Row({ codespace, port, call, live }) {
     });
     live.tell();
   }
-  function set(visibility) {
+  function set(visibility, lasting) {
     setAsking(false);
-    return change({ visibility });
+    return change({ visibility, ...(lasting && { expires_at: inSeconds(lasting) }) });
   }
   function choose(event) {
     const { value } = event.target;
@@ -76,12 +80,13 @@ function Row({ codespace, port, call, live }) {
         : html`<span class="state idle" title=${means}><${Icon} name=${icon} />${word}</span>`}
       <span class="port-buttons">
         <${CopyButton} text=${port.url} label="Copy the address of port ${port.port}" />
-        ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="Label, protocol, host" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
+        ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="People, deadline, label, protocol, host" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
       </span>
     </div>
     ${more && html`<${Options} port=${port} change=${change} onClose=${() => setMore(false)} />`}
-    ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small">Until ${new Date(port.expires_at).toLocaleString()}</p>`}
-    ${asking && html`<${Publish} port=${port} onClose=${() => setAsking(false)} onConfirm=${() => set("public")} />`}
+    ${port.users?.length > 0 && html`<p class="quiet small" data-testid="port-people">Also for ${port.users.join(", ")}</p>`}
+    ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small" data-testid="port-until">Until ${new Date(port.expires_at).toLocaleString()}, then private</p>`}
+    ${asking && html`<${Publish} port=${port} onClose=${() => setAsking(false)} onConfirm=${(lasting) => set("public", lasting)} />`}
   </li>`;
 }
 
@@ -90,17 +95,30 @@ function Options({ port, change, onClose }) {
   const ref = useRef();
   useEffect(() => {
     const button = document.activeElement;
-    ref.current.elements.label.focus();
+    ref.current.elements.people.focus();
     return () => button?.focus?.();
   }, []);
+  const shared = port.visibility !== "private";
   function save(event) {
     event.preventDefault();
-    const { label, protocol, host } = event.target.elements;
-    change({ label: label.value.trim() || null, protocol: protocol.value, host_header: host.value });
+    const { label, protocol, host, people, until } = event.target.elements;
+    const what = { label: label.value.trim() || null, protocol: protocol.value, host_header: host.value };
+    what.users = people.value.toLowerCase().split(/[\s,;]+/).filter(Boolean);
+    if (until && until.value !== "keep") what.expires_at = until.value ? inSeconds(until.value) : null;
+    change(what);
   }
   const id = (part) => `port-${port.port}-${part}`;
   const option = (value, now, words) => html`<option value=${value} selected=${value === now}>${words}</option>`;
   return html`<form class="port-options" ref=${ref} onSubmit=${save} onKeyDown=${(event) => event.key === "Escape" && onClose()} data-testid="port-options">
+    <label for=${id("people")}>People</label>
+    <input class="input compact" id=${id("people")} name="people" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="names, with commas" defaultValue=${(port.users ?? []).join(", ")} aria-describedby=${id("people-hint")} data-testid="port-users" />
+    <span class="hint" id=${id("people-hint")}>Accounts that may open it, whoever else may.</span>
+    ${shared && html`<label for=${id("until")}>${VISIBILITIES[port.visibility]?.word}</label>
+    <select class="compact" id=${id("until")} name="until" data-testid="port-deadline">
+      ${port.expires_at && html`<option value="keep" selected>until ${new Date(port.expires_at).toLocaleString()}</option>`}
+      <option value="" selected=${!port.expires_at}>without an end</option>
+      ${LASTING.map(([seconds, words]) => html`<option value=${seconds}>for ${words}</option>`)}
+    </select>`}
     <label for=${id("label")}>Label</label>
     <input class="input compact" id=${id("label")} name="label" maxlength="80" autocomplete="off" placeholder=${port.process || "none"} defaultValue=${port.label ?? ""} />
     <label for=${id("protocol")}>The app speaks</label>
@@ -111,12 +129,19 @@ function Options({ port, change, onClose }) {
   </form>`;
 }
 
-const Publish = ({ port, onClose, onConfirm }) => html`<${Dialog} title="Make port ${port.port} public?" onClose=${onClose}>
-  <p><strong>Anyone who has or guesses the address</strong> can then use what runs on port ${port.port}, without signing in, for as long as it is public:</p>
-  <p class="mono small wrap">${port.url}</p>
-  <${Message} tone="wait"><p>The app sees strangers' requests as they are. Do not publish anything with debug pages, secrets or write access that you would not put on the open internet.</p><//>
-  <div class="dialog-actions">
-    <button type="button" class="button" onClick=${onClose} autofocus>Keep it ${VISIBILITIES[port.visibility]?.word.toLowerCase() ?? "private"}</button>
-    <button type="button" class="button danger" onClick=${onConfirm} data-testid="confirm-public"><${Icon} name="globe" />Make it public</button>
-  </div>
-<//>`;
+function Publish({ port, onClose, onConfirm }) {
+  const [lasting, setLasting] = useState("28800");
+  return html`<${Dialog} title="Make port ${port.port} public?" onClose=${onClose}>
+    <p><strong>Anyone who has or guesses the address</strong> can then use what runs on port ${port.port}, without signing in, for as long as it is public:</p>
+    <p class="mono small wrap">${port.url}</p>
+    <${Message} tone="wait"><p>The app sees strangers' requests as they are. Do not publish anything with debug pages, secrets or write access that you would not put on the open internet.</p><//>
+    <div class="field"><label for="public-for">Public</label><select id="public-for" value=${lasting} onChange=${(event) => setLasting(event.target.value)} data-testid="public-for">
+      ${LASTING.map(([seconds, words]) => html`<option value=${String(seconds)} selected=${String(seconds) === lasting}>for ${words}</option>`)}
+      <option value="">until somebody ends it</option>
+    </select></div>
+    <div class="dialog-actions">
+      <button type="button" class="button" onClick=${onClose} autofocus>Keep it ${VISIBILITIES[port.visibility]?.word.toLowerCase() ?? "private"}</button>
+      <button type="button" class="button danger" onClick=${() => onConfirm(lasting)} data-testid="confirm-public"><${Icon} name="globe" />Make it public</button>
+    </div>
+  <//>`;
+}
