@@ -10,6 +10,7 @@ mod agent_calls;
 mod audit;
 mod body;
 mod codespaces;
+mod device;
 mod events;
 mod identify;
 pub mod model;
@@ -113,8 +114,14 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/tokens", get(tokens::list).post(tokens::create)),
         ("/api/v1/tokens/{id}", delete(tokens::revoke)),
         ("/api/v1/token", get(tokens::own).delete(tokens::revoke_own)),
+        ("/api/v1/device/code", post(device::begin)),
+        ("/api/v1/device/token", post(device::token)),
+        ("/api/v1/device/request", post(device::request)),
+        ("/api/v1/device/decision", post(device::decide)),
         ("/api/v1/users", get(users::list).post(users::create)),
         ("/api/v1/users/{name}", patch(users::change)),
+        ("/api/v1/users/{name}/suspend", post(users::suspend)),
+        ("/api/v1/users/{name}/resume", post(users::resume)),
         ("/api/v1/audit", get(audit::list)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/codespaces", get(codespaces::list).post(codespaces::create)),

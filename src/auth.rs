@@ -6,6 +6,8 @@
 
 mod attempts;
 mod cookies;
+mod denials;
+mod device;
 mod hop;
 mod host_cookie;
 mod identities;
@@ -40,6 +42,7 @@ pub use cookies::{
     ACCESS_COOKIE, GATEWAY_COOKIE_PREFIX, MAX_NONCES, NONCE_COOKIE_PREFIX, NonceCookie, SESSION_COOKIE, clear_access_cookie,
     clear_nonce_cookie, clear_session_cookie, is_gateway_cookie, nonce_cookie, nonce_cookies,
 };
+pub use device::{DeviceCodes, DeviceError, DeviceRequest, DeviceWaiting};
 pub use hop::{Hop, HopError};
 pub use host_cookie::KnownCookie;
 pub use identities::LinkedIdentity;
@@ -107,6 +110,10 @@ struct Inner {
     links: Mutex<HashMap<[u8; 32], links::Kept>>,
     tickets: Mutex<tickets::Table>,
     attempts: Mutex<attempts::Attempts>,
+    /// Codes of [`device`] that people type, which are short.
+    code_attempts: Mutex<attempts::Attempts>,
+    devices: Mutex<device::Table>,
+    denials: Mutex<denials::Denials>,
     hasher: passwords::Hasher,
     key: signing::Key,
     /// One change to users, tokens or sessions at a time, so that memory and store never disagree about the order.
@@ -137,6 +144,9 @@ impl Auth {
             links: Mutex::default(),
             tickets: Mutex::default(),
             attempts: Mutex::default(),
+            code_attempts: Mutex::default(),
+            devices: Mutex::default(),
+            denials: Mutex::default(),
             hasher: passwords::Hasher::new(),
             key,
             changing: tokio::sync::Mutex::new(()),
@@ -157,6 +167,7 @@ impl Auth {
         self.sweep_tokens(now).await;
         self.sweep_links(now);
         self.sweep_tickets(now);
+        self.sweep_devices(now);
     }
 
     /// Waits for writes that nobody waited for; the last call before the store is closed.

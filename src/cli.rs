@@ -6,6 +6,7 @@
 
 mod account;
 mod args;
+mod audit;
 mod client;
 mod codespace;
 mod editor;
@@ -14,12 +15,14 @@ mod exec;
 mod failure;
 mod gateway;
 mod healthcheck;
+mod login;
 mod offline;
 mod output;
 mod place;
 mod ports;
 mod progress;
 mod prompt;
+mod saved;
 mod up;
 
 use std::process::ExitCode;
@@ -51,6 +54,10 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Ports(ports) => done(ports::run(ports, output)),
         Command::Token(verb) => done(account::token(verb, output)),
         Command::User(verb) => done(account::user(verb, output)),
+        Command::Login(login) => done(login::login(login, output)),
+        Command::Logout(logout) => done(login::logout(logout, output)),
+        Command::Whoami(place) => done(login::whoami(place, output)),
+        Command::Audit(question) => done(audit::run(question, output)),
         Command::Editor(verb) => done(editor::run(verb, output)),
     }
 }

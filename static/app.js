@@ -1,8 +1,10 @@
 // The dashboard: which address shows which page, and what all of them share.
 
 import { client } from "./api.js";
+import { Admin } from "./admin.js";
 import { Create } from "./create.js";
 import { CodespacePage } from "./codespace.js";
+import { Device } from "./device.js";
 import { List } from "./list.js";
 import { Live } from "./live.js";
 import { attempt, Icon, toast, Toasts } from "./parts.js";
@@ -37,6 +39,8 @@ function Page({ path, user, reload }) {
   if (first === "") return html`<${List} ...${shared} />`;
   if (first === "new") return html`<${Create} ...${shared} query=${path.searchParams} />`;
   if (first === "settings") return html`<${Settings} ...${shared} reload=${reload} />`;
+  if (first === "device") return html`<${Device} ...${shared} />`;
+  if (first === "admin") return html`<${Admin} key=${path.href} ...${shared} path=${path} />`;
   return html`<${CodespacePage} key=${name} ...${shared} name=${decodeURIComponent(name)} terminal=${id} base=${base} />`;
 }
 
@@ -49,6 +53,7 @@ function Bar({ user }) {
     <a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), event.stopPropagation(), document.querySelector("h1")?.focus())}>Skip to the page</a>
     <a class="brand" href="/"><${Mark} />Portico</a>
     <nav aria-label="Main">
+      ${user?.role === "admin" && html`<a class="button plain compact" href="/admin" data-testid="admin">Admin</a>`}
       <a class="button plain compact" href="/settings" data-testid="settings">${user?.name ?? "Settings"}</a>
       <button type="button" class="button plain compact" onClick=${signOut} data-testid="sign-out">Sign out</button>
     </nav>

@@ -43,19 +43,26 @@ function Password({ call, user, reload }) {
   </form>`;
 }
 
+const SCOPES = [["all", "do everything"], ["read", "only read"], ["codespace", "use one codespace"], ["port", "open one port"]];
 const EXPIRIES = [["30d", "30 days"], ["90d", "90 days"], ["365d", "a year"], ["", "no end"]];
 
 function Tokens({ call }) {
   const [tokens, setTokens] = useState();
   const [made, setMade] = useState();
+  const [kind, setKind] = useState("all");
+  const [codespaces, setCodespaces] = useState();
+  useEffect(() => {
+    if (kind !== "all" && kind !== "read" && !codespaces) attempt(async () => setCodespaces(await call("GET", "/codespaces")));
+  }, [kind]);
   const load = () => attempt(async () => setTokens(await call("GET", "/tokens")));
   useEffect(() => void load(), []);
   const create = (event) => {
     event.preventDefault();
     const form = event.target;
-    const { name, scope, expires } = form.elements;
+    const { name, expires, codespace, port } = form.elements;
+    const scope = [kind, codespace?.value, port?.value].filter(Boolean).join(":");
     attempt(async () => {
-      setMade(await call("POST", "/tokens", { name: name.value.trim(), scope: scope.value, ...(expires.value && { expires_in: expires.value }) }));
+      setMade(await call("POST", "/tokens", { name: name.value.trim(), scope, ...(expires.value && { expires_in: expires.value }) }));
       form.reset();
       load();
     });
@@ -69,11 +76,13 @@ function Tokens({ call }) {
     <p class="quiet small">For the command line and for scripts. Each acts in your name, within its scope.</p>
     ${made && html`<${Message} tone="good"><p><strong>Copy it now: it is not shown again.</strong></p><p class="secret"><code data-testid="token-secret">${made.token}</code><${CopyButton} text=${made.token} label="Copy the token" class="compact" /></p><//>`}
     ${tokens?.length > 0 && html`<ul class="lines">${tokens.map((token) => html`<li key=${token.id}>
-      <div><strong>${token.name}</strong> <span class="quiet small">${token.scope} · ${token.expires_at ? `ends ${ago(token.expires_at)}` : "no end"} · made ${ago(token.created_at)}</span></div>
+      <div><strong>${token.name}</strong> <span class="quiet small"><span class="mono">${token.scope}</span> · ${token.expires_at ? `ends ${ago(token.expires_at)}` : "no end"} · made ${ago(token.created_at)} · ${token.last_used_at ? `used ${ago(token.last_used_at)}` : "never used"}</span></div>
       <button type="button" class="button plain compact" onClick=${() => revoke(token)} aria-label="Revoke ${token.name}">Revoke</button></li>`)}</ul>`}
     <form class="inline-form" onSubmit=${create}>
       <div class="field"><label for="token-name">Name</label><input class="input" id="token-name" name="name" required maxlength="100" placeholder="laptop" autocomplete="off" /></div>
-      <div class="field"><label for="token-scope">May</label><select id="token-scope" name="scope"><option value="all">do everything</option><option value="read">only read</option></select></div>
+      <div class="field"><label for="token-scope">May</label><select id="token-scope" name="scope" value=${kind} onChange=${(event) => setKind(event.target.value)} data-testid="token-scope">${SCOPES.map(([value, words]) => html`<option value=${value} selected=${value === kind}>${words}</option>`)}</select></div>
+      ${["codespace", "port"].includes(kind) && html`<div class="field"><label for="token-codespace">Codespace</label><select id="token-codespace" name="codespace" required data-testid="token-codespace">${(codespaces ?? []).map(({ name }) => html`<option value=${name}>${name}</option>`)}</select></div>`}
+      ${kind === "port" && html`<div class="field"><label for="token-port">Port</label><input class="input" id="token-port" name="port" type="number" min="1" max="65535" required inputmode="numeric" data-testid="token-port" /></div>`}
       <div class="field"><label for="token-expires">For</label><select id="token-expires" name="expires">${EXPIRIES.map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></div>
       <button class="button" type="submit" data-testid="create-token"><${Icon} name="plus" />Create token</button>
     </form>
@@ -95,8 +104,8 @@ function Sessions({ call }) {
   return html`<section class="panel"><h2>Where you are signed in</h2>
     <ul class="lines">${(sessions ?? []).map((session) => html`<li key=${session.id}>
       <div><strong>${browserOf(session.agent)}</strong>${session.current && html` <span class="state good"><${Icon} name="check" />This browser</span>`}
-        <span class="quiet small block">since ${new Date(session.created_at).toLocaleString()} · seen ${ago(session.last_seen_at)}</span></div>
-      ${!session.current && html`<button type="button" class="button plain compact" onClick=${() => end(session)}>Sign out</button>`}</li>`)}</ul>
+        <span class="quiet small block">since ${new Date(session.created_at).toLocaleString()}${session.address && ` from ${session.address}`} · seen ${ago(session.last_seen_at)}</span></div>
+      ${!session.current && html`<button type="button" class="button plain compact" onClick=${() => end(session)} aria-label="Sign out ${browserOf(session.agent)}" data-testid="end-session">Sign out</button>`}</li>`)}</ul>
     <button type="button" class="button" onClick=${endAll}>Sign out everywhere</button>
   </section>`;
 }

@@ -349,6 +349,85 @@ pub struct CreateToken {
     pub expires_in: Option<String>,
 }
 
+/// What a command line asks for when it signs in.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BeginDevice {
+    /// The machine's name, for the person who decides.
+    #[serde(default)]
+    pub machine: String,
+    #[schema(example = "all")]
+    pub scope: String,
+    /// A duration such as `90d`; without one the token does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+}
+
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct DeviceCodes {
+    /// What the program asks for its token with.
+    pub device_code: String,
+    /// What the person types, such as `BCDF-GHJK`.
+    pub user_code: String,
+    /// Where the person types it.
+    pub verification_uri: String,
+    /// Seconds for which the codes are good.
+    pub expires_in: u64,
+    /// Seconds between two questions of the program.
+    pub interval: u64,
+}
+
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskDevice {
+    pub device_code: String,
+}
+
+/// The token that was granted; it is in this answer and nowhere else.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct DeviceToken {
+    pub access_token: String,
+    /// `bearer`.
+    pub token_type: String,
+    pub id: String,
+    pub scope: String,
+    /// The account that granted it.
+    pub user: String,
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TypedCode {
+    pub user_code: String,
+}
+
+/// What the program of a code asks for.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct DeviceSeen {
+    /// The machine's name as it says itself.
+    pub machine: String,
+    /// The address that the request came from.
+    pub address: Option<String>,
+    pub scope: String,
+    /// Until when the token would be valid; none for ever.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub token_expires_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub asked_at: OffsetDateTime,
+}
+
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecideDevice {
+    pub user_code: String,
+    pub grant: bool,
+}
+
 /// Something that happened, as the audit log tells it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct AuditEvent {

@@ -4,7 +4,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::problem::Problem;
 use crate::{
-    auth::{LinkError, SignInError, UserError},
+    auth::{DeviceError, LinkError, SignInError, UserError},
     codespace::CodespaceError,
     runtime::RuntimeError,
     store::StoreError,
@@ -93,6 +93,25 @@ impl From<UserError> for Problem {
             }
             UserError::Busy => unavailable("busy", said),
             UserError::Store(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<DeviceError> for Problem {
+    fn from(error: DeviceError) -> Self {
+        let said = format!("{}.", capitalised(&error.to_string()));
+        let not_yet = |slug, code: &str| Self::new(StatusCode::BAD_REQUEST, slug, "No token", said.clone()).with("error", code);
+        match error {
+            DeviceError::Pending => not_yet("authorization-pending", "authorization_pending"),
+            DeviceError::SlowDown { interval } => not_yet("slow-down", "slow_down").with("interval", interval.as_secs()),
+            DeviceError::Declined => not_yet("access-denied", "access_denied"),
+            DeviceError::Over => not_yet("expired-token", "expired_token"),
+            DeviceError::WrongCode => Self::new(StatusCode::NOT_FOUND, "no-such-code", "No such code", said),
+            DeviceError::TooMany { retry_after } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts", said)
+                    .header(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)))
+            }
+            DeviceError::User(error) => error.into(),
         }
     }
 }

@@ -70,7 +70,8 @@ pub async fn revoke(State(services): State<Services>, who: Who, By(by): By, Para
     (status = 200, body = Token), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody, description = "It is no token that asks"),
 ))]
 pub async fn own(State(services): State<Services>, Who(who): Who) -> Result<Json<Token>, Problem> {
-    Ok(Json(views::token(&*token_of(&services, &who)?)))
+    let token = token_of(&services, &who)?;
+    Ok(Json(views::token(&token)))
 }
 
 /// Revokes the token that asks, whatever its scope: how a program signs out.

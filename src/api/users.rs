@@ -12,7 +12,7 @@ use super::{
     problem::{Problem, ProblemBody},
     views,
 };
-use crate::{auth, domain::UserName};
+use crate::{audit::Actor, auth, domain::UserName};
 
 /// Lists all accounts.
 #[utoipa::path(get, path = "/api/v1/users", tag = "users", responses(
@@ -60,6 +60,31 @@ pub async fn change(
             .map_err(|_| Problem::unprocessable("bad-role", "That is no role", "A role is admin or member."))?;
         user = services.auth.set_role(&user.id, role, &by, services.clock.now()).await?;
     }
+    Ok(Json(views::user(&user)))
+}
+
+/// Suspends an account: it is signed out everywhere, its connections close, its tokens are refused until it is resumed.
+#[utoipa::path(post, path = "/api/v1/users/{name}/suspend", tag = "users", params(("name" = String, Path)), responses(
+    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 409, body = ProblemBody, description = "It is the last administrator"),
+))]
+pub async fn suspend(State(services): State<Services>, who: Who, By(by): By, Params(name): Params<String>) -> Result<Json<User>, Problem> {
+    set_suspended(&services, who, &by, &name, true).await
+}
+
+/// Lifts an account's suspension.
+#[utoipa::path(post, path = "/api/v1/users/{name}/resume", tag = "users", params(("name" = String, Path)), responses(
+    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+))]
+pub async fn resume(State(services): State<Services>, who: Who, By(by): By, Params(name): Params<String>) -> Result<Json<User>, Problem> {
+    set_suspended(&services, who, &by, &name, false).await
+}
+
+async fn set_suspended(services: &Services, who: Who, by: &Actor, name: &str, suspended: bool) -> Result<Json<User>, Problem> {
+    who.into_admin()?;
+    let user = find(services, name)?;
+    services.auth.suspend(&user.id, suspended, by, services.clock.now()).await?;
+    let user = find(services, name)?;
     Ok(Json(views::user(&user)))
 }
 

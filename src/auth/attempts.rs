@@ -102,7 +102,7 @@ impl Bucket {
 }
 
 /// One customer is one key: an IPv6 /64, an IPv4 address.
-fn subnet(address: IpAddr) -> IpAddr {
+pub(super) fn subnet(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

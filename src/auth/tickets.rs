@@ -140,18 +140,22 @@ impl Auth {
         self.inner.tickets.lock().sweep(Moment::at(now));
     }
 
-    /// The target is the codespace, or `NAME:PORT`, as in the events of shares.
     fn audit_ticket(&self, action: &'static str, session: Option<&SessionId>, host: &Route, client: &Client, now: OffsetDateTime) {
         let auth = self.clone();
-        let target = match host {
-            Route::Editor(name) => name.to_string(),
-            Route::Port(name, port) => format!("{name}:{port}"),
-            Route::Gateway | Route::NoSuchCodespace | Route::Foreign => String::new(),
-        };
+        let target = target_of(host);
         let session = session.and_then(|id| self.login_session(id));
         let user = session.and_then(|session| self.user(session.user()));
         let by = client.actor(user.as_ref().map_or("", |user| user.name.as_str()));
         self.write_later(async move { auth.audit(action, &by, &target, "", now).await });
+    }
+}
+
+/// How the audit log names a host: a codespace, or a port of it as `NAME:PORT`.
+pub(super) fn target_of(host: &Route) -> String {
+    match host {
+        Route::Editor(name) => name.to_string(),
+        Route::Port(name, port) => format!("{name}:{port}"),
+        Route::Gateway | Route::NoSuchCodespace | Route::Foreign => String::new(),
     }
 }
 

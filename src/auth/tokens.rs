@@ -291,7 +291,7 @@ impl Auth {
 }
 
 /// A name as it is kept: short, and with nothing in it that would drive a terminal.
-fn tidy(name: &str) -> String {
+pub(super) fn tidy(name: &str) -> String {
     let name: String = name.chars().filter(|character| !character.is_control()).collect();
     name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }

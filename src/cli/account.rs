@@ -6,20 +6,23 @@
 use http::Method;
 
 use super::{
-    args::{Token as TokenVerb, TokenCreate, TokenPlace, TokenRevoke, User as UserVerb, UserCreate, Where},
+    args::{Token as TokenVerb, TokenCreate, TokenPlace, TokenRevoke, User as UserVerb, UserCreate, UserNamed, UserRole, Where},
     client::Client,
     offline::Offline,
     output::{Output, table, words},
     place::{self, Found},
     prompt,
 };
-use crate::api::model::{CreateToken, CreateUser, NewToken, Token, User};
+use crate::api::model::{ChangeUser, CreateToken, CreateUser, NewToken, Token, User};
 
 /// Runs `portico user`.
 pub async fn user(verb: UserVerb, output: Output) -> anyhow::Result<()> {
     match verb {
         UserVerb::Create(create) => create_user(&create, output).await,
         UserVerb::List(place) => list_users(&place, output).await,
+        UserVerb::Role(change) => set_role(&change, output).await,
+        UserVerb::Suspend(named) => set_suspended(&named, true, output).await,
+        UserVerb::Resume(named) => set_suspended(&named, false, output).await,
     }
 }
 
@@ -67,10 +70,61 @@ async fn list_users(place: &Where, output: Output) -> anyhow::Result<()> {
         }
     };
     output.show(&users, || {
-        let rows: Vec<Vec<String>> = users.iter().map(|user| vec![user.name.clone(), user.role.clone()]).collect();
-        table(&["name", "role"], &rows)
+        let rows: Vec<Vec<String>> = users
+            .iter()
+            .map(|user| vec![user.name.clone(), user.role.clone(), state(user)])
+            .collect();
+        table(&["name", "role", "state"], &rows)
     });
     Ok(())
+}
+
+async fn set_role(change: &UserRole, output: Output) -> anyhow::Result<()> {
+    let body = ChangeUser {
+        role: Some(change.role.clone()),
+    };
+    let path = format!("/api/v1/users/{}", segment(&change.name));
+    let user: User = match place::find(&change.place).await? {
+        Found::Gateway(client) => client.json(Method::PATCH, &path, Some(&body)).await?,
+        Found::Data(data) => {
+            let offline = Offline::open(&data).await?;
+            let changed = offline.set_role(&change.name, &change.role).await;
+            offline.close().await;
+            changed?
+        }
+    };
+    words(&format!(
+        "{} is {} now, and signed out everywhere.",
+        user.name,
+        with_article(&user.role)
+    ));
+    output.show(&user, String::new);
+    Ok(())
+}
+
+async fn set_suspended(named: &UserNamed, suspended: bool, output: Output) -> anyhow::Result<()> {
+    let verb = if suspended { "suspend" } else { "resume" };
+    let path = format!("/api/v1/users/{}/{verb}", segment(&named.name));
+    let user: User = match place::find(&named.place).await? {
+        Found::Gateway(client) => client.json(Method::POST, &path, None::<&()>).await?,
+        Found::Data(data) => {
+            let offline = Offline::open(&data).await?;
+            let changed = offline.set_suspended(&named.name, suspended).await;
+            offline.close().await;
+            changed?
+        }
+    };
+    words(&format!("{} is {} now.", user.name, state(&user)));
+    output.show(&user, String::new);
+    Ok(())
+}
+
+fn with_article(role: &str) -> &str {
+    if role == "admin" { "an administrator" } else { "a member" }
+}
+
+fn state(user: &User) -> String {
+    if user.suspended { "suspended" } else { "active" }.to_owned()
 }
 
 async fn create_token(create: &TokenCreate, output: Output) -> anyhow::Result<()> {
@@ -104,8 +158,12 @@ async fn list_tokens(of: &TokenPlace, output: Output) -> anyhow::Result<()> {
     };
     output.show(&tokens, || {
         let until = |token: &Token| token.expires_at.map_or("never".to_owned(), |at| at.date().to_string());
-        let row = |token: &Token| vec![token.id.clone(), token.name.clone(), token.scope.clone(), until(token)];
-        table(&["id", "name", "scope", "expires"], &tokens.iter().map(row).collect::<Vec<_>>())
+        let used = |token: &Token| token.last_used_at.map_or("never".to_owned(), |at| at.date().to_string());
+        let row = |token: &Token| vec![token.id.clone(), token.name.clone(), token.scope.clone(), until(token), used(token)];
+        table(
+            &["id", "name", "scope", "expires", "last used"],
+            &tokens.iter().map(row).collect::<Vec<_>>(),
+        )
     });
     Ok(())
 }

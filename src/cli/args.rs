@@ -14,11 +14,12 @@ use clap::{Args, Parser, Subcommand};
     after_help = "Examples:
   portico up                                     the repository in this directory, in the browser
   portico up https://github.com/octocat/Hello-World
+  portico login https://portico.example.com      sign this command line in to a gateway
   portico codespace list
   portico ports visibility 3000:public --for 2h  share the app on port 3000 for two hours
 
-Where: client commands talk to PORTICO_URL with PORTICO_TOKEN, else to the gateway of this machine
-through DATA/portico.sock.
+Where: client commands talk to PORTICO_URL with PORTICO_TOKEN, else to the gateway that `portico login`
+signed in to, else to the gateway of this machine through DATA/portico.sock (--data asks for that one).
 
 Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 3 not signed in or not allowed,
 4 there is no such thing, 5 the gateway cannot be reached. `codespace exec` gives the command's own."
@@ -53,6 +54,14 @@ pub enum Command {
     /// Make and list accounts.
     #[command(subcommand)]
     User(User),
+    /// Sign this command line in to a gateway, through a browser.
+    Login(Login),
+    /// Revoke what `login` got, and forget it.
+    Logout(Logout),
+    /// Say which gateway commands talk to, and as whom.
+    Whoami(Where),
+    /// Show the audit log: who did what, from where. For administrators.
+    Audit(Audit),
     /// Install an editor.
     #[command(subcommand)]
     Editor(Editor),
@@ -364,6 +373,33 @@ pub enum User {
     /// List accounts.
     #[command(visible_alias = "ls")]
     List(Where),
+    /// Make an account an administrator or a member; it is then signed out everywhere.
+    Role(UserRole),
+    /// Suspend an account: it is signed out everywhere and its tokens are refused.
+    Suspend(UserNamed),
+    /// Lift an account's suspension.
+    Resume(UserNamed),
+}
+
+#[derive(Args, Debug)]
+pub struct UserNamed {
+    /// The account's name.
+    pub name: String,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  portico user role ada admin")]
+pub struct UserRole {
+    /// The account's name.
+    pub name: String,
+    /// admin or member.
+    #[arg(value_parser = ["admin", "member"])]
+    pub role: String,
+    #[command(flatten)]
+    pub place: Where,
 }
 
 #[derive(Args, Debug)]
@@ -379,6 +415,76 @@ pub struct UserCreate {
     /// Read the password from standard input instead of asking for it.
     #[arg(long)]
     pub password_stdin: bool,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico login https://portico.example.com
+  portico login portico.example.com --scope read --expires 8h
+
+It shows a code and an address. Open the address in any browser, sign in there, type the code and check what is
+asked for. The token is kept in portico/credentials.json of your configuration directory, for you alone to read.
+PORTICO_URL with PORTICO_TOKEN go before it; --data DIR asks for the gateway of this machine.")]
+pub struct Login {
+    /// The gateway's URL; the one signed in to before if left out.
+    #[arg(value_name = "URL", env = "PORTICO_URL")]
+    pub url: Option<String>,
+    /// What the token may do: all, read, codespace:NAME or port:NAME:PORT.
+    #[arg(long, default_value = "all", value_parser = parse_scope)]
+    pub scope: String,
+    /// How long it is valid.
+    #[arg(long, default_value = "90d", value_name = "DURATION")]
+    pub expires: humantime::Duration,
+    /// Do not open a browser.
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Send the token over plain HTTP to a gateway that is not on this machine; anyone on the way can read it.
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  portico logout")]
+pub struct Logout {
+    /// The gateway's URL; the one that is in use if left out.
+    #[arg(value_name = "URL")]
+    pub url: Option<String>,
+    /// Sign out of all gateways.
+    #[arg(long, conflicts_with = "url")]
+    pub all: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico audit --since 1d
+  portico audit --event session.refused --limit 1000
+  portico audit --codespace amber-otter-x7k2 --since 2026-01-31T00:00:00Z
+  portico audit --lines --since 30d > audit.jsonl    everything that matches, a JSON object in each line")]
+pub struct Audit {
+    /// What an account did, or what was done to it.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// What concerns a codespace or one of its ports.
+    #[arg(short, long, value_name = "NAME")]
+    pub codespace: Option<String>,
+    /// One event such as session.created, or all of a kind such as session.
+    #[arg(long, value_name = "EVENT")]
+    pub event: Option<String>,
+    /// From this time on, or so long ago, for instance 7d.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Before this time, or so long ago.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Most events to show, the newest.
+    #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Print all that match, page after page, one JSON object in each line.
+    #[arg(long, conflicts_with_all = ["limit", "json"])]
+    pub lines: bool,
     #[command(flatten)]
     pub place: Where,
 }

@@ -8,14 +8,14 @@ use time::OffsetDateTime;
 use super::place;
 use crate::{
     api::{
-        model::{CreateToken, CreateUser, NewToken, Token, User},
+        model::{AuditEvent, CreateToken, CreateUser, NewToken, Token, User},
         parse, views,
     },
     app::{self, STORE_FILE},
     audit::Actor,
     auth::{self, Auth, Options},
     domain::{Role, TokenId, UserName},
-    store::sqlite::SqliteStore,
+    store::{Store, sqlite::SqliteStore},
 };
 
 /// The store of a data directory, with the accounts in it.
@@ -74,6 +74,28 @@ impl Offline {
     /// All accounts.
     pub fn users(&self) -> Vec<User> {
         self.auth.users().iter().map(|user| views::user(user)).collect()
+    }
+
+    /// Gives an account another role.
+    pub async fn set_role(&self, named: &str, role: &str) -> anyhow::Result<User> {
+        let user = self.account(Some(named))?;
+        let changed = self.auth.set_role(&user.id, role.parse()?, &Actor::operator(), self.now).await?;
+        Ok(views::user(&changed))
+    }
+
+    /// Suspends an account or lifts that.
+    pub async fn set_suspended(&self, named: &str, suspended: bool) -> anyhow::Result<User> {
+        let user = self.account(Some(named))?;
+        self.auth.suspend(&user.id, suspended, &Actor::operator(), self.now).await?;
+        let user = self.account(Some(named))?;
+        Ok(views::user(&user))
+    }
+
+    /// The audit events that a query asks for.
+    pub async fn audit(&self, query: &str) -> anyhow::Result<Vec<AuditEvent>> {
+        let question = parse::audit_question(query, self.now).map_err(anyhow::Error::msg)?;
+        let entries = self.store.audit(&question).await?;
+        Ok(entries.into_iter().map(views::audit_event).collect())
     }
 
     /// Makes a token for an account.

@@ -8,11 +8,13 @@ use super::{
     args::Where,
     client::{Client, Place},
     failure::Usage,
+    saved::Saved,
 };
 use crate::{
     api::model::Codespace,
     app::OPERATOR_SOCKET,
     config::{Config, Overrides},
+    route::Origin,
     unix_socket,
 };
 
@@ -32,14 +34,29 @@ pub async fn gateway(place: &Where) -> anyhow::Result<Client> {
     })
 }
 
-/// Finds the gateway: by flag, else by `PORTICO_URL` and `PORTICO_TOKEN` together, else by the socket of the one on this
-/// machine. The URL alone is also the configuration of a gateway, so it does not count without a token.
+/// Finds the gateway: by flag, else by `PORTICO_URL` and `PORTICO_TOKEN` together, else the one that `portico login` signed
+/// in to, else by the socket of the one on this machine. The URL alone is also the configuration of a gateway, so it does
+/// not count without a token, one that was saved for it included.
 pub async fn find(place: &Where) -> anyhow::Result<Found> {
     let token = variable("PORTICO_TOKEN");
-    let from_environment = variable("PORTICO_URL").filter(|_| token.is_some() && place.data.is_none());
-    if let Some(url) = place.url.clone().or(from_environment) {
+    let from_environment = variable("PORTICO_URL").filter(|_| place.data.is_none());
+    if let Some(url) = place.url.clone().or(from_environment.clone().filter(|_| token.is_some())) {
         let origin = url.parse().with_context(|| format!("{url:?} is no gateway's URL"))?;
+        let token = match token {
+            Some(token) => Some(token),
+            None => Saved::read()?.at(&origin).map(|sign_in| sign_in.token.clone()),
+        };
         return Ok(Found::Gateway(Client::new(Place::Url(origin), token)));
+    }
+    if place.data.is_none() && variable("PORTICO_DATA").is_none() {
+        let saved = Saved::read()?;
+        let found = match from_environment.and_then(|url| url.parse::<Origin>().ok()) {
+            Some(origin) => saved.at(&origin).map(|sign_in| (origin.clone(), sign_in)),
+            None => saved.current(),
+        };
+        if let Some((origin, sign_in)) = found {
+            return Ok(Found::Gateway(Client::new(Place::Url(origin), Some(sign_in.token.clone()))));
+        }
     }
     let data = config(place.data.as_deref())?.data;
     let socket = data.join(OPERATOR_SOCKET);
@@ -64,7 +81,8 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-fn variable(name: &str) -> Option<String> {
+/// A variable of this process's environment that holds something.
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -159,6 +159,8 @@ fn denied(edge: &Edge, visit: &Visit, denial: Denial) -> Response<Body> {
         }
         (Denial::ForeignPage, _) => page_response(edge, visit, pages::forbidden_origin(CODESPACE_PREFIX)),
         (Denial::NotShared(identity), _) => {
+            let now = edge.clock.now();
+            edge.auth.note_denial(&identity, &visit.route, &visit.client(), now);
             let switch = format!("{}/sign-in?switch=1", edge.sites.gateway());
             page_response(
                 edge,

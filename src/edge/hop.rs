@@ -144,12 +144,7 @@ pub(super) async fn redeem(edge: &Edge, visit: &Visit, request: Request<Upload>)
         nonces: nonces.iter().map(|(_, value)| value.clone()).collect(),
         origin: visit.from.clone(),
     };
-    let client = auth::Client {
-        address: Some(visit.peer.address),
-        request_id: Some(visit.exchange.id().to_owned()),
-        ..auth::Client::default()
-    };
-    let redeemed = edge.auth.redeem_ticket(ticket, &visit.route, &proof, &client, now);
+    let redeemed = edge.auth.redeem_ticket(ticket, &visit.route, &proof, &visit.client(), now);
     let next = hop.as_ref().map_or("/", |hop| &hop.return_to);
     let mut response = match &redeemed {
         Ok(_) => went_through(visit, next, navigation),

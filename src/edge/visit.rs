@@ -14,7 +14,7 @@ use super::{
     lease::Lease,
 };
 use crate::{
-    auth::Auth,
+    auth::{self, Auth},
     codespace::{Codespace, Snapshot},
     domain::{CodespaceName, Credential, Phase, Port, UserId, Visibility},
     forward::names::TOKEN_HEADER,
@@ -154,6 +154,15 @@ impl Visit {
     /// Whether the path is ours.
     pub fn is_reserved(&self) -> bool {
         self.target.path().starts_with(RESERVED)
+    }
+
+    /// Where it comes from, for the audit log.
+    pub fn client(&self) -> auth::Client {
+        auth::Client {
+            address: Some(self.exchange.client()),
+            request_id: Some(self.exchange.id().to_owned()),
+            ..auth::Client::default()
+        }
     }
 
     /// A refusal in this visit's terms.

@@ -233,6 +233,93 @@ async fn sess_1_a_change_of_role_ends_what_was_begun_before_it() {
 }
 
 #[tokio::test]
+async fn sess_3_a_suspension_refuses_all_credentials_until_it_is_lifted() {
+    let api = TestApi::start().await;
+    let (ada, bob) = (api.token("ada", "all").await, api.token("bob", "all").await);
+    let cookie = api.cookie("bob").await;
+    let ask = async |verb: &str, name: &str, token: &str| {
+        let call = Call::post(&format!("/api/v1/users/{name}/{verb}")).token(token);
+        api.send(call.json(&json!({}))).await.short()
+    };
+    assert_eq!(ask("suspend", "bob", &bob).await, "403 forbidden");
+    assert_eq!(ask("suspend", "nobody", &ada).await, "404 not-found");
+    assert_eq!(ask("suspend", "ada", &ada).await, "409 last-admin");
+    assert_eq!(ask("suspend", "bob", &ada).await, "200");
+    assert_eq!(
+        api.send(Call::get("/api/v1/user").token(&bob)).await.short(),
+        "401 invalid-credential"
+    );
+    assert_eq!(api.send(Call::get("/api/v1/user").page(&cookie)).await.status, 401);
+    let sign_in = Call::post("/api/v1/sign-in").json(&json!({ "name": "bob", "password": PASSWORD }));
+    assert_eq!(api.send(sign_in.clone()).await.short(), "401 wrong-password");
+    assert_eq!(ask("resume", "bob", &ada).await, "200");
+    assert_eq!(api.send(Call::get("/api/v1/user").token(&bob)).await.status, 200);
+    assert_eq!(
+        api.send(Call::get("/api/v1/user").page(&cookie)).await.status,
+        401,
+        "a session that ended stays so"
+    );
+    assert_eq!(api.send(sign_in).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_command_line_signs_in_by_a_code_that_a_person_types() {
+    let api = TestApi::start().await;
+    let cookie = api.cookie("bob").await;
+    let begin = json!({ "machine": "laptop", "scope": "read", "expires_in": "8h" });
+    let codes = api.send(Call::post("/api/v1/device/code").json(&begin)).await;
+    assert_eq!(
+        (codes.status, codes.json()["verification_uri"].as_str()),
+        (200, Some("http://portico.localhost:8080/device"))
+    );
+    let (device, typed) = (codes.json()["device_code"].clone(), codes.json()["user_code"].clone());
+    let ask = async || {
+        api.clock.advance(time::Duration::seconds(6));
+        api.send(Call::post("/api/v1/device/token").json(&json!({ "device_code": device })))
+            .await
+    };
+    let pending = ask().await;
+    assert_eq!(
+        (pending.short().as_str(), pending.json()["error"].as_str()),
+        ("400 authorization-pending", Some("authorization_pending"))
+    );
+    let page = async |path: &str, body: Value| api.send(Call::post(path).page(&cookie).text(&body.to_string())).await;
+    let seen = page("/api/v1/device/request", json!({ "user_code": typed })).await;
+    assert_eq!(
+        (seen.json()["machine"].as_str(), seen.json()["scope"].as_str()),
+        (Some("laptop"), Some("read"))
+    );
+    // A page of another site, or somebody who is not signed in, grants nothing.
+    let grant = json!({ "user_code": typed, "grant": true });
+    let foreign = Call::post("/api/v1/device/decision")
+        .page(&cookie)
+        .header("origin", "http://evil.example")
+        .text(&grant.to_string());
+    assert_eq!(api.send(foreign).await.short(), "403 foreign-page");
+    assert_eq!(
+        api.send(Call::post("/api/v1/device/decision").json(&grant)).await.short(),
+        "401 sign-in-required"
+    );
+    let narrow = api.token("bob", "read").await;
+    assert_eq!(
+        api.send(Call::post("/api/v1/device/decision").token(&narrow).json(&grant))
+            .await
+            .short(),
+        "403 forbidden"
+    );
+    assert_eq!(page("/api/v1/device/decision", grant.clone()).await.status, 204);
+    assert_eq!(page("/api/v1/device/decision", grant).await.short(), "404 no-such-code");
+    let granted = ask().await;
+    assert_eq!((granted.status, granted.json()["user"].as_str()), (200, Some("bob")));
+    let token = granted.json()["access_token"].as_str().expect("a token").to_owned();
+    assert_eq!(
+        api.send(Call::get("/api/v1/token").token(&token)).await.json()["name"],
+        "portico login on laptop"
+    );
+    assert_eq!(ask().await.short(), "400 expired-token");
+}
+
+#[tokio::test]
 async fn a_token_tells_of_itself_and_ends_itself() {
     let api = TestApi::start().await;
     let narrow = api.token("bob", "port:bob-x:3000").await;
