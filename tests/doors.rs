@@ -3,6 +3,8 @@
 //! One gateway serves all tests; each test is named by the rule it tries. Two people have a codespace each: `ada`, an admin,
 //! and `bob`, a member.
 
+#[path = "doors/accounts.rs"]
+mod accounts;
 #[path = "doors/app.rs"]
 mod app;
 #[path = "doors/browser.rs"]

@@ -122,6 +122,7 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
     await phone.close();
   });
 
+  await gateway.keepCookies(ada);
   assert.deepEqual(problems, [], 'nothing broke the content security policy');
 });
 

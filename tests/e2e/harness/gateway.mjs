@@ -1,6 +1,6 @@
 // A real gateway for a test: the real binary on a free port with data of its own, ended with everything it started.
 import { spawn } from 'node:child_process';
-import { createWriteStream, mkdtempSync, readFileSync, rmSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { request } from './http.mjs';
@@ -10,6 +10,8 @@ import * as processes from './processes.mjs';
 export const BINARY = process.env.PORTICO_BIN ?? path.resolve(import.meta.dirname, '../../../target/debug/portico');
 export const ARTEFACTS = path.resolve(import.meta.dirname, '../../artefacts');
 const EDITORS = process.env.PORTICO_EDITORS;
+/** How much gateways log; `trace` for tests/run hygiene. */
+const LEVEL = process.env.PORTICO_TEST_LOG_LEVEL;
 
 /** A TCP port of loopback that nobody listens on at this moment. */
 export async function freePort() {
@@ -21,6 +23,15 @@ export async function freePort() {
 }
 
 export class Gateway {
+  /** What no log may hold: `[what, secret]`. Each gateway's logs are searched for them at its end (LOG-1). */
+  secrets = [];
+
+  /** Has the logs searched for a secret when the gateway ends. */
+  keepSecret(what, secret) {
+    if (secret.length >= 8) this.secrets.push([what, secret]);
+    return secret;
+  }
+
   /** Starts a gateway. `t` is the test; `editor: false` leaves it without an editor. */
   static async start(t, { editor = true, config } = {}) {
     const gateway = new Gateway();
@@ -63,7 +74,7 @@ export class Gateway {
     mkdirSync(ARTEFACTS, { recursive: true });
     const arguments_ = ['serve', ...this.config, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--url', this.origin, '--domain', 'codespaces.localhost'];
     const log = createWriteStream(path.join(ARTEFACTS, `${this.name}.log`), { flags: 'a' });
-    this.process = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
+    this.process = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], env: environment(LEVEL ? { PORTICO_LOG_LEVEL: LEVEL } : {}) });
     this.output = '';
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.on('data', (chunk) => {
@@ -80,6 +91,11 @@ export class Gateway {
     });
   }
 
+  /** Keeps the cookies that a browser has by now as secrets. */
+  async keepCookies(context) {
+    for (const { name, value } of await context.cookies()) if (name.startsWith('__Host-portico')) this.keepSecret(name, value);
+  }
+
   /** The one-time link that the first start prints. */
   async setupLink() {
     return eventually('the sign-in link is printed', () => this.output.match(/http:\/\/[^\s]+\/setup#[^\s\x1b]+/)?.[0]);
@@ -94,7 +110,8 @@ export class Gateway {
   async user(name, { admin = false, password = `pw-of-${name}-0123456789` } = {}) {
     await this.command(['user', 'create', name, ...(admin ? ['--admin'] : []), '--password-stdin', '--data', this.data], { input: `${password}\n` });
     const token = await this.command(['token', 'create', '--user', name, '--scope', 'all', '--data', this.data]);
-    return { name, password, token: token.stdout.trim() };
+    this.keepSecret(`password of ${name}`, password);
+    return { name, password, token: this.keepSecret(`token of ${name}`, token.stdout.trim()) };
   }
 
   /** Runs `portico …`; fails unless it ends with `status` (null for any). */
@@ -176,7 +193,25 @@ export class Gateway {
     await this.exited;
     clearTimeout(deadline);
     await processes.endAllOf(this.data);
-    rmSync(this.data, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    try {
+      this.searchLogs();
+    } finally {
+      rmSync(this.data, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    }
+  }
+
+  /** Fails if a log, the gateway's or one of its agents', holds a secret. */
+  searchLogs() {
+    const agents = path.join(this.data, 'codespaces');
+    const files = existsSync(agents) ? readdirSync(agents, { recursive: true }).filter((file) => /^[^/]+\/state\/[^/]*log[^/]*$/.test(file)) : [];
+    const logs = [path.join(ARTEFACTS, `${this.name}.log`), ...files.map((file) => path.join(agents, file))].filter((file) => existsSync(file) && statSync(file).isFile());
+    for (const file of logs) {
+      const text = readFileSync(file, 'latin1');
+      for (const [what, secret] of this.secrets) {
+        const at = text.indexOf(secret);
+        if (at >= 0) throw new Error(`the ${what} is in ${path.basename(file)}: ${text.slice(Math.max(0, at - 200), at)}…`);
+      }
+    }
   }
 
   /** The gateway's log so far. */

@@ -1,0 +1,118 @@
+//! Accounts: what a command line's sign-in, tokens and sessions give away, and to whom.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{
+    gateway::{Gateway, gateway},
+    wire::{Call, Reply},
+};
+
+fn ask(gateway: &Gateway, token: &str, method: &'static str, path: &str, body: &Value) -> Reply {
+    let call = Call::new(method, gateway.host(), &format!("/api/v1/{path}")).json(body);
+    call.field("Authorization", format!("Bearer {token}")).send()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+#[test]
+fn log_1_codes_and_tokens_of_command_lines_are_in_no_log() {
+    let gateway = gateway();
+    let begin = json!({ "machine": "laptop", "scope": "read", "expires_in": "1h" });
+    let codes = Call::post(gateway.host(), "/api/v1/device/code").json(&begin).send().json();
+    let (device, typed) = (text(&codes, "device_code"), text(&codes, "user_code"));
+    let poll = || {
+        Call::post(gateway.host(), "/api/v1/device/token")
+            .json(&json!({ "device_code": device }))
+            .send()
+    };
+    let early = poll();
+    assert_eq!((early.status(), text(&early.json(), "error")), (400, "authorization_pending"));
+    assert_eq!(text(&poll().json(), "error"), "slow_down");
+    let wrong = ask(
+        gateway,
+        &gateway.bob.token,
+        "POST",
+        "device/request",
+        &json!({ "user_code": "BCDF-BCDF" }),
+    );
+    assert_eq!(wrong.status(), 404, "{}", wrong.text);
+    let grant = json!({ "user_code": typed, "grant": true });
+    assert_eq!(ask(gateway, &gateway.bob.token, "POST", "device/decision", &grant).status(), 204);
+    assert_eq!(
+        ask(gateway, &gateway.bob.token, "POST", "device/decision", &grant).status(),
+        404,
+        "once"
+    );
+    // The second question came too soon, so the next may come after ten seconds.
+    std::thread::sleep(std::time::Duration::from_secs(10));
+    let granted = poll();
+    assert_eq!(granted.status(), 200, "{}", granted.text);
+    let token = text(&granted.json(), "access_token").to_owned();
+    assert_eq!(ask(gateway, &token, "DELETE", "token", &json!({})).status(), 204);
+    assert_eq!(ask(gateway, &token, "GET", "user", &json!({})).status(), 401);
+    let log = fs::read_to_string(gateway.data.join("log")).expect("a log");
+    for (what, secret) in [("device code", device), ("user code", typed), ("token", &token)] {
+        assert!(!log.contains(secret), "the {what} is in the log");
+    }
+}
+
+#[test]
+fn enum_2_somebody_elses_tokens_and_sessions_look_like_nobodys() {
+    let gateway = gateway();
+    gateway.session("ada");
+    let nobodys = "0190a6f4-0000-7000-8000-000000000000";
+    for kind in ["tokens", "sessions"] {
+        let adas = ask(gateway, &gateway.ada.token, "GET", kind, &json!({})).json();
+        let answers = [text(&adas[0], "id"), nobodys].map(|id| {
+            let reply = ask(gateway, &gateway.bob.token, "DELETE", &format!("{kind}/{id}"), &json!({}));
+            assert_eq!(reply.status(), 404, "{}", reply.text);
+            reply
+                .text
+                .lines()
+                .filter(|line| !line.to_lowercase().starts_with("date:"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        });
+        let random = regex::Regex::new(r"(?mi)^x-request-id: .*$").expect("a pattern");
+        let [theirs, missing] = answers.map(|answer| random.replace_all(&answer, "").into_owned());
+        assert_eq!(theirs, missing, "{kind}");
+    }
+}
+
+#[test]
+fn audit_1_what_happened_is_for_administrators_with_request_and_address() {
+    let gateway = gateway();
+    let made = ask(
+        gateway,
+        &gateway.bob.token,
+        "POST",
+        "tokens",
+        &json!({ "name": "door", "scope": "read" }),
+    );
+    assert_eq!(made.status(), 201, "{}", made.text);
+    let path = format!("tokens/{}", text(&made.json(), "id"));
+    assert_eq!(ask(gateway, &gateway.bob.token, "DELETE", &path, &json!({})).status(), 204);
+    assert_eq!(ask(gateway, &gateway.bob.token, "GET", "audit", &json!({})).status(), 403);
+    let events = ask(
+        gateway,
+        &gateway.ada.token,
+        "GET",
+        "audit?user=bob&event=token&limit=1000",
+        &json!({}),
+    );
+    let events = events.json();
+    let revoked = events
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|event| event["event"] == "token.revoked")
+        .expect("there");
+    assert_eq!((text(revoked, "actor"), text(revoked, "target")), ("bob", "bob"));
+    assert_eq!(text(revoked, "address"), "127.0.0.1");
+    assert!(!text(revoked, "request_id").is_empty());
+    assert!(!events.to_string().contains(text(&made.json(), "token")));
+}
