@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Instant};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::Request;
 use hyper::{
     body::Incoming,
@@ -160,35 +161,59 @@ impl Connection {
     /// Drives a connection, tells it to end when it was idle for too long or the gateway drains, and cuts it when it
     /// does not.
     async fn attend<C: Future>(&self, connection: C, end: impl Fn(Pin<&mut C>), pace: &Pace) {
+        let mut connection = std::pin::pin!(connection);
+        // Looked at when it wakes by itself, not with every byte of the connection.
+        let mut alarms = FuturesUnordered::new();
+        alarms.push(self.alarm(pace, Told::default()));
+        loop {
+            tokio::select! {
+                biased;
+                // An error here is the client's: it went away or sent what is no HTTP.
+                _ended = connection.as_mut() => return,
+                alarm = alarms.next() => match alarm {
+                    Some(Alarm::End(told)) => {
+                        end(connection.as_mut());
+                        alarms.push(self.alarm(pace, told));
+                    }
+                    Some(Alarm::Cut) | None => return,
+                },
+            }
+        }
+    }
+
+    /// Waits until a connection, which was told so much, must be told more or cut.
+    async fn alarm(&self, pace: &Pace, told: Told) -> Alarm {
         let times = Times {
             idle: self.options.idle_timeout,
             head: self.options.header_timeout,
         };
-        let mut connection = std::pin::pin!(connection);
-        let mut timer = std::pin::pin!(tokio::time::sleep(times.idle.min(times.head)));
-        let (mut draining, mut ending) = (false, false);
+        let first = if told.idle { LAST_WORDS } else { times.idle.min(times.head) };
+        let mut timer = std::pin::pin!(tokio::time::sleep(first));
         loop {
             tokio::select! {
-                // An error here is the client's: it went away or sent what is no HTTP.
-                _ended = connection.as_mut() => return,
-                () = timer.as_mut() => {
-                    let again = match pace.look(times, Instant::now()) {
-                        Look::Again(at) => at,
-                        Look::Idle if !ending => {
-                            ending = true;
-                            end(connection.as_mut());
-                            Instant::now() + LAST_WORDS
-                        }
-                        Look::Idle | Look::SlowHead => return,
-                    };
-                    timer.as_mut().reset(again.into());
-                }
-                () = self.drain.cancelled(), if !draining => {
-                    draining = true;
-                    end(connection.as_mut());
-                }
-                () = self.cut.cancelled() => return,
+                () = timer.as_mut() => match pace.look(times, Instant::now()) {
+                    Look::Again(at) => timer.as_mut().reset(at.into()),
+                    Look::Idle if !told.idle => return Alarm::End(Told { idle: true, ..told }),
+                    Look::Idle | Look::SlowHead => return Alarm::Cut,
+                },
+                () = self.drain.cancelled(), if !told.drain => return Alarm::End(Told { drain: true, ..told }),
+                () = self.cut.cancelled() => return Alarm::Cut,
             }
         }
     }
+}
+
+/// Why a connection was told to end already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    idle: bool,
+    drain: bool,
+}
+
+/// What must be done about a connection.
+#[derive(Clone, Copy, Debug)]
+enum Alarm {
+    /// Tell it to end.
+    End(Told),
+    Cut,
 }
