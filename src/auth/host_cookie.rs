@@ -75,7 +75,8 @@ impl Auth {
                 return Presented::Invalid;
             };
             *known = Some(KnownCookie {
-                line: line.cloned(),
+                // A copy: a clone would hold the whole head that it came in.
+                line: line.and_then(|line| HeaderValue::from_bytes(line.as_bytes()).ok()),
                 host: host.clone(),
                 session,
                 issued,

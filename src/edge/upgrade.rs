@@ -66,8 +66,7 @@ impl Edge {
         check_answer(answer.headers(), &accept).map_err(|what| visit.fail(broken(visit, what.to_owned())))?;
         let upstream_upgrade = hyper::upgrade::on(&mut answer);
         let mut headers = std::mem::take(answer.headers_mut());
-        response::filter(&mut headers, target.world, target.translation(self, visit));
-        headers.remove(header::CONTENT_LENGTH);
+        response::filter_switch(&mut headers, target.world, target.translation(self, visit));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
         let touch = (target.key.endpoint == Endpoint::Editor).then(|| Arc::clone(&awake.permitted.codespace));

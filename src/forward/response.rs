@@ -64,6 +64,12 @@ pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_
     }
 }
 
+/// The same for a 101, which has no content whatever an app says of its length (RFC 9110 §8.6).
+pub fn filter_switch(headers: &mut HeaderMap, world: World, translation: Translation<'_>) {
+    filter(headers, world, translation);
+    headers.remove(header::CONTENT_LENGTH);
+}
+
 fn crosses(name: &HeaderName) -> bool {
     let reaches_beyond = matches!(
         name.as_str(),
