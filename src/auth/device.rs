@@ -199,8 +199,12 @@ impl Auth {
 impl Table {
     fn begin(&mut self, hash: [u8; 32], user_code: String, seen: DeviceWaiting, now: OffsetDateTime) -> Result<(), DeviceError> {
         self.sweep(now);
-        let address = seen.address.map(subnet);
-        let here = self.waiting.values().filter(|entry| entry.seen.address.map(subnet) == address);
+        // Loopback is not counted by itself: there a proxy may bring everybody's.
+        let address = seen.address.filter(|address| !address.to_canonical().is_loopback()).map(subnet);
+        let here = self
+            .waiting
+            .values()
+            .filter(|entry| address.is_some() && entry.seen.address.map(subnet) == address);
         let taken = self.waiting.values().any(|entry| entry.user_code == user_code);
         if self.waiting.len() >= MAX_WAITING || here.count() >= MAX_WAITING_EACH || taken {
             let retry_after = Duration::from_secs(60);

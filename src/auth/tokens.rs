@@ -251,6 +251,10 @@ impl Auth {
     /// Notes that a token was used; written through at most every 5 minutes.
     fn note_use(&self, token: &Arc<Token>, now: OffsetDateTime) {
         let seconds = now.unix_timestamp();
+        // Many requests of one token in a second must not fight over where this is kept.
+        if token.last_used.load(Ordering::Relaxed) >= seconds {
+            return;
+        }
         token.last_used.fetch_max(seconds, Ordering::Relaxed);
         let written = token.written.load(Ordering::Relaxed);
         let due = seconds - written >= WRITE_EVERY;

@@ -534,6 +534,14 @@ mod tests {
             "portico ports visibility 3000:public 8000:private -c amber-x --for 2h",
             "portico agent --bootstrap f",
             "portico editor install",
+            "portico login",
+            "portico login https://portico.example.com --scope read --expires 8h --no-browser",
+            "portico logout --all",
+            "portico whoami --json",
+            "portico user role ada admin --data d",
+            "portico user suspend ada",
+            "portico audit --user ada --event session.refused --since 7d --limit 1000",
+            "portico audit --lines -c amber-x",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");
@@ -545,7 +553,12 @@ mod tests {
             "portico ports visibility 3000:everyone",
             "portico codespace exec amber-x",
             "portico token create --scope inside:amber-x",
-            "portico login",
+            "portico login --scope inside:amber-x",
+            "portico logout https://portico.example.com --all",
+            "portico user role ada owner",
+            "portico audit --limit 1001",
+            "portico audit --lines --limit 5",
+            "portico audit --lines --json",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
