@@ -65,6 +65,7 @@ fn enum_2_somebody_elses_tokens_and_sessions_look_like_nobodys() {
     let gateway = gateway();
     gateway.session("ada");
     let nobodys = "0190a6f4-0000-7000-8000-000000000000";
+    let random = regex::Regex::new(r"(?mi)^x-request-id: .*$").expect("a pattern");
     for kind in ["tokens", "sessions"] {
         let adas = ask(gateway, &gateway.ada.token, "GET", kind, &json!({})).json();
         let answers = [text(&adas[0], "id"), nobodys].map(|id| {
@@ -77,7 +78,6 @@ fn enum_2_somebody_elses_tokens_and_sessions_look_like_nobodys() {
                 .collect::<Vec<_>>()
                 .join("\n")
         });
-        let random = regex::Regex::new(r"(?mi)^x-request-id: .*$").expect("a pattern");
         let [theirs, missing] = answers.map(|answer| random.replace_all(&answer, "").into_owned());
         assert_eq!(theirs, missing, "{kind}");
     }
