@@ -36,7 +36,8 @@ pub async fn gateway(place: &Where) -> anyhow::Result<Client> {
 
 /// Finds the gateway: by flag, else by `PORTICO_URL` and `PORTICO_TOKEN` together, else the one that `portico login` signed
 /// in to, else by the socket of the one on this machine. The URL alone is also the configuration of a gateway, so it does
-/// not count without a token, one that was saved for it included.
+/// not count without a token, one that was saved for it included. Where the environment names the gateway of this machine by
+/// its data or its configuration, that one is meant.
 pub async fn find(place: &Where) -> anyhow::Result<Found> {
     let token = variable("PORTICO_TOKEN");
     let from_environment = variable("PORTICO_URL").filter(|_| place.data.is_none());
@@ -48,7 +49,8 @@ pub async fn find(place: &Where) -> anyhow::Result<Found> {
         };
         return Ok(Found::Gateway(Client::new(Place::Url(origin), token)));
     }
-    if place.data.is_none() && variable("PORTICO_DATA").is_none() {
+    let named_here = ["PORTICO_DATA", "PORTICO_CONFIG"].iter().any(|name| variable(name).is_some());
+    if place.data.is_none() && !named_here {
         let saved = Saved::read()?;
         let found = match from_environment.and_then(|url| url.parse::<Origin>().ok()) {
             Some(origin) => saved.at(&origin).map(|sign_in| (origin.clone(), sign_in)),
