@@ -3,6 +3,7 @@
 //! Owns the order of start and stop, the data directory and its lock, and every task that nobody waits for. Refuses to
 //! know how any part does its work.
 
+mod certificates;
 mod edges;
 mod local;
 mod logging;
@@ -24,11 +25,13 @@ use tokio::{
     net::{TcpListener, UnixListener},
     runtime::Handle,
     signal::unix::{SignalKind, signal},
+    sync::Notify,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use logging::start as start_logging;
 
+use self::certificates::Speech;
 use crate::{
     api::{self, Door},
     audit::Audit,
@@ -37,13 +40,14 @@ use crate::{
     codespace::{Codespaces, Deps},
     config::{Config, RuntimeKind},
     edge::{
-        self, AccessLog, CertificateError, Challenges, Tls, listener,
+        self, AccessLog, CertificateError, listener,
         plain::{self, Plain},
     },
+    issuance::{Challenges, local::LocalError},
     ops::{self, Metrics, Readiness},
     policy::Presented,
     runtime::process::ProcessRuntime,
-    store::{SharedStore, Store, StoreError, sqlite::SqliteStore},
+    store::{SharedStore, StoreError, sqlite::SqliteStore},
     tunnel::Tunnels,
     unix_socket, web,
 };
@@ -59,8 +63,6 @@ pub const ADDRESS_FILE: &str = "listen";
 
 /// Longest TLS handshake (TO-1).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The name of the ticket keys' secret in the store.
-const TICKET_KEY: &str = "tls-ticket-key";
 
 /// How often old audit events are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
@@ -75,6 +77,10 @@ pub struct Gateway {
     pub auth: Auth,
     pub codespaces: Codespaces,
     pub clock: SharedClock,
+    /// How to have the gateway's own authority trusted, if it was made just now.
+    pub advice: Option<String>,
+    /// Has certificates read again.
+    poke: Arc<Notify>,
     audit: Audit,
     tunnels: Tunnels,
     readiness: Readiness,
@@ -104,6 +110,8 @@ pub enum StartError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("the gateway cannot speak TLS: {0}. Correct tls.certificate and tls.key; portico check says more")]
     Tls(#[from] CertificateError),
+    #[error("the gateway's own certificate cannot be made: {0}. Remove tls/local in the data directory to begin anew")]
+    Local(#[from] LocalError),
     #[error("metrics cannot be served on {address}: {source}. Choose another address for metrics_listen, or none")]
     Metrics { address: SocketAddr, source: io::Error },
     #[error("plain HTTP cannot be sent to https from {address}: {source}. Choose another address for redirect_http, or none")]
@@ -133,7 +141,7 @@ impl Gateway {
             tokens_per_user: config.limits.tokens_per_user,
         };
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
-        let tls = read_certificates(&config, store.as_ref(), &clock).await?;
+        let speech = certificates::read(&config, store.as_ref(), &clock).await?;
         let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
         let tunnels = Tunnels::new().with_connect_timeout(config.limits.connect_timeout);
         let deps = deps(&config, store, &auth, &tunnels, &audit, &clock);
@@ -144,6 +152,8 @@ impl Gateway {
             auth,
             codespaces,
             clock,
+            advice: None,
+            poke: Arc::default(),
             audit,
             tunnels,
             readiness: Readiness::default(),
@@ -155,12 +165,12 @@ impl Gateway {
             log: None,
             _lock: lock,
         };
-        gateway.open(sockets, tls)?;
+        gateway.open(sockets, speech)?;
         Ok(gateway)
     }
 
     /// Serves on every socket, and says so.
-    fn open(&mut self, sockets: Sockets, tls: Option<Tls>) -> Result<(), StartError> {
+    fn open(&mut self, sockets: Sockets, speech: Option<Speech>) -> Result<(), StartError> {
         let metrics = Metrics::new();
         let api = self.api();
         if let Some(listener) = sockets.metrics {
@@ -176,14 +186,23 @@ impl Gateway {
         self.locals
             .spawn(forget(self.audit.clone(), self.config.audit_retention, self.close.clone()));
         let gate = listener::Gate::new(limits(&self.config));
+        let challenges = Challenges::default();
+        let tls = speech.as_ref().map(|speech| speech.tls.clone());
         if let Some(listener) = sockets.plain {
             let plain = Plain {
                 sites: self.config.sites(),
                 fronts: Arc::new(self.config.fronts.clone()),
-                challenges: Challenges::default(),
+                challenges: challenges.clone(),
                 metrics: metrics.clone(),
             };
             self.locals.spawn(plain::serve(plain, listener, gate.clone(), self.drain.clone()));
+        }
+        if let Some(speech) = speech {
+            self.advice.clone_from(&speech.advice);
+            let told = (Arc::clone(&self.clock), metrics.clone());
+            let (watch, acme) = speech.keep(&self.config, challenges, told, Arc::clone(&self.poke), &self.close);
+            self.locals.spawn(watch);
+            self.locals.spawn(acme);
         }
         let door = edges::Door {
             listener: sockets.edge,
@@ -232,6 +251,15 @@ impl Gateway {
             access_log,
             control: Handle::current(),
         }
+    }
+
+    /// Has certificates read again at each SIGHUP; without TLS the signal keeps its meaning.
+    pub fn reload_on_hangup(&self) -> io::Result<()> {
+        if self.config.speaks_tls() {
+            self.locals
+                .spawn(certificates::hangups(Arc::clone(&self.poke), self.close.clone())?);
+        }
+        Ok(())
     }
 
     /// Ends: no more connections, then what is under way, then what agents and the operator use. Agents stay.
@@ -301,22 +329,6 @@ fn limits(config: &Config) -> listener::Options {
         write_timeout: limits.write_timeout,
         drain_timeout: limits.drain_timeout,
     }
-}
-
-/// Reads the certificates that are configured, if any are.
-async fn read_certificates(config: &Config, store: &dyn Store, clock: &SharedClock) -> Result<Option<Tls>, StartError> {
-    if !config.tls.is_on() {
-        return Ok(None);
-    }
-    let failed = |source| StartError::Store {
-        path: config.data.join(STORE_FILE),
-        source,
-    };
-    let kept = store.keep_secret(TICKET_KEY, &rand::random::<[u8; 32]>()).await.map_err(failed)?;
-    let secret = kept.try_into();
-    let secret = secret.map_err(|_| failed(StoreError::Failed("the key of TLS tickets in the store is damaged".into())))?;
-    let tls = Tls::load(config.tls.pairs(), &config.sites(), secret, Arc::clone(clock))?;
-    Ok(Some(tls))
 }
 
 /// Waits for SIGTERM or SIGINT; tells whether it was SIGINT, a person at the keyboard.

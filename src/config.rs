@@ -10,21 +10,18 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    edge::Fronts,
+    edge::{Fronts, Pair},
+    issuance::{acme, local},
     route::{Origin, Sites},
 };
 
 pub use gather::{ConfigError, Overrides};
 pub use problems::{Problem, Severity};
 
-/// Everything that can be set, as meant. Each field is a key of the file; `[tls]`, `[limits]`, `[log]` and `[sessions]` are tables.
+/// Everything that can be set, as meant. Each field is a key of the file; `[tls]`, `[acme]`, `[limits]`, `[log]` and `[sessions]` are tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where the gateway listens.
@@ -50,6 +47,8 @@ pub struct Config {
     /// An editor's program, instead of the one that is found.
     pub editor: Option<PathBuf>,
     pub tls: Tls,
+    /// Certificates by ACME, for the names that no other certificate is named for.
+    pub acme: acme::Options,
     pub limits: Limits,
     pub log: Log,
     pub sessions: SessionLimits,
@@ -62,13 +61,15 @@ pub enum RuntimeKind {
     Process,
 }
 
-/// The certificates with which the gateway speaks TLS itself; without any it speaks plain HTTP.
+/// The certificates with which the gateway speaks TLS itself; without any, and without `[acme]`, it speaks plain HTTP.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tls {
     /// Certificate chains in PEM, one file for each certificate.
     pub certificates: Vec<PathBuf>,
     /// Their private keys in PEM, in the same order.
     pub keys: Vec<PathBuf>,
+    /// Whether the gateway signs a certificate for itself, for development.
+    pub local: bool,
 }
 
 /// Bounds of what one client, codespace or exchange may take (decision 12, LIM-1, TO-1).
@@ -143,22 +144,36 @@ impl Config {
         Sites::new(self.url.clone(), &self.domain)
     }
 
+    /// Whether the gateway speaks TLS itself.
+    pub fn speaks_tls(&self) -> bool {
+        !self.tls.certificates.is_empty() || self.tls.local || self.acme.accept_terms
+    }
+
+    /// The certificates' files with their keys', in the order in which they are preferred.
+    pub fn pairs(&self) -> Vec<Pair> {
+        let named = self.tls.certificates.iter().cloned().zip(self.tls.keys.iter().cloned());
+        let named = named.map(|(certificate, key)| Pair {
+            certificate,
+            key,
+            own: false,
+        });
+        let local = self.tls.local.then(|| local::Files::of(&self.data)).map(|files| Pair {
+            certificate: files.certificate,
+            key: files.key,
+            own: true,
+        });
+        let acme = acme::files(&self.data).into_iter().filter(|_| self.acme.accept_terms);
+        let acme = acme.map(|file| Pair {
+            certificate: file.clone(),
+            key: file,
+            own: true,
+        });
+        named.chain(local).chain(acme).collect()
+    }
+
     /// What is wrong with it on this machine, the worst first. Looks at sockets, the disk and the search path.
     pub fn problems(&self) -> Vec<Problem> {
         problems::find(self)
-    }
-}
-
-impl Tls {
-    /// Each certificate's file with its key's, in the order in which they were written.
-    pub fn pairs(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        let keys = self.keys.iter().map(PathBuf::as_path);
-        self.certificates.iter().map(PathBuf::as_path).zip(keys)
-    }
-
-    /// Whether the gateway speaks TLS.
-    pub fn is_on(&self) -> bool {
-        !self.certificates.is_empty()
     }
 }
 

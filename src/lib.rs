@@ -21,6 +21,7 @@ pub mod tunnel;
 pub mod auth;
 pub mod codespace;
 pub mod ops;
+pub mod issuance;
 pub mod web;
 pub mod api;
 pub mod edge;

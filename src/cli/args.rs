@@ -91,6 +91,9 @@ pub struct Settings {
     /// Where codespaces live.
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<String>,
+    /// Speak TLS with a certificate of an authority of your own, made once in the data directory: for development.
+    #[arg(long, value_name = "HOW", value_parser = ["local"])]
+    pub tls: Option<String>,
 }
 
 #[derive(Args, Debug)]

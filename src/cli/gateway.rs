@@ -71,7 +71,7 @@ pub fn check(check: Check, output: Output) -> anyhow::Result<ExitCode> {
 /// Asks the gateway of this machine whether it is well.
 pub fn healthcheck(check: Check) -> anyhow::Result<ExitCode> {
     let config = gather(check.settings)?;
-    let asked = healthcheck::ask(config.listen, &config.url, config.tls.is_on());
+    let asked = healthcheck::ask(config.listen, &config.url, config.speaks_tls());
     asked.with_context(|| format!("the gateway at {} is not well", config.listen))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -82,6 +82,12 @@ pub fn serve(serve: Serve) -> anyhow::Result<ExitCode> {
     app::start_logging(&config.log);
     with_all_cores(async move {
         let gateway = Gateway::start(config).await?;
+        gateway.reload_on_hangup().context("SIGHUP cannot be received")?;
+        if let Some(advice) = &gateway.advice {
+            words(&format!(
+                "A certificate authority of your own was made. Have it trusted once:\n{advice}\n"
+            ));
+        }
         words(&format!("Portico listens on {} and is at {}", gateway.address, gateway.config.url));
         if !gateway.auth.any_user() {
             let secret = gateway.auth.make_link(Link::FirstAdmin, gateway.clock.now());
@@ -146,6 +152,7 @@ fn gather(settings: Settings) -> anyhow::Result<Config> {
         domain: settings.domain,
         data: settings.data.map(|data| data.to_string_lossy().into_owned()),
         runtime: settings.runtime,
+        others: settings.tls.map(|_| ("tls.local".into(), "true".into())).into_iter().collect(),
         ..Overrides::default()
     };
     Config::gather(overrides, place::environment()).map_err(|error| Usage(error.to_string()).into())

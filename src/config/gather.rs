@@ -52,6 +52,9 @@ pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (St
     read_variables(&mut config, &variables)?;
     read_flags(&mut config, overrides)?;
     settle_paths(&mut config, &variables)?;
+    if config.tls.local && config.url == defaults().url {
+        config.url.scheme = Scheme::Https;
+    }
     check_together(&config)?;
     Ok(config)
 }
@@ -197,7 +200,8 @@ fn settle_paths(config: &mut Config, variables: &HashMap<String, String>) -> Res
         let share = share.ok_or_else(|| ConfigError("there is no home directory, so say where the data goes: --data DIR".into()))?;
         config.data = share.join("portico");
     }
-    let files = config.tls.certificates.iter_mut().chain(&mut config.tls.keys);
+    let own = config.acme.hook.iter_mut().chain(&mut config.acme.root);
+    let files = config.tls.certificates.iter_mut().chain(&mut config.tls.keys).chain(own);
     for path in std::iter::once(&mut config.data).chain(config.editor.as_mut()).chain(files) {
         if let (Ok(rest), Some(home)) = (path.strip_prefix("~"), &home) {
             *path = home.join(rest);
@@ -213,6 +217,29 @@ fn files(count: usize) -> String {
         1 => "one file".into(),
         _ => format!("{count} files"),
     }
+}
+
+/// Checks that TLS can be spoken, and how its certificates are got.
+fn check_tls(config: &Config) -> Result<(), ConfigError> {
+    if config.speaks_tls() && config.url.scheme == Scheme::Http {
+        return Err(ConfigError(
+            "with tls.certificate, tls.local or acme.accept_terms the gateway speaks TLS, so url must begin with https://".into(),
+        ));
+    }
+    if config.acme.accept_terms && config.acme.hook.is_none() {
+        if config.redirect_http.is_none() {
+            return Err(ConfigError(
+                "without acme.hook the authority proves the gateway's host over plain HTTP: set redirect_http = \"0.0.0.0:80\"".into(),
+            ));
+        }
+        if config.tls.certificates.is_empty() && !config.tls.local {
+            return Err(ConfigError(format!(
+                "a wildcard certificate for *.{} takes acme.hook (DNS-01), or name one in tls.certificate",
+                config.domain
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Checks what no key shows alone.
@@ -231,11 +258,7 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
             files(config.tls.keys.len())
         )));
     }
-    if config.tls.is_on() && config.url.scheme == Scheme::Http {
-        return Err(ConfigError(
-            "with tls.certificate the gateway speaks TLS, so url must begin with https://".into(),
-        ));
-    }
+    check_tls(config)?;
     if config.metrics_listen.is_some_and(|address| address == config.listen) {
         return Err(ConfigError(
             "metrics_listen is the same as listen. Metrics are not for everyone: give them an address of their own, or none".into(),

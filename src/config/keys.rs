@@ -7,6 +7,7 @@ use crate::{
     domain::Networks,
     edge::Fronts,
     forward::client::Written,
+    issuance::acme,
     route::{Authority, Origin, Scheme},
 };
 
@@ -114,6 +115,36 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.tls.keys, paths(text)),
     },
     Key {
+        name: "tls.local",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.tls.local, text.parse().ok()),
+    },
+    Key {
+        name: "acme.accept_terms",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.acme.accept_terms, text.parse().ok()),
+    },
+    Key {
+        name: "acme.email",
+        allowed: "an e-mail address, or nothing for none",
+        set: |config, text| put(&mut config.acme.email, optional(text, email)),
+    },
+    Key {
+        name: "acme.hook",
+        allowed: "the path of a program, or nothing for HTTP-01",
+        set: |config, text| put(&mut config.acme.hook, optional(text, path)),
+    },
+    Key {
+        name: "acme.directory",
+        allowed: "the https URL of an ACME directory",
+        set: |config, text| put(&mut config.acme.directory, directory(text)),
+    },
+    Key {
+        name: "acme.root",
+        allowed: "the path of a PEM file, or nothing for the machine's own roots",
+        set: |config, text| put(&mut config.acme.root, optional(text, path)),
+    },
+    Key {
         name: "limits.connections",
         allowed: "a number from 10 to 1000000",
         set: |config, text| put(&mut config.limits.connections, number(text, 10..=1_000_000)),
@@ -215,6 +246,7 @@ pub(super) fn defaults() -> Config {
         runtime: RuntimeKind::Process,
         editor: None,
         tls: Tls::default(),
+        acme: acme::Options::default(),
         limits: Limits {
             connections: 10_000,
             connections_per_address: 1_000,
@@ -288,6 +320,17 @@ fn paths(text: &str) -> Option<Vec<PathBuf>> {
         return Some(Vec::new());
     }
     text.split(',').map(|item| path(item.trim())).collect()
+}
+
+fn email(text: &str) -> Option<String> {
+    let (name, host) = text.split_once('@')?;
+    let good = !name.is_empty() && !host.is_empty() && !text.contains([' ', ',', '\n', '\r']) && !host.contains('@');
+    good.then(|| text.to_owned())
+}
+
+fn directory(text: &str) -> Option<String> {
+    let uri: http::Uri = text.parse().ok()?;
+    (uri.scheme_str() == Some("https") && uri.host().is_some_and(|host| !host.is_empty())).then(|| text.to_owned())
 }
 
 fn networks(text: &str) -> Option<Networks> {

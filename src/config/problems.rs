@@ -12,7 +12,12 @@ use std::{
 use rustix::fs::{Access, access, statvfs};
 
 use super::{Config, site};
-use crate::{edge::Certificates, route::Scheme};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    edge::Certificates,
+    issuance::{Urgency, acme::Troubles, local::Files},
+    route::Scheme,
+};
 
 /// Below this the gateway cannot be trusted to keep its store.
 const NO_SPACE: u64 = 64 * 1024 * 1024;
@@ -44,10 +49,24 @@ pub enum Severity {
 }
 
 pub(super) fn find(config: &Config) -> Vec<Problem> {
-    let mut problems: Vec<_> = [same_site, listen, url, url_port, certificates, fronts, data, space, git, editor]
-        .into_iter()
-        .filter_map(|look| look(config))
-        .collect();
+    let mut problems: Vec<_> = [
+        same_site,
+        listen,
+        url,
+        url_port,
+        certificates,
+        expiry,
+        local,
+        acme,
+        fronts,
+        data,
+        space,
+        git,
+        editor,
+    ]
+    .into_iter()
+    .filter_map(|look| look(config))
+    .collect();
     problems.sort_by_key(|problem| problem.severity);
     problems
 }
@@ -137,20 +156,27 @@ fn url_port(config: &Config) -> Option<Problem> {
 }
 
 fn certificates(config: &Config) -> Option<Problem> {
-    if !config.tls.is_on() {
+    if !config.speaks_tls() {
         let exposed = config.url.scheme == Scheme::Https && !config.listen.ip().is_loopback();
         let text = format!("{} can be reached from other machines and speaks plain HTTP.", config.listen);
         let fix = "Right if the proxy that speaks TLS is the only one who can reach it; else set tls.certificate and tls.key.";
         return exposed.then(|| problem(Severity::Note, "tls.certificate", text, fix)).flatten();
     }
-    match Certificates::uncovered(config.tls.pairs(), &config.sites()) {
+    match Certificates::check(&config.pairs(), &config.sites()).map(|certificates| certificates.uncovered()) {
         Ok(hosts) if hosts.is_empty() => None,
-        Ok(hosts) => problem(
-            Severity::Warning,
-            "tls.certificate",
-            format!("No certificate covers {}: browsers will refuse to go there.", hosts.join(" and ")),
-            "Name a certificate for each, in the order of their keys.",
-        ),
+        Ok(hosts) => {
+            let text = format!("No certificate covers {}: browsers will refuse to go there.", hosts.join(" and "));
+            if config.tls.local || config.acme.hook.is_some() {
+                return problem(
+                    Severity::Note,
+                    "tls.certificate",
+                    text,
+                    "The gateway gets what is missing when it runs.",
+                );
+            }
+            let fix = "Name a certificate for each, in the order of their keys.";
+            problem(Severity::Warning, "tls.certificate", text, fix)
+        }
         Err(error) => problem(
             Severity::Error,
             "tls.certificate",
@@ -158,6 +184,75 @@ fn certificates(config: &Config) -> Option<Problem> {
             "Correct the paths of tls.certificate and tls.key; each certificate needs its own key, in the same order.",
         ),
     }
+}
+
+fn expiry(config: &Config) -> Option<Problem> {
+    let certificates = Certificates::check(&config.pairs(), &config.sites()).ok()?;
+    let now = SystemClock.now();
+    let worst = certificates
+        .validities()
+        .filter_map(|(hosts, validity)| Some((hosts, validity, validity.urgency(now)?)))
+        .min_by_key(|(_, validity, _)| validity.until)?;
+    let (severity, text) = match worst {
+        (hosts, validity, Urgency::Expired) => (
+            Severity::Error,
+            format!(
+                "The certificate of the {hosts} expired on {}: browsers refuse it.",
+                validity.until.date()
+            ),
+        ),
+        (hosts, validity, Urgency::NotYet) => (
+            Severity::Error,
+            format!(
+                "The certificate of the {hosts} is good from {} only, or this machine's clock is wrong.",
+                validity.from.date()
+            ),
+        ),
+        (hosts, validity, Urgency::Soon) => (
+            Severity::Warning,
+            format!("The certificate of the {hosts} expires on {}.", validity.until.date()),
+        ),
+    };
+    problem(
+        severity,
+        "tls.certificate",
+        text,
+        "Renew it; a running gateway reads the new file by itself.",
+    )
+}
+
+fn local(config: &Config) -> Option<Problem> {
+    if !config.tls.local {
+        return None;
+    }
+    let text = "Browsers trust the gateway's own authority only where somebody told them to.";
+    problem(Severity::Note, "tls.local", text, Files::of(&config.data).advice())
+}
+
+fn acme(config: &Config) -> Option<Problem> {
+    if !config.acme.accept_terms {
+        return None;
+    }
+    if let Some(hook) = &config.acme.hook
+        && access(hook, Access::EXEC_OK).is_err()
+    {
+        let text = format!("The hook {} cannot be run.", hook.display());
+        return problem(Severity::Error, "acme.hook", text, "Correct the path, or make it executable.");
+    }
+    let troubles = Troubles::of(&config.data);
+    if troubles.is_empty() {
+        return None;
+    }
+    let text: Vec<_> = troubles
+        .iter()
+        .map(|(name, what)| format!("No certificate for {name}: {what}."))
+        .collect();
+    problem(
+        Severity::Warning,
+        "acme.accept_terms",
+        text.join(" "),
+        "The gateway tries again by itself, after 5 minutes at first and 12 hours at most; a restart tries at once.",
+    )
 }
 
 fn fronts(config: &Config) -> Option<Problem> {
@@ -170,7 +265,7 @@ fn fronts(config: &Config) -> Option<Problem> {
             "Name the addresses of your proxies alone, in trusted_proxies and proxy_protocol.",
         );
     }
-    let behind = config.url.scheme == Scheme::Https && !config.tls.is_on();
+    let behind = config.url.scheme == Scheme::Https && !config.speaks_tls();
     if behind && config.fronts.proxies.is_empty() && config.fronts.balancers.is_empty() {
         let text = "Everybody comes from the proxy's address: in the log, and where sign-in attempts are counted.";
         let fix = "Name the proxy's address in trusted_proxies, if it writes X-Forwarded-For as nginx, Caddy and Traefik can.";

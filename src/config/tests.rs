@@ -256,9 +256,9 @@ fn samples_parse() {
     let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(named, known);
 
-    let behind = from_text(include_str!("../../config/behind-nginx.toml")).expect("the sample");
+    let behind = from_text(include_str!("../../config/behind-proxy.toml")).expect("the sample");
     assert_eq!(behind.url.to_string(), "https://portico.example.com");
-    assert_eq!(behind.limits.idle_timeout, Duration::from_secs(75));
+    assert_eq!(behind.limits.idle_timeout, Duration::from_secs(200));
 }
 
 #[test]

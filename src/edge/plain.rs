@@ -14,8 +14,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Fronts, authority_of, challenges::Challenges, listener::Gate, proxy_protocol, redirect};
-use crate::{ops::Metrics, route::Sites};
+use super::{Fronts, authority_of, listener::Gate, proxy_protocol, redirect};
+use crate::{issuance::Challenges, ops::Metrics, route::Sites};
 
 /// Most connections at once: each is one short answer.
 const CONNECTIONS: usize = 512;

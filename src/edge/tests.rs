@@ -3,8 +3,9 @@
 mod fronts;
 mod http_1;
 mod http_2;
+mod reload;
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -54,9 +55,10 @@ struct Bench {
     auth: Auth,
     codespace: Arc<Codespace>,
     metrics: Metrics,
+    speech: Option<Tls>,
     token: String,
     drain: CancellationToken,
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
 
 /// An app, which says what it got.
@@ -174,13 +176,17 @@ impl App {
 }
 
 /// The gateway's certificate for the gateway host, and another for what is under DOMAIN.
-fn certificates(directory: &std::path::Path) -> Vec<(PathBuf, PathBuf)> {
+fn certificates(directory: &std::path::Path) -> Vec<Pair> {
     let of = |name: &str, host: &str| {
         let made = rcgen::generate_simple_self_signed([host.to_owned()]).expect("a certificate");
         let (certificate, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}.key")));
         std::fs::write(&certificate, made.cert.pem()).expect("written");
         std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
-        (certificate, key)
+        Pair {
+            certificate,
+            key,
+            own: false,
+        }
     };
     vec![of("gateway", "portico.test"), of("codespaces", "*.codespaces.example")]
 }
@@ -249,8 +255,8 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         access_log: None,
     });
     let pairs = certificates(files.path());
-    let pairs = pairs.iter().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
     let tls = tls.then(|| Tls::load(pairs, &sites, [1; 32], clock).expect("good certificates"));
+    let speech = tls.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("it is bound");
     tokio::spawn(listener::serve(edge, listener, tls, listener::Gate::new(options), drain.clone()));
@@ -262,7 +268,8 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         metrics,
         token: String::new(),
         drain,
-        _files: files,
+        speech,
+        files,
     };
     bench.token = bench.new_token().await;
     (bench, endings)

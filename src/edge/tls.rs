@@ -1,22 +1,31 @@
-//! TLS at the front door: certificates read once and chosen by server name without a lock, TLS 1.2 and 1.3, no 0-RTT.
+//! TLS at the front door: certificates chosen by server name without a lock and read again when their files change, TLS 1.2
+//! and 1.3, no 0-RTT (TLS-1 to TLS-3).
 //!
 //! Refuses to decide anything by the server name: it chooses the certificate, and a request is routed by its authority.
 
 mod certificates;
 mod tickets;
+mod watch;
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, sync::Arc};
+
+use arc_swap::ArcSwap;
 
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-pub use self::certificates::{CertificateError, Certificates};
 use self::tickets::Tickets;
+pub use self::{
+    certificates::{CertificateError, Certificates, Pair},
+    watch::watch,
+};
 use crate::{
     clock::SharedClock,
     route::{Authority, Route, Sites},
@@ -33,6 +42,16 @@ const HTTP_1: &[u8] = b"http/1.1";
 pub struct Tls {
     acceptor: TlsAcceptor,
     sites: Sites,
+    shown: Arc<Shown>,
+}
+
+/// The certificates that are shown now, and where they are from.
+#[derive(Debug)]
+struct Shown {
+    pairs: Vec<Pair>,
+    /// What the files looked like before they were read first.
+    looks: watch::Looks,
+    now: ArcSwap<Certificates>,
 }
 
 /// What a handshake settled.
@@ -63,25 +82,37 @@ impl Side {
 
 impl Tls {
     /// Reads certificates with their keys; the first is shown to who asks for no name of ours.
-    pub fn load<'a>(
-        pairs: impl Iterator<Item = (&'a Path, &'a Path)>,
-        sites: &Sites,
-        secret: TicketSecret,
-        clock: SharedClock,
-    ) -> Result<Self, CertificateError> {
+    pub fn load(pairs: Vec<Pair>, sites: &Sites, secret: TicketSecret, clock: SharedClock) -> Result<Self, CertificateError> {
         let provider = provider();
-        let certificates = Certificates::read(pairs, sites, &provider)?;
+        let shown = Arc::new(Shown {
+            looks: watch::of(&pairs),
+            now: ArcSwap::from_pointee(Certificates::read(&pairs, sites, &provider)?),
+            pairs,
+        });
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(CertificateError::Provider)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(certificates));
+            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         config.ticketer = Arc::new(Tickets::new(secret, clock));
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             sites: sites.clone(),
+            shown,
         })
+    }
+
+    /// Reads the files again, for handshakes from now on; if any of them is wrong, all stays as it was (TLS-2).
+    pub fn reload(&self) -> Result<(), CertificateError> {
+        let certificates = Certificates::read(&self.shown.pairs, &self.sites, &provider())?;
+        self.shown.now.store(Arc::new(certificates));
+        Ok(())
+    }
+
+    /// The certificates that are shown now.
+    pub(super) fn certificates(&self) -> Arc<Certificates> {
+        self.shown.now.load_full()
     }
 
     /// Shakes hands. The caller bounds the time.
@@ -93,6 +124,12 @@ impl Tls {
             side: connection.server_name().and_then(|name| side(&self.sites, name)),
         };
         Ok((stream, settled))
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.now.load().choose(hello.server_name())
     }
 }
 

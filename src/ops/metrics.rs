@@ -50,6 +50,8 @@ struct Inner {
     unlogged: Counter,
     connections: Gauge,
     closed: Family<ReasonLabel, Counter>,
+    certificates: Family<HostsLabel, Gauge>,
+    acme_failures: Counter,
     codespaces: Family<PhaseLabel, Gauge>,
     /// One reader at a time, so that the numbers of one answer belong together.
     reading: Mutex<()>,
@@ -81,6 +83,12 @@ struct ExchangeLabels {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+/// Whose certificate: `gateway` or `codespaces`.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct HostsLabel {
+    hosts: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -116,6 +124,8 @@ impl Metrics {
         let exchanges = Family::<ExchangeLabels, Counter>::default();
         let connections = Gauge::default();
         let closed = Family::<ReasonLabel, Counter>::default();
+        let certificates = Family::<HostsLabel, Gauge>::default();
+        let acme_failures = Counter::default();
         let codespaces = Family::<PhaseLabel, Gauge>::default();
         registry.register("exchanges", "Requests answered, upgraded ones included", exchanges.clone());
         let unlogged = Counter::default();
@@ -126,6 +136,12 @@ impl Metrics {
             "Connections closed before their first request",
             closed.clone(),
         );
+        registry.register(
+            "certificate_expires_seconds",
+            "When the certificate that is shown expires, in seconds since 1970",
+            certificates.clone(),
+        );
+        registry.register("acme_failures", "Certificates that ACME did not give", acme_failures.clone());
         registry.register("codespaces", "Codespaces by state", codespaces.clone());
         Self {
             inner: Arc::new(Inner {
@@ -135,6 +151,8 @@ impl Metrics {
                 unlogged,
                 connections,
                 closed,
+                certificates,
+                acme_failures,
                 codespaces,
                 reading: Mutex::new(()),
             }),
@@ -156,6 +174,16 @@ impl Metrics {
     /// Counts a connection that is closed before its first request; the reason is one of few words.
     pub fn closed(&self, reason: &'static str) {
         self.inner.closed.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Notes when the certificate of the `gateway` or of the `codespaces` expires, in seconds since 1970.
+    pub fn certificate(&self, hosts: &'static str, expires: i64) {
+        self.inner.certificates.get_or_create(&HostsLabel { hosts }).set(expires);
+    }
+
+    /// Counts a failure to get a certificate.
+    pub fn acme_failed(&self) {
+        self.inner.acme_failures.inc();
     }
 
     /// Counts a connection until the guard is dropped.

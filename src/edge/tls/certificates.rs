@@ -13,13 +13,13 @@ use rustls::{
         CertificateDer, PrivateKeyDer, ServerName,
         pem::{self, PemObject},
     },
-    server::{ClientHello, ParsedCertificate, ResolvesServerCert},
+    server::ParsedCertificate,
     sign::CertifiedKey,
 };
 use thiserror::Error;
 
 use super::{Side, provider, side};
-use crate::route::Sites;
+use crate::{issuance::Validity, route::Sites};
 
 /// Largest file that is read: a chain is a few KiB.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -49,11 +49,21 @@ pub enum CertificateError {
     Provider(#[source] rustls::Error),
 }
 
+/// A certificate's file with its key's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pair {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Whether the gateway gets it by itself, so that there may be none yet.
+    pub own: bool,
+}
+
 /// The certificates of a gateway, chosen for each group of its hosts.
 #[derive(Debug)]
 pub struct Certificates {
     sites: Sites,
-    first: Arc<CertifiedKey>,
+    /// None before the gateway got its first.
+    first: Option<Arc<CertifiedKey>>,
     /// None where no certificate covers the gateway host.
     gateway: Option<Arc<CertifiedKey>>,
     /// None where no certificate covers what is under DOMAIN.
@@ -62,40 +72,52 @@ pub struct Certificates {
 
 impl Certificates {
     /// Reads pairs of certificate chain and key.
-    pub(super) fn read<'a>(
-        pairs: impl Iterator<Item = (&'a Path, &'a Path)>,
-        sites: &Sites,
-        provider: &CryptoProvider,
-    ) -> Result<Self, CertificateError> {
-        let read: Result<Vec<_>, _> = pairs.map(|(certificate, key)| pair(certificate, key, provider)).collect();
+    pub fn read(pairs: &[Pair], sites: &Sites, provider: &CryptoProvider) -> Result<Self, CertificateError> {
+        if pairs.is_empty() {
+            return Err(CertificateError::None);
+        }
+        let there = pairs.iter().filter(|pair| !pair.own || pair.certificate.exists());
+        let read: Result<Vec<_>, _> = there.map(|pair| read_pair(&pair.certificate, &pair.key, provider)).collect();
         let read = read?;
         let covering = |host: &str| read.iter().find(|certified| covers(certified, host)).map(Arc::clone);
         Ok(Self {
-            first: read.first().map(Arc::clone).ok_or(CertificateError::None)?,
+            first: read.first().map(Arc::clone),
             gateway: covering(&sites.gateway().host),
             codespaces: codespace_host(sites).and_then(|host| covering(&host)),
             sites: sites.clone(),
         })
     }
 
-    /// Reads pairs as the gateway would, and tells for which hosts there is no certificate.
-    pub fn uncovered<'a>(pairs: impl Iterator<Item = (&'a Path, &'a Path)>, sites: &Sites) -> Result<Vec<String>, CertificateError> {
-        let certificates = Self::read(pairs, sites, &provider())?;
-        let gateway = certificates.gateway.is_none().then(|| sites.gateway().host.clone());
-        let codespaces = codespace_host(sites).filter(|_| certificates.codespaces.is_none());
-        let codespaces = codespaces.map(|host| host.replacen(ANY_CODESPACE, "*", 1));
-        Ok(gateway.into_iter().chain(codespaces).collect())
+    /// Reads pairs as the gateway would.
+    pub fn check(pairs: &[Pair], sites: &Sites) -> Result<Self, CertificateError> {
+        Self::read(pairs, sites, &provider())
     }
-}
 
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let chosen = match hello.server_name().and_then(|name| side(&self.sites, name)) {
+    /// The hosts for which there is no certificate, the gateway's and `*.DOMAIN`.
+    pub fn uncovered(&self) -> Vec<String> {
+        let gateway = self.gateway.is_none().then(|| self.sites.gateway().host.clone());
+        let codespaces = codespace_host(&self.sites).filter(|_| self.codespaces.is_none());
+        let codespaces = codespaces.map(|host| host.replacen(ANY_CODESPACE, "*", 1));
+        gateway.into_iter().chain(codespaces).collect()
+    }
+
+    /// For how long the certificates of the `gateway` and of the `codespaces` are good.
+    pub fn validities(&self) -> impl Iterator<Item = (&'static str, Validity)> {
+        let both = [("gateway", &self.gateway), ("codespaces", &self.codespaces)];
+        both.into_iter().filter_map(|(hosts, certified)| {
+            let certificate = certified.as_ref()?.cert.first()?;
+            Some((hosts, Validity::of(certificate)?))
+        })
+    }
+
+    /// The certificate for a server name.
+    pub(super) fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let chosen = match name.and_then(|name| side(&self.sites, name)) {
             Some(Side::Gateway) => self.gateway.as_ref(),
             Some(Side::Codespaces) => self.codespaces.as_ref(),
             None => None,
         };
-        Some(Arc::clone(chosen.unwrap_or(&self.first)))
+        chosen.or(self.first.as_ref()).map(Arc::clone)
     }
 }
 
@@ -112,7 +134,7 @@ fn covers(certified: &CertifiedKey, host: &str) -> bool {
     }
 }
 
-fn pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, CertificateError> {
+fn read_pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, CertificateError> {
     let chain: Result<Vec<CertificateDer<'static>>, pem::Error> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| CertificateError::NoCertificate(certificate.to_owned()))?;

@@ -25,7 +25,8 @@ impl Challenges {
         }
     }
 
-    pub(super) fn answer(&self, token: &str) -> Option<String> {
+    /// What the authority expects under a token, if somebody waits for it.
+    pub fn answer(&self, token: &str) -> Option<String> {
         self.0.get(token).map(|answer| answer.clone())
     }
 }
