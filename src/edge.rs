@@ -12,7 +12,6 @@ mod answered;
 mod beat;
 mod body;
 mod caller;
-mod challenges;
 mod client;
 mod connection;
 mod context;
@@ -49,9 +48,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use access_log::{ACCESS_LOG_TARGET, AccessLog, Form, Page, Record, Taken};
 pub use body::Body;
 pub use caller::Fronts;
-pub use challenges::{Challenges, Kept};
 pub use context::Peer;
-pub use tls::{CertificateError, Certificates, Tls};
+pub use tls::{CertificateError, Certificates, Pair, Tls, watch as watch_certificates};
 pub use upstream_tls::unchecked as unchecked_tls_client;
 
 use self::{

@@ -32,12 +32,13 @@ export class Gateway {
     return secret;
   }
 
-  /** Starts a gateway. `t` is the test; `editor: false` leaves it without an editor. */
-  static async start(t, { editor = true, config } = {}) {
+  /** Starts a gateway. `t` is the test; `editor: false` leaves it without an editor; `url` is where a proxy has it. */
+  static async start(t, { editor = true, config, url } = {}) {
     const gateway = new Gateway();
     // Short, because Unix sockets below it must fit into 107 bytes.
     gateway.data = mkdtempSync('/tmp/pt-');
     gateway.port = await freePort();
+    gateway.url = url;
     gateway.name = t.name.replaceAll(/[^a-z0-9]+/gi, '-').slice(0, 60);
     if (config) writeFileSync(path.join(gateway.data, 'portico.toml'), config);
     gateway.config = config ? ['--config', path.join(gateway.data, 'portico.toml')] : [];
@@ -53,7 +54,7 @@ export class Gateway {
 
   /** The gateway host's origin. */
   get origin() {
-    return `http://portico.localhost:${this.port}`;
+    return this.url ?? `http://portico.localhost:${this.port}`;
   }
 
   get host() {
@@ -128,6 +129,11 @@ export class Gateway {
       throw new Error(`portico ${arguments_.join(' ')} ended with ${done.status}, not ${status}\n${done.stdout}\n${done.stderr}`);
     }
     return done;
+  }
+
+  /** One exchange with the gateway itself, whatever stands in front. */
+  request(options) {
+    return request(this.port, { host: this.host, ...options });
   }
 
   /** Calls the API with a token; the answer has `status`, `headers`, `text` and, if it is JSON, `json`. */
