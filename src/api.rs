@@ -15,6 +15,7 @@ mod events;
 mod identify;
 pub mod model;
 mod openapi;
+pub mod outside;
 pub mod parse;
 mod ports;
 pub mod problem;
@@ -105,10 +106,13 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
     vec![
         ("/api/v1/openapi.json", get(openapi::answer)),
         ("/api/v1/setup", get(sign_in::setup_state).post(sign_in::setup)),
-        ("/api/v1/sign-in", post(sign_in::sign_in)),
+        ("/api/v1/sign-in", get(outside::ways).post(sign_in::sign_in)),
+        ("/api/v1/sign-in/header", post(outside::by_header)),
         ("/api/v1/sign-out", post(sign_in::sign_out)),
         ("/api/v1/user", get(account::user)),
         ("/api/v1/user/password", put(account::password)),
+        ("/api/v1/user/identities", get(outside::identities)),
+        ("/api/v1/user/identities/{id}", post(outside::start_link).delete(outside::unlink)),
         ("/api/v1/sessions", get(account::sessions)),
         ("/api/v1/sessions/{id}", delete(account::end_session)),
         ("/api/v1/tokens", get(tokens::list).post(tokens::create)),

@@ -139,6 +139,7 @@ impl Gateway {
             session_idle: config.sessions.idle,
             session_absolute: config.sessions.absolute,
             tokens_per_user: config.limits.tokens_per_user,
+            outside: config.sign_in.meant(),
         };
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
         let speech = certificates::read(&config, store.as_ref(), &clock).await?;
@@ -172,7 +173,7 @@ impl Gateway {
     /// Serves on every socket, and says so.
     fn open(&mut self, sockets: Sockets, speech: Option<Speech>) -> Result<(), StartError> {
         let metrics = Metrics::new();
-        let api = self.api();
+        let api = api::router(self.api_services());
         if let Some(listener) = sockets.metrics {
             let served = metrics::serve(listener, metrics.clone(), self.codespaces.clone(), self.close.clone());
             self.locals.spawn(served);
@@ -220,8 +221,8 @@ impl Gateway {
         Ok(())
     }
 
-    fn api(&self) -> axum::Router {
-        api::router(api::Services {
+    fn api_services(&self) -> api::Services {
+        api::Services {
             auth: self.auth.clone(),
             audit: self.audit.clone(),
             codespaces: self.codespaces.clone(),
@@ -230,7 +231,7 @@ impl Gateway {
             clock: Arc::clone(&self.clock),
             tasks: self.listeners.clone(),
             drain: self.drain.clone(),
-        })
+        }
     }
 
     fn edge(&self, api: axum::Router, metrics: Metrics, access_log: Option<AccessLog>) -> edge::Services {
@@ -243,7 +244,7 @@ impl Gateway {
             tunnels: self.tunnels.clone(),
             dialer: Arc::new(self.tunnels.clone()),
             api,
-            pages: pages(&self.auth, &self.clock, &self.readiness),
+            pages: pages(&self.auth, &self.clock, &self.readiness).merge(api::outside::pages(self.api_services())),
             clock: Arc::clone(&self.clock),
             tasks: self.listeners.clone(),
             drain: self.drain.clone(),
@@ -360,8 +361,11 @@ fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, aud
 
 fn pages(auth: &Auth, clock: &SharedClock, readiness: &Readiness) -> axum::Router {
     let (auth, clock) = (auth.clone(), Arc::clone(clock));
-    let signed_in = move |headers: &http::HeaderMap| matches!(auth.by_gateway_cookie(headers, clock.now()), Presented::Valid(_));
-    web::router(signed_in).merge(ops::router(readiness.clone()))
+    let ways = auth.ways();
+    let signed_in = move |headers: &http::HeaderMap, extensions: &http::Extensions| {
+        matches!(auth.by_gateway_request(headers, extensions, clock.now()), Presented::Valid(_))
+    };
+    web::router(ways, signed_in).merge(ops::router(readiness.clone()))
 }
 
 /// Makes the data directory, for its owner alone, and locks it.

@@ -12,6 +12,7 @@ mod hop;
 mod host_cookie;
 mod identities;
 mod links;
+mod outside;
 mod passwords;
 mod secrets;
 mod sessions;
@@ -47,6 +48,10 @@ pub use hop::{Hop, HopError};
 pub use host_cookie::KnownCookie;
 pub use identities::LinkedIdentity;
 pub use links::{Link, LinkError, LinkKind, LinkUsed};
+pub use outside::{
+    Arrived, Callback, Departure, HeaderOptions, NotAllowed, Options as OutsideOptions, OutsideError, ProviderKind, ProviderOptions,
+    Reason as OutsideReason, Rules, Secret, SignUp, Vouched, Way, Ways, clear_crowded_flows,
+};
 pub use passwords::PasswordError;
 pub use secrets::hash_secret;
 pub use sessions::LoginSession;
@@ -67,6 +72,8 @@ pub struct Options {
     pub session_absolute: Duration,
     /// Tokens that one account may have at once, those inside its codespaces not counted.
     pub tokens_per_user: usize,
+    /// How people may sign in.
+    pub outside: OutsideOptions,
 }
 
 /// Where an attempt to sign in comes from.
@@ -114,6 +121,7 @@ struct Inner {
     code_attempts: Mutex<attempts::Attempts>,
     devices: Mutex<device::Table>,
     denials: Mutex<denials::Denials>,
+    outside: outside::Outside,
     hasher: passwords::Hasher,
     key: signing::Key,
     /// One change to users, tokens or sessions at a time, so that memory and store never disagree about the order.
@@ -133,6 +141,7 @@ impl Auth {
     pub async fn load(store: SharedStore, options: Options, now: OffsetDateTime) -> Result<Self, StoreError> {
         let key = signing::Key::load(store.as_ref()).await?;
         let inner = Inner {
+            outside: outside::Outside::new(options.outside.clone()),
             options,
             users: DashMap::new(),
             names: DashMap::new(),
@@ -168,6 +177,7 @@ impl Auth {
         self.sweep_links(now);
         self.sweep_tickets(now);
         self.sweep_devices(now);
+        self.sweep_flows(now);
     }
 
     /// Waits for writes that nobody waited for; the last call before the store is closed.

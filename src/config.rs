@@ -6,6 +6,7 @@
 mod gather;
 mod keys;
 mod problems;
+mod sign_in;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::{
 
 pub use gather::{ConfigError, Overrides};
 pub use problems::{Problem, Severity};
+pub use sign_in::{SignIn, TrustedHeader};
 
 /// Everything that can be set, as meant. Each field is a key of the file; `[tls]`, `[acme]`, `[limits]`, `[log]` and `[sessions]` are tables.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +56,7 @@ pub struct Config {
     pub sessions: SessionLimits,
     /// How long audit events are kept.
     pub audit_retention: Duration,
+    pub sign_in: SignIn,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

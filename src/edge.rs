@@ -182,8 +182,12 @@ impl Edge {
         peer: &Arc<Peer>,
         exchange: &Arc<Exchange>,
     ) -> Result<Answer, Failure> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         admission::check(&head).map_err(|refusal| self.refused(refusal, &head))?;
+        // Off every request, so that no app and no page sees what anybody could have written.
+        if let Some(vouched) = self.auth.take_trusted_headers(&mut head.headers, Some(peer.caller.address)) {
+            head.extensions.insert(vouched);
+        }
         let asked = self.addressee(&head, peer)?;
         let route = &asked.route;
         exchange.route(&asked);

@@ -10,10 +10,51 @@ export function Settings({ call, user, reload }) {
   return html`<div class="narrow">
     <h1 tabindex="-1">Settings</h1>
     <p class="quiet">Signed in as <strong>${user.name}</strong>${user.role === "admin" && ", an administrator"}.</p>
-    <${Password} ...${{ call, user, reload }} />
+    <${Account} ...${{ call, user, reload }} />
     <${Tokens} call=${call} />
     <${Sessions} call=${call} />
   </div>`;
+}
+
+/** The ways into the account: a password, where passwords sign in, and who one is elsewhere. */
+function Account({ call, user, reload }) {
+  const [elsewhere, setElsewhere] = useState();
+  const load = () => attempt(async () => setElsewhere(await call("GET", "/user/identities")));
+  useEffect(() => void load(), []);
+  if (!elsewhere) return html`<p class="quiet" role="status">Loading…</p>`;
+  return html`${elsewhere.ways.passwords && html`<${Password} ...${{ call, user, reload }} />`}
+    ${(elsewhere.ways.providers.length > 0 || elsewhere.identities.length > 0) && html`<${Elsewhere} ...${{ call, elsewhere, load }} />`}`;
+}
+
+function Elsewhere({ call, elsewhere, load }) {
+  const { identities, organisations, ways } = elsewhere;
+  const [problem, setProblem] = useState();
+  const link = async (provider) => {
+    setProblem(undefined);
+    try {
+      location.assign((await call("POST", `/user/identities/${provider.id}`)).url);
+    } catch (refusal) {
+      setProblem(refusal);
+    }
+  };
+  const unlink = async (identity) => {
+    setProblem(undefined);
+    try {
+      await call("DELETE", `/user/identities/${identity.id}`);
+      toast(`${identity.label} does not sign in to this account any more.`);
+      load();
+    } catch (refusal) {
+      setProblem(refusal);
+    }
+  };
+  return html`<section class="panel" id="identities"><h2>Who you are elsewhere</h2>
+    <p class="quiet small">Each of these signs in to this account.${organisations.length > 0 && organisations[0] !== "everybody" && html` Your organisations: <strong>${organisations.join(", ")}</strong>.`}</p>
+    ${problem && html`<${Message}>${problem.message}<//>`}
+    ${identities.length > 0 && html`<ul class="lines">${identities.map((identity) => html`<li key=${identity.id} data-testid="identity">
+      <div><strong>${identity.label}</strong> <span class="quiet small block">${identity.shown} · used ${ago(identity.used_at)}</span></div>
+      <button type="button" class="button plain compact" onClick=${() => unlink(identity)} aria-label="Unlink ${identity.label}, ${identity.shown}" data-testid="unlink">Unlink</button></li>`)}</ul>`}
+    ${ways.providers.map((provider) => html`<button type="button" class="button" key=${provider.id} onClick=${() => link(provider)} data-testid="link-${provider.id}"><${Icon} name="plus" />Link ${provider.label}</button> `)}
+  </section>`;
 }
 
 function Password({ call, user, reload }) {

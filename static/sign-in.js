@@ -1,26 +1,26 @@
-// Signing in with a name and a password.
+// Signing in with a name and a password, or as whom a proxy in front names.
 
 import { client } from "./api.js";
 
 const call = client("/api/v1");
 const form = document.querySelector("form");
 const message = document.querySelector("#message");
-const { next } = document.body.dataset;
+const { next, header } = document.body.dataset;
 
-function say(text) {
+function say(text, tone = "bad") {
   const box = document.createElement("div");
-  box.className = "message bad";
+  box.className = `message ${tone}`;
   box.textContent = text;
   message.replaceChildren(...(text ? [box] : []));
 }
 
 function words(problem) {
-  if (problem.status === 401) return "That name and password do not go together. Check both and try again.";
+  if (problem.slug === "wrong-password") return "That name and password do not go together. Check both and try again.";
   if (problem.status === 429) return "Too many tries. Wait a minute, then try again.";
   return problem.message;
 }
 
-form.addEventListener("submit", async (event) => {
+form?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const { name, password } = form.elements;
   const button = form.querySelector("button");
@@ -36,3 +36,11 @@ form.addEventListener("submit", async (event) => {
     password.focus();
   }
 });
+
+if (header !== undefined) {
+  say("Signing you in…", "wait");
+  call("POST", "/sign-in/header").then(
+    () => location.replace(next || "/"),
+    (problem) => say(problem.message),
+  );
+}

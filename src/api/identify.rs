@@ -110,7 +110,7 @@ fn gateway(services: &Services, request: &Request) -> Result<Presented, Problem>
             }),
         );
     }
-    let presented = services.auth.by_gateway_cookie(headers, now);
+    let presented = services.auth.by_gateway_request(headers, request.extensions(), now);
     let cause = cause(request);
     let ours = match presented {
         Presented::Valid(_) => judge_gateway(cause, &services.sites) == Verdict::Ours,

@@ -473,3 +473,59 @@ pub struct Session {
 pub struct Removed {
     pub name: String,
 }
+
+/// How people sign in.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct SignInWays {
+    /// Whether names and passwords do.
+    pub passwords: bool,
+    /// Whether a proxy in front says who people are.
+    pub trusted_header: bool,
+    pub providers: Vec<Provider>,
+}
+
+/// A provider of identities.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Provider {
+    pub id: String,
+    pub label: String,
+    /// Where a browser starts to sign in with it; `?next=` names the path to come back to.
+    pub url: String,
+}
+
+/// Who an account is elsewhere.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Identities {
+    pub identities: Vec<Identity>,
+    /// The organisations that follow from them; `everybody` where no provider says anything.
+    pub organisations: Vec<String>,
+    pub ways: SignInWays,
+}
+
+/// An identity at a provider that signs in to the account.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Identity {
+    pub id: String,
+    /// The provider's id.
+    pub provider: String,
+    pub label: String,
+    /// What the person is known by there.
+    pub shown: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub linked_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub used_at: OffsetDateTime,
+}
+
+/// An empty body.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartLink {}
+
+/// Where the browser goes on to.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct Departure {
+    pub url: String,
+}

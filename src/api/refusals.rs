@@ -66,6 +66,12 @@ impl From<SignInError> for Problem {
                 "The name or the password is wrong",
                 "Check both and try again.",
             ),
+            SignInError::Off => Self::new(
+                StatusCode::FORBIDDEN,
+                "passwords-off",
+                "Passwords do not sign in here",
+                "Sign in with one of the other ways on the sign-in page.",
+            ),
             SignInError::TooMany { retry_after } => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-attempts",

@@ -107,7 +107,7 @@ pub async fn sign_out(
 }
 
 /// The session that the browser had before gives way to the new one (SESS-1).
-async fn end_session_before(services: &Services, before: &Presented, by: &Actor) -> Result<(), Problem> {
+pub(super) async fn end_session_before(services: &Services, before: &Presented, by: &Actor) -> Result<(), Problem> {
     if let Some(session) = session_of(before) {
         services.auth.sign_out(session, by, services.clock.now()).await?;
     }
@@ -124,7 +124,7 @@ fn session_of(presented: &Presented) -> Option<&SessionId> {
     }
 }
 
-fn with_cookie(answer: impl IntoResponse, cookie: &str) -> Result<Response, Problem> {
+pub(super) fn with_cookie(answer: impl IntoResponse, cookie: &str) -> Result<Response, Problem> {
     let mut response = answer.into_response();
     let cookie = HeaderValue::from_str(cookie).map_err(|error| Problem::internal(&error))?;
     response.headers_mut().append(header::SET_COOKIE, cookie);

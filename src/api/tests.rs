@@ -5,6 +5,7 @@ mod audit;
 mod browsers;
 mod document;
 mod events;
+mod outside;
 mod spaces;
 mod sockets;
 
@@ -128,6 +129,7 @@ impl TestApi {
             session_idle: std::time::Duration::from_secs(12 * 3600),
             session_absolute: std::time::Duration::from_secs(7 * 24 * 3600),
             tokens_per_user: 100,
+            outside: outside_options(),
         };
         let now = clock.now();
         let auth = Auth::load(store.clone(), options, now).await.expect("loaded");
@@ -237,6 +239,19 @@ impl TestApi {
             bytes,
         };
         (answer, None)
+    }
+}
+
+/// Passwords, and GitHub, which needs no question to be begun.
+fn outside_options() -> crate::auth::OutsideOptions {
+    let mut github = crate::auth::ProviderOptions::named("github");
+    github.kind = crate::auth::ProviderKind::GitHub;
+    github.label = "GitHub".into();
+    github.issuer = "https://github.com".into();
+    github.client_id = "portico".into();
+    crate::auth::OutsideOptions {
+        providers: vec![github],
+        ..crate::auth::OutsideOptions::default()
     }
 }
 

@@ -74,6 +74,28 @@ impl Attempts {
         Ok(())
     }
 
+    /// Takes one attempt of an address that names no account: only the address waits for it.
+    pub(super) fn take_from(&mut self, address: Option<IpAddr>, now: OffsetDateTime) -> Result<(), Duration> {
+        make_room(&mut self.addresses, ADDRESS, now);
+        let bucket = self
+            .addresses
+            .entry(address.map(subnet))
+            .or_insert_with(|| Bucket::full(ADDRESS, now));
+        bucket.refill(ADDRESS, now);
+        if bucket.left < 1.0 {
+            return Err(Duration::from_secs_f64(((1.0 - bucket.left) * ADDRESS.seconds_each).ceil()));
+        }
+        bucket.left -= 1.0;
+        Ok(())
+    }
+
+    /// Gives back an attempt of [`Self::take_from`] that succeeded.
+    pub(super) fn give_back_from(&mut self, address: Option<IpAddr>) {
+        if let Some(bucket) = self.addresses.get_mut(&address.map(subnet)) {
+            bucket.left = (bucket.left + 1.0).min(ADDRESS.burst);
+        }
+    }
+
     /// Gives back an attempt that succeeded: only failures count.
     pub(super) fn give_back(&mut self, account: &str, address: Option<IpAddr>) {
         let buckets = [

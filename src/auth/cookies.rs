@@ -14,6 +14,8 @@ pub const SESSION_COOKIE: &str = "__Host-portico_session";
 pub const ACCESS_COOKIE: &str = "__Host-portico_access";
 /// A nonce of one sign-in flow; eight random characters follow, so that tabs opened together keep theirs.
 pub const NONCE_COOKIE_PREFIX: &str = "__Host-portico_nonce_";
+/// A sign-in at a provider that is under way; eight random characters follow, as after [`NONCE_COOKIE_PREFIX`].
+pub(super) const FLOW_COOKIE_PREFIX: &str = "__Host-portico_flow_";
 /// How many nonce cookies of one request are read.
 pub const MAX_NONCES: usize = 16;
 
@@ -51,13 +53,7 @@ pub fn is_gateway_cookie(name: &str) -> bool {
 
 /// Makes a nonce and its cookie, good for 10 minutes.
 pub fn nonce_cookie() -> NonceCookie {
-    let suffix: String = fresh_secret()
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .chain(std::iter::repeat('0'))
-        .take(8)
-        .collect();
-    let name = format!("{NONCE_COOKIE_PREFIX}{suffix}");
+    let name = fresh_name(NONCE_COOKIE_PREFIX);
     let value = fresh_secret();
     NonceCookie {
         hash: hash_secret(&value),
@@ -67,12 +63,22 @@ pub fn nonce_cookie() -> NonceCookie {
     }
 }
 
+/// Writes the cookie of a sign-in at a provider, under a name of its own.
+pub(super) fn flow_cookie(secret: &str, seconds: u32) -> String {
+    set_cookie(&fresh_name(FLOW_COOKIE_PREFIX), secret, u64::from(seconds))
+}
+
 /// Reads the nonce cookies of a request, as name and value, at most [`MAX_NONCES`].
 pub fn nonce_cookies(headers: &HeaderMap) -> Vec<(String, String)> {
+    numbered_cookies(headers, NONCE_COOKIE_PREFIX)
+}
+
+/// Reads the cookies of a request whose names are a prefix and eight characters, at most [`MAX_NONCES`].
+pub(super) fn numbered_cookies(headers: &HeaderMap, prefix: &str) -> Vec<(String, String)> {
     pairs(headers)
         .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, read_value(value)?)))
         .filter(|(name, _)| {
-            let suffix = name.strip_prefix(NONCE_COOKIE_PREFIX);
+            let suffix = name.strip_prefix(prefix);
             suffix.is_some_and(|suffix| suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric()))
         })
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -80,7 +86,7 @@ pub fn nonce_cookies(headers: &HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The `Set-Cookie` that removes a nonce cookie; `name` must come from [`nonce_cookies`].
+/// The `Set-Cookie` that removes a cookie with a name of its own; `name` must come from a request's own.
 pub fn clear_nonce_cookie(name: &str) -> String {
     set_cookie(name, "", 0)
 }
@@ -93,6 +99,14 @@ pub fn clear_session_cookie() -> String {
 /// The `Set-Cookie` that removes a codespace host's cookie.
 pub fn clear_access_cookie() -> String {
     set_cookie(ACCESS_COOKIE, "", 0)
+}
+
+/// Makes a name that no other tab's cookie has.
+fn fresh_name(prefix: &str) -> String {
+    let secret = fresh_secret();
+    let plain = secret.chars().filter(char::is_ascii_alphanumeric);
+    let suffix: String = plain.chain(std::iter::repeat('0')).take(8).collect();
+    format!("{prefix}{suffix}")
 }
 
 /// Writes a `Set-Cookie` value as all of ours are.

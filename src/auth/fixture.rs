@@ -43,11 +43,16 @@ pub(super) fn secret(text: &str) -> SecretString {
 }
 
 pub(super) async fn auth_on(store: SharedStore, now: OffsetDateTime) -> Auth {
+    auth_with(store, OutsideOptions::default(), now).await
+}
+
+pub(super) async fn auth_with(store: SharedStore, outside: OutsideOptions, now: OffsetDateTime) -> Auth {
     let options = Options {
         sites: Sites::new("http://portico.localhost:8080".parse().expect("an origin"), "codespaces.localhost"),
         session_idle: seconds(12 * 3600),
         session_absolute: seconds(7 * 24 * 3600),
         tokens_per_user: TOKENS,
+        outside,
     };
     Auth::load(store, options, now).await.expect("auth")
 }

@@ -127,7 +127,7 @@ impl Auth {
 
     /// Links an identity to its user, or notes what its provider says now. [`UserError::IdentityTaken`] if it is
     /// somebody else's.
-    pub async fn keep_identity(&self, identity: LinkedIdentity) -> Result<(), UserError> {
+    pub(super) async fn keep_identity(&self, identity: LinkedIdentity) -> Result<(), UserError> {
         self.change(move |auth| async move {
             auth.inner.store.put_identity(&identity).await.map_err(|error| match error {
                 StoreError::Conflict => UserError::IdentityTaken,
@@ -139,6 +139,11 @@ impl Auth {
         .await
     }
 
+    /// Notes an identity whose user was just made with it in the store.
+    pub(super) fn note_identity(&self, identity: LinkedIdentity) {
+        self.inner.identities.keep(identity);
+    }
+
     /// Takes an identity from its user. [`UserError::LastWayIn`] if nothing else signs that user in.
     pub async fn unlink(&self, user: &UserId, issuer: &str, subject: &str, now: OffsetDateTime) -> Result<(), UserError> {
         let owned = self.identity(issuer, subject).filter(|identity| identity.user == *user);
@@ -148,7 +153,12 @@ impl Auth {
         self.change(move |auth| async move {
             // Asked in here: of two at once, one is the last.
             let user = auth.user(&identity.user).ok_or(UserError::Missing)?;
-            if auth.identities_of(&user.id).len() < 2 && !user.has_password() {
+            let password = user.has_password() && auth.inner.outside.passwords;
+            let others = auth.identities_of(&user.id);
+            let mut others = others
+                .iter()
+                .filter(|other| (&other.issuer, &other.subject) != (&identity.issuer, &identity.subject));
+            if !password && !others.any(|other| auth.inner.outside.admits(&other.issuer)) {
                 return Err(UserError::LastWayIn);
             }
             auth.inner.store.remove_identity(&identity.issuer, &identity.subject).await?;
@@ -173,7 +183,19 @@ impl Auth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::fixture::{auth, auth_on, now, user};
+    use crate::auth::{
+        OutsideOptions, ProviderOptions,
+        fixture::{auth, auth_with, now, user},
+    };
+
+    fn options() -> OutsideOptions {
+        let mut provider = ProviderOptions::named("id");
+        provider.issuer = "https://id.example".into();
+        OutsideOptions {
+            providers: vec![provider],
+            ..OutsideOptions::default()
+        }
+    }
 
     fn identity(user: &UserId, subject: &str, organisations: Option<&[&str]>) -> LinkedIdentity {
         LinkedIdentity {
@@ -207,7 +229,7 @@ mod tests {
         assert!(!auth.share_organisation(&ada, &bob), "a member of nothing shares nothing");
         says(identity(&bob, "b2", Some(&["eng"]))).await;
         assert!(auth.share_organisation(&ada, &bob), "another provider counts too");
-        let again = auth_on(store, now()).await;
+        let again = auth_with(store, options(), now()).await;
         assert!(again.share_organisation(&ada, &bob));
         again.unlink(&bob, "https://id.example", "b2", now()).await.expect("unlinked");
         assert!(!again.share_organisation(&ada, &bob));
@@ -215,8 +237,9 @@ mod tests {
 
     #[tokio::test]
     async fn oidc_1_an_identity_is_one_users_and_the_last_way_in_stays() {
-        let (auth, _) = auth().await;
-        let (ada, bob) = (user(&auth, "ada").await.id.clone(), user(&auth, "bob").await.id.clone());
+        let (without, store) = auth().await;
+        let (ada, bob) = (user(&without, "ada").await.id.clone(), user(&without, "bob").await.id.clone());
+        let auth = auth_with(store, options(), now()).await;
         auth.keep_identity(identity(&ada, "a", None)).await.expect("linked");
         let taken = auth.keep_identity(identity(&bob, "a", None)).await;
         assert!(matches!(taken, Err(UserError::IdentityTaken)), "{taken:?}");
@@ -227,5 +250,22 @@ mod tests {
         let both = tokio::join!(unlink(&ada, "a"), unlink(&ada, "a2"));
         assert!(both.0.is_ok() != both.1.is_ok(), "{both:?}");
         assert_eq!(auth.identities_of(&ada).len(), 1);
+        let unconfigured = LinkedIdentity {
+            issuer: "https://gone.example".into(),
+            ..identity(&ada, "a", None)
+        };
+        auth.keep_identity(unconfigured).await.expect("linked");
+        let subject = auth
+            .identities_of(&ada)
+            .iter()
+            .find(|one| one.provider == "id" && one.issuer.contains("id."))
+            .expect("one")
+            .subject
+            .clone();
+        let refused = unlink(&ada, &subject).await;
+        assert!(
+            matches!(refused, Err(UserError::LastWayIn)),
+            "a provider that is gone lets nobody in"
+        );
     }
 }

@@ -34,6 +34,8 @@ pub struct Fresh {
 pub enum SignInError {
     #[error("the name or the password is wrong")]
     Wrong,
+    #[error("passwords do not sign in here")]
+    Off,
     #[error("too many attempts; try again in {} s", .retry_after.as_secs())]
     TooMany { retry_after: Duration },
     #[error("the sign-in could not be kept")]
@@ -49,6 +51,9 @@ impl std::fmt::Debug for Fresh {
 impl Auth {
     /// Signs in with a name and a password. The caller ends the session that the browser had before, if any (SESS-1).
     pub async fn sign_in(&self, name: &str, password: SecretString, client: Client, now: OffsetDateTime) -> Result<Fresh, SignInError> {
+        if !self.inner.outside.passwords {
+            return Err(SignInError::Off);
+        }
         let user = self.try_password(name, password, &client, now).await?;
         let fresh = self.open_session(&user, &client, now).await?;
         let by = client.actor(user.name.as_str());

@@ -21,6 +21,7 @@ pub(super) struct Key {
 pub(super) enum Purpose {
     Hop,
     HostCookie,
+    Flow,
 }
 
 impl Key {
@@ -59,6 +60,7 @@ impl Key {
         mac.update(match purpose {
             Purpose::Hop => b"hop",
             Purpose::HostCookie => b"host-cookie",
+            Purpose::Flow => b"flow",
         });
         for part in parts {
             // The length in front keeps ("ab", "c") apart from ("a", "bc").

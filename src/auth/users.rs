@@ -88,7 +88,7 @@ impl User {
         }
     }
 
-    fn record(&self) -> UserRecord {
+    pub(super) fn record(&self) -> UserRecord {
         UserRecord {
             id: self.id.clone(),
             name: self.name.clone(),
@@ -271,7 +271,7 @@ impl Auth {
         Ok(())
     }
 
-    fn keep_user(&self, user: Arc<User>) {
+    pub(super) fn keep_user(&self, user: Arc<User>) {
         self.inner.names.insert(user.name.clone(), user.id.clone());
         self.inner.users.insert(user.id.clone(), user);
     }

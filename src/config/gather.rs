@@ -11,9 +11,10 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Config,
     keys::{KEYS, LISTS, defaults, nearest},
+    sign_in::{self, PROVIDER_KEYS, Written},
     site,
 };
-use crate::route::Scheme;
+use crate::{auth::ProviderOptions, route::Scheme};
 
 /// What the command line said; absent where it said nothing.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,7 @@ pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (St
     if config.tls.local && config.url == defaults().url {
         config.url.scheme = Scheme::Https;
     }
+    config.sign_in.settle();
     check_together(&config)?;
     Ok(config)
 }
@@ -85,9 +87,17 @@ pub(super) fn read_text(config: &mut Config, text: &str, shown: &str) -> Result<
     for (key, value) in table.get_ref() {
         let name = key.get_ref().as_ref();
         let DeValue::Table(inner) = value.get_ref() else {
+            if name == "provider" {
+                let at = place(key.span().start);
+                return Err(ConfigError(format!("{at}: providers have names: write [provider.NAME]")));
+            }
             set(config, name, list_text(name, value.get_ref()), || place(key.span().start))?;
             continue;
         };
+        if name == "provider" {
+            read_providers(config, inner, place)?;
+            continue;
+        }
         known_table(name).map_err(|hint| ConfigError(format!("{}: there is no table [{name}].{hint}", place(key.span().start))))?;
         for (key, value) in inner {
             let name = format!("{name}.{}", key.get_ref());
@@ -95,6 +105,55 @@ pub(super) fn read_text(config: &mut Config, text: &str, shown: &str) -> Result<
         }
     }
     Ok(())
+}
+
+/// Reads the tables `[provider.NAME]`.
+fn read_providers(config: &mut Config, tables: &DeTable<'_>, place: impl Fn(usize) -> String) -> Result<(), ConfigError> {
+    for (id, table) in tables {
+        let at = place(id.span().start);
+        let name = id.get_ref();
+        let DeValue::Table(keys) = table.get_ref() else {
+            return Err(ConfigError(format!("{at}: providers have names: write [provider.NAME]")));
+        };
+        let provider = config.sign_in.provider(name).ok_or_else(|| {
+            ConfigError(format!(
+                "{at}: [provider.{name}] cannot be the name of a provider: 1 to 30 of a-z, 0-9 and dashes, at most 30 of them"
+            ))
+        })?;
+        for (key, value) in keys {
+            let at = place(key.span().start);
+            set_of_provider(provider, key.get_ref(), written(value.get_ref()), || at.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets one key of a provider; none is a value of a kind that no key has.
+fn set_of_provider(
+    provider: &mut ProviderOptions,
+    name: &str,
+    value: Option<Written>,
+    place: impl Fn() -> String,
+) -> Result<(), ConfigError> {
+    let full = format!("provider.{}.{name}", provider.id);
+    let Some(key) = PROVIDER_KEYS.iter().find(|key| key.name == name) else {
+        let near = PROVIDER_KEYS.iter().find(|key| strsim::damerau_levenshtein(key.name, name) <= 3);
+        let hint = near.map(|key| format!(" Did you mean {}?", key.name)).unwrap_or_default();
+        return Err(ConfigError(format!("{}: there is no key {full:?}.{hint}", place())));
+    };
+    let done = value.and_then(|value| (key.set)(provider, &value));
+    // The value may be a secret: it is not said again.
+    done.ok_or_else(|| ConfigError(format!("{}: this is no value for {full}, which is {}", place(), key.allowed)))
+}
+
+fn written(value: &DeValue<'_>) -> Option<Written> {
+    match value {
+        DeValue::Array(items) => {
+            let items: Option<Vec<String>> = items.iter().map(|item| value_text(item.get_ref())).collect();
+            items.map(Written::List)
+        }
+        value => value_text(value).map(Written::Text),
+    }
 }
 
 /// Checks the name of a table; otherwise hints at the nearest.
@@ -113,6 +172,15 @@ fn read_variables(config: &mut Config, variables: &HashMap<String, String>) -> R
     for (name, value) in ours {
         if let Some(key) = KEYS.iter().find(|key| variable(key.name) == *name) {
             set(config, key.name, Some(value.clone()), || format!("the variable {name}"))?;
+        } else if let Some((id, key)) = sign_in::variable(name, &config.sign_in.providers) {
+            let place = || format!("the variable {name}");
+            let nobody = || ConfigError(format!("{}: {id:?} cannot be the name of a provider", place()));
+            let provider = config.sign_in.provider(&id).ok_or_else(nobody)?;
+            set_of_provider(provider, key.name, Some(Written::Text(value.clone())), place)?;
+        } else if name.starts_with(sign_in::VARIABLE_PREFIX) {
+            return Err(ConfigError(format!(
+                "there is no variable {name}: after the provider's name comes one of its keys"
+            )));
         } else if !OTHER_VARIABLES.contains(&name.as_str()) {
             refuse_near_miss(name)?;
         }
@@ -276,6 +344,9 @@ fn check_together(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError(
             "redirect_http is the same as listen or metrics_listen. Give it an address of its own, or none".into(),
         ));
+    }
+    if let Some(mistake) = config.sign_in.mistake() {
+        return Err(ConfigError(mistake));
     }
     if config.sessions.idle > config.sessions.absolute {
         return Err(ConfigError(

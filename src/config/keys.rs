@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, Tls};
+use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, SignIn, Tls, sign_in};
 use crate::{
     domain::Networks,
     edge::Fronts,
@@ -32,10 +32,21 @@ const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
 
 const HSTS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(2 * 365 * 24 * 3600);
 const NETWORKS_ALLOWED: &str = "addresses or ranges such as 10.0.0.0/8, several of them separated by commas, or nothing for nobody";
+const HEADER_ALLOWED: &str = "the name of a header of its own, or nothing for none";
 const FILES_ALLOWED: &str = "the path of a PEM file, several of them separated by commas, or nothing to speak plain HTTP";
 
 /// Keys whose value in a file can be an array of texts; as one text, its items are separated by commas.
-pub(super) const LISTS: &[&str] = &["trusted_proxies", "proxy_protocol", "tls.certificate", "tls.key"];
+pub(super) const LISTS: &[&str] = &[
+    "trusted_proxies",
+    "proxy_protocol",
+    "tls.certificate",
+    "tls.key",
+    "trusted_header.proxies",
+    "trusted_header.organisations",
+    "trusted_header.allowed_domains",
+    "trusted_header.allowed_groups",
+    "trusted_header.sign_up",
+];
 
 /// All keys, in the order of the sample file.
 pub(super) const KEYS: &[Key] = &[
@@ -103,6 +114,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "editor",
         allowed: "the path of an editor's program, or nothing for the one that is found",
         set: |config, text| put(&mut config.editor, optional(text, path)),
+    },
+    Key {
+        name: "password_sign_in",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.sign_in.passwords, text.parse().ok()),
     },
     Key {
         name: "tls.certificate",
@@ -224,6 +240,46 @@ pub(super) const KEYS: &[Key] = &[
         allowed: "a duration from 1d to 36500d, for instance 365d",
         set: |config, text| put(&mut config.audit_retention, duration(text, RETENTION)),
     },
+    Key {
+        name: "trusted_header.user",
+        allowed: HEADER_ALLOWED,
+        set: |config, text| put(&mut config.sign_in.header.user, optional(text, sign_in::header)),
+    },
+    Key {
+        name: "trusted_header.email",
+        allowed: HEADER_ALLOWED,
+        set: |config, text| put(&mut config.sign_in.header.email, optional(text, sign_in::header)),
+    },
+    Key {
+        name: "trusted_header.groups",
+        allowed: HEADER_ALLOWED,
+        set: |config, text| put(&mut config.sign_in.header.groups, optional(text, sign_in::header)),
+    },
+    Key {
+        name: "trusted_header.proxies",
+        allowed: NETWORKS_ALLOWED,
+        set: |config, text| put(&mut config.sign_in.header.proxies, networks(text)),
+    },
+    Key {
+        name: "trusted_header.organisations",
+        allowed: "a list of groups",
+        set: |config, text| put(&mut config.sign_in.header.rules.organisations, Some(items(text))),
+    },
+    Key {
+        name: "trusted_header.allowed_domains",
+        allowed: "a list of domains of e-mail addresses, for instance example.com",
+        set: |config, text| put(&mut config.sign_in.header.rules.allowed_domains, sign_in::domains(&items(text))),
+    },
+    Key {
+        name: "trusted_header.allowed_groups",
+        allowed: "a list of groups",
+        set: |config, text| put(&mut config.sign_in.header.rules.allowed_groups, Some(items(text))),
+    },
+    Key {
+        name: "trusted_header.sign_up",
+        allowed: sign_in::SIGN_UP_ALLOWED,
+        set: |config, text| put(&mut config.sign_in.header.rules.sign_up, Some(sign_in::sign_up(&items(text)))),
+    },
 ];
 
 /// Every key at its default; `data` is empty, because its default depends on the environment.
@@ -269,6 +325,7 @@ pub(super) fn defaults() -> Config {
             absolute: seconds(7 * 24 * 3600),
         },
         audit_retention: seconds(365 * 24 * 3600),
+        sign_in: SignIn::default(),
     }
 }
 
@@ -346,6 +403,11 @@ fn written(text: &str) -> Option<Written> {
         "forwarded" => Some(Written::Forwarded),
         _ => None,
     }
+}
+
+fn items(text: &str) -> Vec<String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(str::to_owned).collect()
 }
 
 fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {

@@ -284,3 +284,130 @@ fn problems_are_found() {
     assert!(problems.is_sorted_by_key(|problem| problem.severity));
     assert!(!directory.path().join("new").exists());
 }
+
+/// The sample's provider is one, once it is no comment.
+#[test]
+fn the_samples_provider_parses() {
+    let sample = include_str!("../../config/portico.toml");
+    let provider: String = sample
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   "))
+        .skip_while(|line| !line.starts_with("[provider."))
+        .filter(|line| !line.starts_with("client_secret_file"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let config = from_text(&provider).expect("the sample's provider");
+    let [provider] = &config.sign_in.providers[..] else {
+        panic!("one provider: {:?}", config.sign_in.providers);
+    };
+    assert_eq!((provider.id.as_str(), provider.label.as_str()), ("company", "Company"));
+    assert_eq!(provider.rules.allowed_domains, ["example.com"]);
+    assert_eq!(provider.rules.sign_up, crate::auth::SignUp::Everybody);
+    let named = sign_in::PROVIDER_KEYS
+        .iter()
+        .filter(|key| !sample.contains(&format!("#   {} = ", key.name)));
+    let missing: Vec<_> = named.map(|key| key.name).collect();
+    assert_eq!(missing, ["client_secret"], "beside the file that holds it");
+}
+
+#[test]
+fn providers_come_from_files_and_variables() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let secret = file("secret", "s3cret\n");
+    let written = file(
+        "p.toml",
+        "[provider.my-id]\nissuer = 'https://id.example'\nclient_id = 'c'\ngroups_claim = 'groups'\norganisations = ['CN=eng,OU=x', 'ops']\n",
+    );
+    let variables = [
+        HOME,
+        ("PORTICO_CONFIG", &*written),
+        ("PORTICO_PROVIDER_MY_ID_CLIENT_SECRET_FILE", &*secret),
+        ("PORTICO_PROVIDER_MY_ID_LABEL", "Mine"),
+        ("PORTICO_PROVIDER_GH_KIND", "github"),
+        ("PORTICO_PROVIDER_GH_CLIENT_ID", "g"),
+        ("PORTICO_PROVIDER_GH_SIGN_UP", "ada@example.com, 7"),
+    ];
+    let config = gather(Overrides::default(), &variables).expect("a configuration");
+    let [mine, github] = &config.sign_in.providers[..] else {
+        panic!("two providers: {:?}", config.sign_in.providers);
+    };
+    assert_eq!((mine.id.as_str(), mine.label.as_str()), ("my-id", "Mine"));
+    assert_eq!(mine.client_secret, Some(crate::auth::Secret::new("s3cret")));
+    assert_eq!(mine.rules.organisations, ["CN=eng,OU=x", "ops"]);
+    assert_eq!((github.label.as_str(), github.issuer.as_str()), ("GitHub", "https://github.com"));
+    assert_eq!(
+        github.rules.sign_up,
+        crate::auth::SignUp::These(vec!["ada@example.com".into(), "7".into()])
+    );
+    assert!(!format!("{config:?}").contains("s3cret"));
+    for (name, value, expected) in [
+        (
+            "PORTICO_PROVIDER_GH_CLIENT_SECERT",
+            "canary",
+            "there is no variable PORTICO_PROVIDER_GH_CLIENT_SECERT",
+        ),
+        ("PORTICO_PROVIDER_X_LABEL", "X", "[provider.x] lacks client_id"),
+        (
+            "PORTICO_PROVIDER_MY_ID_ISSUER",
+            "http://id.example",
+            "needs an issuer that begins with https://",
+        ),
+        ("PORTICO_PROVIDER_GH_ORGANISATIONS", "eng", "only with the scope read:org"),
+        (
+            "PORTICO_PROVIDER_MY_ID_CLIENT_SECRET_FILE",
+            "/nowhere",
+            "the path of a file that holds the secret",
+        ),
+        ("PORTICO_PASSWORD_SIGN_IN", "maybe", "true or false"),
+    ] {
+        let mut variables = variables.to_vec();
+        variables.retain(|(other, _)| *other != name);
+        variables.push((name, value));
+        let mistake = gather(Overrides::default(), &variables).expect_err(name);
+        assert!(mistake.contains(expected) && !mistake.contains("canary"), "{mistake}");
+    }
+}
+
+#[test]
+fn mistakes_about_signing_in_are_told() {
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("p.toml");
+        std::fs::write(&file, text).expect("a file");
+        let overrides = Overrides {
+            config: Some(file),
+            ..Overrides::default()
+        };
+        let mistake = gather(overrides, &[HOME]).expect_err("a mistake");
+        assert!(mistake.contains(expected), "{text}: {mistake}");
+    }
+    check(
+        "[provider.google]\nisuer = 'x'",
+        "line 2: there is no key \"provider.google.isuer\". Did you mean issuer?",
+    );
+    check(
+        "[provider.google]\nclient_secret = ['a']",
+        "this is no value for provider.google.client_secret",
+    );
+    check("[provider.Google]\nlabel = 'x'", "cannot be the name of a provider");
+    check("[provider]\ngoogle = 1", "write [provider.NAME]");
+    check("[[provider]]\nlabel = 'x'", "write [provider.NAME]");
+    check("password_sign_in = false", "leaves no way to sign in");
+    check("[trusted_header]\nuser = 'x-user'", "[trusted_header] needs proxies");
+    check("[trusted_header]\nproxies = '10.0.0.1'", "[trusted_header] needs user");
+    check(
+        "[trusted_header]\nuser = 'cookie'\nproxies = '10.0.0.1'",
+        "not allowed for trusted_header.user",
+    );
+    let twice = "issuer = 'https://id.example'\nclient_id = 'c'\n";
+    check(
+        &format!("[provider.a]\n{twice}[provider.b]\n{twice}"),
+        "give each issuer one provider",
+    );
+}

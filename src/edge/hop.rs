@@ -207,7 +207,7 @@ pub(super) fn authorize_at_gateway(edge: &Edge, request: &Request<Upload>) -> Re
     let Route::Editor(name) = &hop.host else {
         return bad("this sign-in belongs to another host");
     };
-    let Presented::Valid(identity) = edge.auth.by_gateway_cookie(request.headers(), now) else {
+    let Presented::Valid(identity) = edge.auth.by_gateway_request(request.headers(), request.extensions(), now) else {
         let here = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let next: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
         return redirect(&format!("/sign-in?next={next}"));

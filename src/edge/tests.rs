@@ -205,6 +205,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         session_idle: LONG,
         session_absolute: LONG,
         tokens_per_user: 100,
+        outside: auth::OutsideOptions::default(),
     };
     let auth = Auth::load(Arc::clone(&store), auth_options, clock.now())
         .await

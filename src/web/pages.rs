@@ -9,6 +9,7 @@ mod hop;
 mod notice;
 mod port;
 mod refusal;
+mod sign_in;
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub use refusal::{
     bad_request, busy, crowded, forbidden_origin, head_too_large, internal, method_not_allowed, misdirected, not_found, unauthorized,
     uri_too_long,
 };
+
+pub use sign_in::{sign_in_failed, sign_in_url, start_url};
 
 use crate::route::Origin;
 

@@ -14,9 +14,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode, Uri,
+    Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
     header::{
-        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
+        X_FRAME_OPTIONS,
     },
 };
 
@@ -24,14 +25,26 @@ use super::{
     assets::{self, GATEWAY_PREFIX},
     pages::{self, Page},
 };
-use crate::domain::ReturnTo;
+use crate::{
+    auth::{self, Ways},
+    domain::ReturnTo,
+};
 
 /// Answers whether a request comes from someone who is signed in.
-type SignedIn = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
+type SignedIn = Arc<dyn Fn(&HeaderMap, &Extensions) -> bool + Send + Sync>;
+
+#[derive(Clone)]
+struct Shell {
+    signed_in: SignedIn,
+    ways: Arc<Ways>,
+}
 
 /// The routes of the gateway host's pages and files.
-pub fn router(signed_in: impl Fn(&HeaderMap) -> bool + Send + Sync + 'static) -> Router {
-    let signed_in: SignedIn = Arc::new(signed_in);
+pub fn router(ways: Ways, signed_in: impl Fn(&HeaderMap, &Extensions) -> bool + Send + Sync + 'static) -> Router {
+    let shell = Shell {
+        signed_in: Arc::new(signed_in),
+        ways: Arc::new(ways),
+    };
     Router::new()
         .route("/", get(dashboard))
         .route("/new", get(dashboard))
@@ -47,7 +60,7 @@ pub fn router(signed_in: impl Fn(&HeaderMap) -> bool + Send + Sync + 'static) ->
         .route("/static/{*path}", get(static_file))
         .fallback(|| async { not_found() })
         .method_not_allowed_fallback(|| async { respond(pages::method_not_allowed(GATEWAY_PREFIX)) })
-        .with_state(signed_in)
+        .with_state(shell)
 }
 
 fn not_found() -> Response<Body> {
@@ -55,32 +68,51 @@ fn not_found() -> Response<Body> {
 }
 
 /// A page as the gateway host sends it, with its policy and every header of FRAME-1.
-fn respond(page: Page) -> Response<Body> {
+pub fn respond(page: Page) -> Response<Body> {
     document(page.status, page.html)
 }
 
-async fn dashboard(State(signed_in): State<SignedIn>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response<Body> {
-    if signed_in(&headers) {
-        return shell(&App { title: "Codespaces" });
+async fn dashboard(State(shell): State<Shell>, OriginalUri(uri): OriginalUri, request: Request<Body>) -> Response<Body> {
+    if (shell.signed_in)(request.headers(), request.extensions()) {
+        return filled(&App { title: "Codespaces" });
     }
     let here = uri
         .path_and_query()
         .and_then(|here| ReturnTo::parse(here.as_str()))
         .unwrap_or_else(ReturnTo::root);
-    see_other(&sign_in_url(&here))
+    see_other(&pages::sign_in_url(&here))
 }
 
-async fn sign_in(State(signed_in): State<SignedIn>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response<Body> {
+async fn sign_in(State(shell): State<Shell>, OriginalUri(uri): OriginalUri, request: Request<Body>) -> Response<Body> {
     let next = next_of(&uri);
     let switching = parameter(&uri, "switch").is_some();
-    if signed_in(&headers) && !switching {
+    let signed_in = (shell.signed_in)(request.headers(), request.extensions());
+    if signed_in && !switching {
         return see_other(next.as_str());
     }
-    shell(&SignIn { next: next.as_str() })
+    let buttons = shell
+        .ways
+        .providers
+        .iter()
+        .map(|way| (way.label.as_str(), pages::start_url(&way.id, &next)));
+    let mut response = filled(&SignIn {
+        next: next.as_str(),
+        buttons: buttons.collect(),
+        passwords: shell.ways.passwords,
+        // Somebody who switches wants to choose.
+        header: shell.ways.header && !switching,
+    });
+    // A cookie that is no longer good only makes the next requests longer (SESS-5).
+    if !signed_in && request.headers().contains_key(COOKIE) {
+        if let Ok(clear) = HeaderValue::from_str(&auth::clear_session_cookie()) {
+            response.headers_mut().append(SET_COOKIE, clear);
+        }
+    }
+    response
 }
 
 async fn setup() -> Response<Body> {
-    shell(&Setup)
+    filled(&Setup)
 }
 
 async fn static_file(Path(path): Path<String>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response<Body> {
@@ -88,14 +120,6 @@ async fn static_file(Path(path): Path<String>, OriginalUri(uri): OriginalUri, he
         Some(query) => file(&format!("{path}?{query}"), &headers),
         None => file(&path, &headers),
     }
-}
-
-/// The sign-in page that comes back to a place.
-fn sign_in_url(next: &ReturnTo) -> String {
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("next", next.as_str())
-        .finish();
-    format!("/sign-in?{query}")
 }
 
 /// The place that a sign-in page is to come back to; the front page where it names none or none that is allowed.
@@ -115,7 +139,7 @@ fn file(target: &str, headers: &HeaderMap) -> Response<Body> {
     assets::serve(target, headers).map(Body::from)
 }
 
-fn shell(template: &impl Template) -> Response<Body> {
+fn filled(template: &impl Template) -> Response<Body> {
     match template.render() {
         Ok(html) => document(StatusCode::OK, html),
         Err(_) => respond(pages::internal(GATEWAY_PREFIX, "")),
@@ -132,7 +156,8 @@ fn document(status: StatusCode, html: String) -> Response<Body> {
     response
 }
 
-fn see_other(location: &str) -> Response<Body> {
+/// Sends the browser on with a GET.
+pub fn see_other(location: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     let headers = response.headers_mut();
@@ -166,6 +191,11 @@ struct App {
 #[template(path = "sign_in.html")]
 struct SignIn<'a> {
     next: &'a str,
+    /// What each provider's button says, and where it leads.
+    buttons: Vec<(&'a str, String)>,
+    passwords: bool,
+    /// Whether the page asks by itself whether a proxy says who this is.
+    header: bool,
 }
 
 #[derive(Template)]
@@ -187,14 +217,18 @@ has_assets!(App, SignIn<'_>, Setup);
 
 #[cfg(test)]
 mod tests {
-    use axum::http::Request;
     use tower::ServiceExt as _;
 
     use super::*;
 
     async fn get(target: &str, signed_in: bool) -> Response<Body> {
         let request = Request::get(target).body(Body::empty()).expect("a request");
-        router(move |_| signed_in).oneshot(request).await.expect("an answer")
+        let ways = Ways {
+            passwords: true,
+            header: false,
+            providers: Vec::new(),
+        };
+        router(ways, move |_, _| signed_in).oneshot(request).await.expect("an answer")
     }
 
     #[tokio::test]
