@@ -1,0 +1,105 @@
+// A certified OpenID provider with a login page of its own: people, passwords, groups, keys that change.
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import http from 'node:http';
+import Provider from 'oidc-provider';
+import { freePort } from './gateway.mjs';
+
+export const SECRET = 'a secret of the client';
+
+export class Identities {
+  /** Starts a provider. `people` is by login: `{password, groups}`. */
+  static async start(t, people) {
+    const provider = new Identities();
+    provider.people = people;
+    provider.port = await freePort();
+    provider.issuer = `http://id.localhost:${provider.port}`;
+    t.after(() => provider.stop());
+    return provider;
+  }
+
+  /** Signs with another key from now on. */
+  async rotate() {
+    this.key = undefined;
+    await this.serve();
+  }
+
+  /** Serves. `redirect` is where the gateway takes people back. */
+  async serve(redirect) {
+    this.key ??= freshKey();
+    this.redirect = redirect ?? this.redirect;
+    this.provider = this.#configured(this.key);
+    const answer = this.provider.callback();
+    await this.stop();
+    this.server = http.createServer((request, response) => {
+      if (request.url.startsWith('/interaction/')) this.#interact(request, response).catch((error) => response.writeHead(500).end(String(error)));
+      else answer(request, response);
+    });
+    await new Promise((done) => this.server.listen(this.port, '127.0.0.1', done));
+  }
+
+  async stop() {
+    const { server } = this;
+    if (!server) return;
+    this.server = undefined;
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  }
+
+  #configured(key) {
+    const { people } = this;
+    const account = (login) => ({
+      accountId: login,
+      claims: () => ({ sub: login, preferred_username: login, email: `${login}@example.com`, email_verified: true, groups: people[login].groups ?? [] }),
+    });
+    const provider = new Provider(this.issuer, {
+      clients: [{ client_id: 'portico', client_secret: SECRET, redirect_uris: [this.redirect] }],
+      jwks: { keys: [key] },
+      cookies: { keys: ['a key of the cookies'] },
+      claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email', 'email_verified'], groups: ['groups'] },
+      scopes: ['openid', 'profile', 'email', 'groups'],
+      findAccount: (_, login) => (people[login] ? account(login) : undefined),
+      interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+      features: { devInteractions: { enabled: false } },
+      // Consent is given with the password.
+      async loadExistingGrant(context) {
+        const grant = new context.oidc.provider.Grant({ clientId: context.oidc.client.clientId, accountId: context.oidc.session.accountId });
+        grant.addOIDCScope('openid profile email groups');
+        await grant.save();
+        return grant;
+      },
+    });
+    return provider;
+  }
+
+  async #interact(request, response) {
+    await this.provider.interactionDetails(request, response);
+    let said = '';
+    if (request.method === 'POST') {
+      let body = '';
+      for await (const chunk of request) body += chunk;
+      const form = new URLSearchParams(body);
+      const login = form.get('login');
+      if (form.has('cancel')) {
+        return this.provider.interactionFinished(request, response, { error: 'access_denied', error_description: 'no' });
+      }
+      if (this.people[login]?.password === form.get('password')) {
+        return this.provider.interactionFinished(request, response, { login: { accountId: login } });
+      }
+      said = '<p id="said">Wrong name or password</p>';
+    }
+    response.setHeader('content-type', 'text/html');
+    response.end(`<!doctype html><title>Log in</title>${said}<form method="post"><input name="login"><input name="password" type="password"><button>Log in</button><button name="cancel" value="1">Cancel</button></form>`);
+  }
+}
+
+function freshKey() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { ...privateKey.export({ format: 'jwk' }), kid: randomBytes(6).toString('hex'), use: 'sig', alg: 'RS256' };
+}
+
+/** Does what a person does on the provider's page. */
+export async function logIn(page, login, password) {
+  await page.locator('input[name=login]').fill(login);
+  await page.locator('input[name=password]').fill(password);
+  await page.locator('button:not([name])').click();
+}
