@@ -62,6 +62,9 @@ pub use users::{NewUser, User, UserError};
 
 pub use crate::policy::Presented;
 
+/// Most writes that may wait for the store; more than a busy gateway makes in seconds.
+const MAX_WRITES: usize = 4096;
+
 /// What the module is configured with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -117,6 +120,7 @@ struct Inner {
     links: Mutex<HashMap<[u8; 32], links::Kept>>,
     tickets: Mutex<tickets::Table>,
     attempts: Mutex<attempts::Attempts>,
+    refusals: Mutex<attempts::Refusals>,
     /// Codes of [`device`] that people type, which are short.
     code_attempts: Mutex<attempts::Attempts>,
     devices: Mutex<device::Table>,
@@ -153,6 +157,7 @@ impl Auth {
             links: Mutex::default(),
             tickets: Mutex::default(),
             attempts: Mutex::default(),
+            refusals: Mutex::default(),
             code_attempts: Mutex::default(),
             devices: Mutex::default(),
             denials: Mutex::default(),
@@ -217,6 +222,17 @@ impl Auth {
             change(auth).await
         });
         running.await.map_err(|error| StoreError::Failed(Box::new(error)))?
+    }
+
+    /// Appends to the audit log without making the caller wait. What somebody makes happen faster than the store can keep
+    /// is lost, and the log says so: it must not pile up here.
+    fn audit_later(&self, action: &'static str, by: Actor, target: String, now: OffsetDateTime) {
+        if self.inner.writes.len() >= MAX_WRITES {
+            tracing::error!(action, "audit event lost: the store is too slow");
+            return;
+        }
+        let auth = self.clone();
+        self.write_later(async move { auth.audit(action, &by, &target, "", now).await });
     }
 
     /// Runs a write that no request waits for; dropped where there is no runtime.

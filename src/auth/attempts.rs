@@ -29,6 +29,34 @@ const ALL: Rate = Rate {
     seconds_each: 0.2,
 };
 
+/// Refusals that the audit log tells one by one, and how often it tells of one in a flood.
+const TOLD: Rate = Rate {
+    burst: 100.0,
+    seconds_each: 10.0,
+};
+
+/// Which refused sign-ins the audit log tells of: in a flood one now and then, with how many there were besides, so that
+/// strangers cannot fill the disk (LIM-2).
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    bucket: Option<Bucket>,
+    untold: u64,
+}
+
+impl Refusals {
+    /// Tells of one more, with how many were not told of before it; none if this one is not to be told of.
+    pub(super) fn tell(&mut self, now: OffsetDateTime) -> Option<u64> {
+        let bucket = self.bucket.get_or_insert_with(|| Bucket::full(TOLD, now));
+        bucket.refill(TOLD, now);
+        if bucket.left < 1.0 {
+            self.untold += 1;
+            return None;
+        }
+        bucket.left -= 1.0;
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 /// The buckets.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
@@ -210,6 +238,16 @@ mod tests {
         assert!(attempts.take("ada", None, now() + wait).is_ok());
         // A clock set back gives nothing away.
         assert!(attempts.take("ada", None, now() - Duration::from_secs(9999)).is_err());
+    }
+
+    #[test]
+    fn audit_1_a_flood_of_refusals_is_told_in_sum() {
+        let mut refusals = Refusals::default();
+        let told: Vec<_> = (0..1000).filter_map(|_| refusals.tell(now())).collect();
+        assert_eq!(told, vec![0; 100]);
+        assert_eq!(refusals.tell(now() + Duration::from_secs(10)), Some(900));
+        assert_eq!(refusals.tell(now() + Duration::from_secs(10)), None);
+        assert_eq!(refusals.tell(now() + Duration::from_secs(3600)), Some(1));
     }
 
     #[test]

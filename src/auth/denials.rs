@@ -29,9 +29,8 @@ impl Auth {
         if !self.inner.denials.lock().is_news(&identity.user, host, now) {
             return;
         }
-        let (auth, by) = (self.clone(), client.actor(identity.name.as_str()));
-        let target = target_of(host);
-        self.write_later(async move { auth.audit("access.denied", &by, &target, "", now).await });
+        let by = client.actor(identity.name.as_str());
+        self.audit_later("access.denied", by, target_of(host), now);
     }
 }
 

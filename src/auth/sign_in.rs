@@ -116,10 +116,21 @@ impl Auth {
                 Ok(user)
             }
             None => {
-                self.audit("session.refused", &client.actor(""), &known, "password", now).await;
+                self.audit_refusal(&known, "password", client, now).await;
                 Err(SignInError::Wrong)
             }
         }
+    }
+
+    /// Tells the audit log of a sign-in that was refused; of a flood, now and then.
+    pub(super) async fn audit_refusal(&self, account: &str, how: &str, client: &Client, now: OffsetDateTime) {
+        let told = self.inner.refusals.lock().tell(now);
+        let detail = match told {
+            None => return,
+            Some(0) => how.to_owned(),
+            Some(others) => format!("{how}; {others} more before it, by anyone"),
+        };
+        self.audit("session.refused", &client.actor(""), account, &detail, now).await;
     }
 }
 

@@ -141,12 +141,11 @@ impl Auth {
     }
 
     fn audit_ticket(&self, action: &'static str, session: Option<&SessionId>, host: &Route, client: &Client, now: OffsetDateTime) {
-        let auth = self.clone();
         let target = target_of(host);
         let session = session.and_then(|id| self.login_session(id));
         let user = session.and_then(|session| self.user(session.user()));
         let by = client.actor(user.as_ref().map_or("", |user| user.name.as_str()));
-        self.write_later(async move { auth.audit(action, &by, &target, "", now).await });
+        self.audit_later(action, by, target, now);
     }
 }
 
