@@ -83,11 +83,7 @@ pub fn serve(serve: Serve) -> anyhow::Result<ExitCode> {
     with_all_cores(async move {
         let gateway = Gateway::start(config).await?;
         gateway.reload_on_hangup().context("SIGHUP cannot be received")?;
-        if let Some(advice) = &gateway.advice {
-            words(&format!(
-                "A certificate authority of your own was made. Have it trusted once:\n{advice}\n"
-            ));
-        }
+        up::tell_of_authority(&gateway);
         words(&format!("Portico listens on {} and is at {}", gateway.address, gateway.config.url));
         if !gateway.auth.any_user() {
             let secret = gateway.auth.make_link(Link::FirstAdmin, gateway.clock.now());

@@ -35,10 +35,20 @@ pub struct Wanted {
     pub install: bool,
 }
 
+/// Says how to have the gateway's own certificate authority trusted, if it was made just now.
+pub fn tell_of_authority(gateway: &Gateway) {
+    if let Some(advice) = &gateway.advice {
+        words(&format!(
+            "A certificate authority of your own was made. Have it trusted once:\n{advice}\n"
+        ));
+    }
+}
+
 /// Runs the gateway with a codespace until it is told to end.
 pub async fn run(config: Config, wanted: Wanted, output: Output) -> anyhow::Result<ExitCode> {
     let repository = repository(wanted.repository.as_deref())?;
     let gateway = Gateway::start(config).await?;
+    tell_of_authority(&gateway);
     let told = app::until_told();
     tokio::pin!(told);
     let result = attended(&gateway, repository, &wanted, output, &mut told).await;

@@ -55,21 +55,21 @@ impl Transport {
 
     async fn exchange(self, mut request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         let uri = std::mem::take(request.uri_mut());
-        let other = |what: &'static str| other(io::Error::other(what));
+        let wrong = |what: &'static str| other(io::Error::other(what));
         let host = uri.host().filter(|_| uri.scheme_str() == Some("https"));
-        let host = host.ok_or_else(|| other("its addresses must begin with https://"))?.to_owned();
+        let host = host.ok_or_else(|| wrong("its addresses must begin with https://"))?.to_owned();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let field = HeaderValue::from_str(authority).map_err(|_| other("its address is none"))?;
+        let field = HeaderValue::from_str(authority).map_err(|_| wrong("its address is none"))?;
         request.headers_mut().insert(header::HOST, field);
         *request.uri_mut() = uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
         let stream = TcpStream::connect((host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(443)))
             .await
-            .map_err(|error| self::other(error))?;
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| self::other(error))?;
-        let stream = self.tls.connect(name, stream).await.map_err(|error| self::other(error))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| self::other(error))?;
+            .map_err(other)?;
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(other)?;
+        let stream = self.tls.connect(name, stream).await.map_err(other)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(other)?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(|error| self::other(error))?;
+            let response = sender.send_request(request).await.map_err(other)?;
             let (parts, body) = response.into_parts();
             let body = http_body_util::BodyExt::collect(Limited::new(body, MAX_BYTES))
                 .await
