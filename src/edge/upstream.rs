@@ -24,7 +24,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{beat::place, body::BodyError, context::Exchange, upload::Upload};
+use super::{body::BodyError, context::Exchange, upload::Upload};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::tunnel::Endpoint,
@@ -35,9 +35,6 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(4);
 /// Most idle connections to one port.
 const MAX_KEPT: usize = 64;
-/// Shares of the pool. A connection is driven by the thread that opened it, and another thread that used it would have
-/// to wake that one for each request: each thread keeps its own.
-const SHARES: usize = 16;
 /// Longest response head of an app in bytes.
 const MAX_HEAD_BYTES: usize = 256 * 1024;
 
@@ -54,7 +51,8 @@ pub struct Key {
     pub tls: bool,
 }
 
-/// Connections to apps. Cheap to clone.
+/// Connections to apps, of one thread of the edge: it drives them, and another that used them would have to wake it for
+/// each request. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstreams {
     pool: Arc<Pool>,
@@ -64,7 +62,7 @@ struct Pool {
     dialer: SharedDialer,
     tasks: TaskTracker,
     drain: CancellationToken,
-    shares: [Mutex<HashMap<Key, Vec<Kept>>>; SHARES],
+    kept: Mutex<HashMap<Key, Vec<Kept>>>,
 }
 
 struct Kept {
@@ -92,7 +90,7 @@ impl Upstreams {
             dialer,
             tasks,
             drain,
-            shares: Default::default(),
+            kept: Mutex::default(),
         });
         pool.tasks.spawn(sweep(Arc::clone(&pool)));
         Self { pool }
@@ -150,8 +148,8 @@ impl Upstreams {
     }
 
     fn take(&self, key: &Key) -> Option<SendRequest<RequestBody>> {
-        let mut share = self.pool.share().lock();
-        let kept = share.get_mut(key)?;
+        let mut all = self.pool.kept.lock();
+        let kept = all.get_mut(key)?;
         while let Some(last) = kept.pop() {
             if last.since.elapsed() < KEPT_FOR && last.sender.is_ready() {
                 return Some(last.sender);
@@ -225,20 +223,14 @@ impl Upstreams {
         if self.pool.drain.is_cancelled() {
             return;
         }
-        let mut share = self.pool.share().lock();
-        let kept = share.entry(key).or_default();
+        let mut all = self.pool.kept.lock();
+        let kept = all.entry(key).or_default();
         if kept.len() < MAX_KEPT {
             kept.push(Kept {
                 sender,
                 since: Instant::now(),
             });
         }
-    }
-}
-
-impl Pool {
-    fn share(&self) -> &Mutex<HashMap<Key, Vec<Kept>>> {
-        &self.shares[place() % SHARES]
     }
 }
 
@@ -250,12 +242,10 @@ async fn sweep(pool: Arc<Pool>) {
             _ = ticks.tick() => false,
             () = pool.drain.cancelled() => true,
         };
-        for share in &pool.shares {
-            share.lock().retain(|_, list| {
-                list.retain(|kept| !draining && kept.since.elapsed() < KEPT_FOR && !kept.sender.is_closed());
-                !list.is_empty()
-            });
-        }
+        pool.kept.lock().retain(|_, list| {
+            list.retain(|kept| !draining && kept.since.elapsed() < KEPT_FOR && !kept.sender.is_closed());
+            !list.is_empty()
+        });
         if draining {
             return;
         }
