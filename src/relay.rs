@@ -6,6 +6,7 @@
 
 mod buffer;
 mod direction;
+mod pieces;
 mod pipe;
 mod stream;
 mod write_timeout;
@@ -20,7 +21,7 @@ use std::{
 use bytes::Bytes;
 
 use self::direction::Direction;
-pub use self::{pipe::Pipe, stream::Relayed, write_timeout::WriteTimeout};
+pub use self::{pieces::poll_write_pieces, pipe::Pipe, stream::Relayed, write_timeout::WriteTimeout};
 
 /// How a relay ended, with the bytes that passed.
 #[derive(Debug)]

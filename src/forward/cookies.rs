@@ -7,7 +7,7 @@ use super::names::GATEWAY_COOKIE_PREFIX;
 /// Takes our cookies out of a `Cookie` value; none when nothing is left, the value itself when none was ours.
 pub fn without_ours(value: &HeaderValue) -> Option<HeaderValue> {
     let bytes = value.as_bytes();
-    if !bytes.split(|byte| *byte == b';').any(is_ours) {
+    if !is_ours(bytes) {
         return Some(value.clone());
     }
     let kept: Vec<&[u8]> = bytes
@@ -47,9 +47,9 @@ pub fn narrowed(value: &HeaderValue) -> Option<HeaderValue> {
 /// them: after a comma, in quotes, nameless with the name in the value (`=__Host-x=1`); no app has use for our names.
 fn is_ours(pair: &[u8]) -> bool {
     let prefix = GATEWAY_COOKIE_PREFIX.as_bytes();
-    // The first byte is looked at by itself: almost no place goes on from there.
-    pair.windows(prefix.len())
-        .any(|part| part[0] == prefix[0] && part.eq_ignore_ascii_case(prefix))
+    memchr::memchr_iter(prefix[0], pair)
+        .filter_map(|at| pair.get(at..at + prefix.len()))
+        .any(|part| part.eq_ignore_ascii_case(prefix))
 }
 
 fn is_domain(attribute: &[u8]) -> bool {

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{Pipe, Relayed};
+use super::{Pipe, Relayed, pieces::poll_write_pieces};
 
 /// A stream that fails with [`io::ErrorKind::TimedOut`] when its other end takes no byte for too long although there are
 /// some (TO-1). Silence is fine.
@@ -68,7 +68,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        let polled = poll_write_pieces(Pin::new(&mut self.inner), cx, bufs);
         self.watch(polled, cx)
     }
 

@@ -15,7 +15,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use crate::relay::{Pipe, Relayed};
+use crate::relay::{Pipe, Relayed, poll_write_pieces};
 
 /// A byte stream into a codespace. It counts against its agent's limit while it lives.
 pub struct AgentStream {
@@ -91,7 +91,7 @@ impl AsyncWrite for AgentStream {
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        poll_write_pieces(Pin::new(&mut self.get_mut().io), cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -304,7 +304,11 @@ async fn who_comes_in_is_the_operators_choice() {
         provider.rules.allowed_groups = vec!["eng".into()];
     })
     .await;
-    assert_eq!(group.sign_in().await, Err(Reason::Down), "a provider that refuses to speak of groups");
+    assert_eq!(
+        group.sign_in().await,
+        Err(Reason::Down),
+        "a provider that refuses to speak of groups"
+    );
     group.fake.tell(|fake| fake.userinfo = Some(json!({"sub": "sub-ada"})));
     assert_eq!(group.sign_in().await, not_allowed(NotAllowed::Group), "one that names none");
 }
