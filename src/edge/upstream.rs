@@ -101,7 +101,8 @@ impl Upstreams {
         let chatter = Chatter::listen(&mut request);
         tokio::select! {
             biased;
-            answered = self.exchange(key, request) => answered,
+            // A head that came together with them is no better than none.
+            answered = self.exchange(key, request) => if chatter.is_too_much() { Err(UpstreamError::Chatter) } else { answered },
             () = chatter.enough.notified() => Err(UpstreamError::Chatter),
         }
     }
@@ -184,6 +185,10 @@ impl Chatter {
             }
         });
         chatter
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.heard.load(Relaxed) > MAX_INFORMATIONAL
     }
 }
 
