@@ -3,6 +3,7 @@
 mod fronts;
 mod http_1;
 mod http_2;
+mod model;
 mod reload;
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};

@@ -72,13 +72,14 @@ pub struct Question {
 }
 
 impl Question {
+    /// What is asked for a request to a port, or to the editor.
+    pub fn new(who: Presented, page: browser::Verdict, port: Option<Port>) -> Self {
+        Self { who, page, port }
+    }
+
     /// What would be asked for a page's own request to a port.
     pub fn of_port(who: Presented, port: Port) -> Self {
-        Self {
-            who,
-            page: browser::Verdict::Ours,
-            port: Some(port),
-        }
+        Self::new(who, browser::Verdict::Ours, Some(port))
     }
 
     /// Asks policy, with the codespace as it is.
@@ -202,11 +203,7 @@ impl Visit {
             Route::Port(_, port) => Some(*port),
             _ => None,
         };
-        Question {
-            who: self.who.clone(),
-            page: self.page,
-            port,
-        }
+        Question::new(self.who.clone(), self.page, port)
     }
 }
 
