@@ -5,6 +5,8 @@
 
 #[path = "doors/accounts.rs"]
 mod accounts;
+#[path = "doors/answers.rs"]
+mod answers;
 #[path = "doors/app.rs"]
 mod app;
 #[path = "doors/browser.rs"]
@@ -13,11 +15,23 @@ mod browser;
 mod framing;
 #[path = "doors/gateway.rs"]
 mod gateway;
+#[path = "doors/headers.rs"]
+mod headers;
+#[path = "doors/hosts.rs"]
+mod hosts;
 #[path = "doors/identity.rs"]
 mod identity;
 #[path = "doors/origins.rs"]
 mod origins;
+#[path = "doors/pages.rs"]
+mod pages;
 #[path = "doors/secrecy.rs"]
 mod secrecy;
+#[path = "doors/shares.rs"]
+mod shares;
+#[path = "doors/sockets.rs"]
+mod sockets;
+#[path = "doors/tenants.rs"]
+mod tenants;
 #[path = "doors/wire.rs"]
 mod wire;

@@ -134,26 +134,98 @@ impl Call {
     }
 
     pub fn send(&self) -> Reply {
+        exchange(self.at.unwrap_or_else(|| gateway().address), &self.bytes("close"))
+    }
+
+    /// The request as it is sent; `connection` where it says nothing itself.
+    fn bytes(&self, connection: &str) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.path, self.host);
         for (name, value) in &self.fields {
             text += &format!("{name}: {value}\r\n");
         }
         if !self.fields.iter().any(|(name, _)| name == "Connection") {
-            text += "Connection: close\r\n";
+            text += &format!("Connection: {connection}\r\n");
         }
         if !self.body.is_empty() || self.method != "GET" {
             text += &format!("Content-Length: {}\r\n", self.body.len());
         }
-        exchange(
-            self.at.unwrap_or_else(|| gateway().address),
-            format!("{text}\r\n{}", self.body).as_bytes(),
-        )
+        format!("{text}\r\n{}", self.body).into_bytes()
     }
 }
 
 /// Sends bytes to the shared gateway.
 pub fn raw(bytes: &[u8]) -> Reply {
     exchange(gateway().address, bytes)
+}
+
+/// A connection that stays open.
+pub struct Connection {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open() -> Self {
+        let stream = TcpStream::connect(gateway().address).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        Self { stream, read: Vec::new() }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("written");
+    }
+
+    /// Sends a request, without asking that the connection be closed, and takes its one response.
+    pub fn exchange(&mut self, call: &Call) -> Reply {
+        self.write(&call.bytes("keep-alive"));
+        self.response()
+    }
+
+    /// Takes one response that says its length.
+    pub fn response(&mut self) -> Reply {
+        let end = loop {
+            if let Some(at) = find(&self.read, b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.fill(), "closed: {}", String::from_utf8_lossy(&self.read));
+        };
+        let head = String::from_utf8_lossy(&self.read[..end]).to_ascii_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        let end = end + length.unwrap_or(0);
+        while self.read.len() < end {
+            assert!(self.fill(), "closed: {}", String::from_utf8_lossy(&self.read));
+        }
+        let taken: Vec<u8> = self.read.drain(..end).collect();
+        Reply {
+            text: String::from_utf8_lossy(&taken).into_owned(),
+            closed: false,
+        }
+    }
+
+    /// Everything until the other side closes, with what was read already.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.read)
+    }
+
+    fn fill(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.read.extend_from_slice(&buffer[..count]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("still open: {error}"),
+        }
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
 fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {

@@ -1,0 +1,163 @@
+//! Which host is asked, and that nothing else decides it.
+
+use std::process::Command;
+
+use super::{
+    browser::NAVIGATION,
+    gateway::{BOBS, PORT, PORTICO, gateway},
+    secrecy::{NOBODYS, faceless},
+    wire::{Call, Connection},
+};
+
+#[test]
+fn dom_1_one_site_for_both_is_refused_unless_allowed() {
+    let data = tempfile::tempdir().expect("a directory");
+    let check = |allowed: &str| {
+        let output = Command::new(PORTICO)
+            .args([
+                "check",
+                "--url",
+                "http://portico.localhost:8080",
+                "--domain",
+                "apps.portico.localhost",
+                "--data",
+            ])
+            .arg(data.path())
+            .env("PORTICO_ALLOW_SAME_SITE", allowed)
+            .output();
+        let output = output.expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (fine, said) = check("false");
+    assert!(!fine && said.contains("allow_same_site"), "{said}");
+    let (fine, said) = check("true");
+    assert!(fine && said.contains("allow_same_site"), "allowed, with a warning: {said}");
+}
+
+#[test]
+fn host_2_and_6_one_spelling_is_a_codespace_and_no_other() {
+    let gateway = gateway();
+    let ada = &gateway.ada.codespace;
+    let label = |label: &str| {
+        Call::get(format!("{label}.{}", gateway.domain()), "/")
+            .token(&gateway.ada.token)
+            .send()
+    };
+    assert_eq!(
+        label(&format!("{}-{PORT}", ada.to_uppercase())).stamps("ADA"),
+        1,
+        "case and port number do not matter"
+    );
+    let other_port = Call::get(gateway.app().replace(&gateway.address.port().to_string(), "1"), "/");
+    assert_eq!(other_port.token(&gateway.ada.token).send().stamps("ADA"), 1);
+    let missing = label(&format!("{NOBODYS}-{PORT}"));
+    assert_eq!(missing.status(), 404, "{}", missing.text);
+    for wrong in [
+        format!("{ada}-0{PORT}"),
+        format!("{ada}-{PORT}."),
+        format!("{ada}.-{PORT}"),
+        format!("{ada}--{PORT}"),
+        format!("{ada}_{PORT}"),
+        format!("{ada}-0"),
+        format!("{ada}-65536"),
+        format!("{ada}-93997"),
+        format!("{ada}-{PORT}-{PORT}"),
+        format!("{ada}-{PORT}--ada"),
+        format!("ada-{ada}-{PORT}"),
+        format!("x.{ada}-{PORT}"),
+        format!("-{ada}"),
+        format!("xn--{ada}-{PORT}"),
+        format!("{ada}-0x6f2d"),
+        "a".repeat(64),
+        PORT.to_string(),
+    ] {
+        let reply = label(&wrong);
+        assert_eq!(
+            (reply.status(), reply.stamps("ADA"), reply.fields("location").len()),
+            (404, 0, 0),
+            "{wrong}: {}",
+            reply.text
+        );
+    }
+    for broken in ["%61", "a@b", "\u{e9}", "a b", "a/b", "[::1", "a:b", "a-+3000"] {
+        assert_eq!(label(broken).status(), 400, "{broken}");
+    }
+    let dotted = Call::get(format!("{ada}-{PORT}.codespaces.localhost."), "/")
+        .token(&gateway.ada.token)
+        .send();
+    assert_eq!(dotted.status(), 404, "{}", dotted.text);
+    for foreign in [
+        "localhost",
+        "127.0.0.1",
+        "xcodespaces.localhost",
+        "portico.localhost.evil.example",
+        "[::1]",
+    ] {
+        let reply = Call::get(foreign.into(), "/").token(&gateway.ada.token).send();
+        assert_eq!((reply.status(), reply.stamps("ADA")), (421, 0), "{foreign}: {}", reply.text);
+    }
+}
+
+#[test]
+fn host_3_no_other_header_names_the_host() {
+    let gateway = gateway();
+    let evil = gateway.port(&gateway.bob, BOBS);
+    let routes: [(String, &str, &[(&str, &str)]); 6] = [
+        (gateway.host(), "/", &NAVIGATION),
+        (gateway.host(), "/api/v1/user", &[]),
+        (gateway.host(), "/authorize?state=x", &NAVIGATION),
+        (gateway.editor(&gateway.ada), "/a", &NAVIGATION),
+        (gateway.app(), "/a", &NAVIGATION),
+        (gateway.app(), "/a", &[("X-Portico-Token", &gateway.ada.token)]),
+    ];
+    for (host, path, fields) in routes {
+        let plain = faceless(&Call::get(host.clone(), path).fields(fields).send(), &[]);
+        for name in [
+            "X-Forwarded-Host",
+            "X-Host",
+            "X-Original-Host",
+            "X-Forwarded-Server",
+            "X-HTTP-Host-Override",
+            "X-Original-URL",
+            "X-Original-URI",
+            "X-Rewrite-URL",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Port",
+            "X-Forwarded-Prefix",
+            "Forwarded",
+        ] {
+            let value = if name == "Forwarded" {
+                format!("host={evil};proto=https")
+            } else {
+                evil.clone()
+            };
+            let reply = Call::get(host.clone(), path).fields(fields).field(name, value).send();
+            // What is not ours an app may see, and believe at its own risk.
+            let text = faceless(&reply, &[]).replace(&format!("{}: {evil}\r\n", name.to_ascii_lowercase()), "");
+            assert_eq!(text, plain, "{name} at {host}{path}");
+        }
+    }
+}
+
+#[test]
+fn host_5_each_request_of_a_connection_goes_its_own_way() {
+    let gateway = gateway();
+    let mut connection = Connection::open();
+    for round in 0..1000 {
+        let (person, port, own, other) = match round % 2 {
+            0 => (&gateway.ada, PORT, "ADA", "BOB"),
+            _ => (&gateway.bob, BOBS, "BOB", "ADA"),
+        };
+        let path = format!("/{round}");
+        let reply = connection.exchange(&Call::get(gateway.port(person, port), &path).token(&person.token));
+        assert_eq!((reply.stamps(own), reply.stamps(other)), (1, 0), "{}", reply.text);
+        assert!(reply.text.contains(&format!("GET {path} HTTP/1.1")), "{}", reply.text);
+        // What was allowed a moment ago on this connection is not allowed to somebody else on it.
+        if round % 100 == 0 {
+            let stolen = connection.exchange(&Call::get(gateway.port(&gateway.bob, BOBS), "/").token(&gateway.ada.token));
+            assert_eq!((stolen.status(), stolen.stamps("BOB")), (404, 0), "{}", stolen.text);
+            assert_eq!(connection.exchange(&Call::get(gateway.app(), "/")).status(), 401);
+        }
+    }
+}

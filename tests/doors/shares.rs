@@ -1,0 +1,92 @@
+//! Who may open a port: its owner decides, everybody else finds nothing.
+
+use serde_json::json;
+
+use super::{
+    gateway::{Gateway, Person, SIBLING, eventually, gateway},
+    secrecy::faceless,
+    wire::{Call, Connection, Reply},
+};
+
+fn set(gateway: &Gateway, who: &Person, port: u16, body: &serde_json::Value) -> Reply {
+    let path = format!("/api/v1/codespaces/{}/ports/{port}", gateway.ada.codespace);
+    let call = Call::new("PATCH", gateway.host(), &path).json(body);
+    call.field("Authorization", format!("Bearer {}", who.token)).send()
+}
+
+/// One test changes the sibling's visibility, so that no two do at once.
+#[test]
+fn share_1_and_2_private_until_its_owner_says_otherwise_and_until_the_deadline() {
+    let gateway = gateway();
+    let host = gateway.port(&gateway.ada, SIBLING);
+    let stranger = || Call::get(host.clone(), "/").send();
+    assert_eq!((stranger().status(), stranger().stamps("SIBLING")), (401, 0));
+    assert_eq!(
+        set(gateway, &gateway.bob, SIBLING, &json!({ "visibility": "public" })).status(),
+        404
+    );
+    assert_eq!(stranger().status(), 401);
+    assert_eq!(
+        set(gateway, &gateway.ada, SIBLING, &json!({ "visibility": "public" })).status(),
+        200
+    );
+    assert_eq!(stranger().stamps("SIBLING"), 1);
+    let mut socket = Connection::open();
+    assert_eq!(socket.exchange(&Call::get(host.clone(), "/socket").socket()).status(), 101);
+    let deadline = time::OffsetDateTime::now_utc() + time::Duration::seconds(2);
+    let deadline = deadline.format(&time::format_description::well_known::Rfc3339).expect("a time");
+    let reply = set(
+        gateway,
+        &gateway.ada,
+        SIBLING,
+        &json!({ "visibility": "public", "expires_at": deadline }),
+    );
+    assert_eq!(reply.status(), 200, "{}", reply.text);
+    eventually("the share ends", || (stranger().status() == 401).then_some(()));
+    socket.rest();
+    let back = set(
+        gateway,
+        &gateway.ada,
+        SIBLING,
+        &json!({ "visibility": "private", "expires_at": null }),
+    );
+    assert_eq!(back.status(), 200, "{}", back.text);
+}
+
+#[test]
+fn port_1_ports_that_are_nobodys_answer_like_closed_ones() {
+    let gateway = gateway();
+    let names = [gateway.ada.codespace.as_str()];
+    let number = |port: u16| {
+        let reply = Call::get(gateway.port(&gateway.ada, port), "/").token(&gateway.ada.token).send();
+        let listening = regex::Regex::new(r#""listening":.*?\],"#).expect("a pattern");
+        listening.replace(&faceless(&reply, &names), "").replace(&port.to_string(), "PORT")
+    };
+    let closed = number(9);
+    assert!(closed.starts_with("HTTP/1.1 502"), "{closed}");
+    // Docker's, and the gateway's own, which listens on this very machine.
+    for port in [2375, 2376, gateway.address.port()] {
+        assert_eq!(number(port), closed, "{port}");
+    }
+}
+
+#[test]
+fn resume_1_strangers_and_sockets_wake_nothing() {
+    let gateway = gateway();
+    let state = || {
+        let path = format!("/api/v1/codespaces/{}", gateway.bob.codespace);
+        let reply = Call::get(gateway.host(), &path)
+            .field("Authorization", format!("Bearer {}", gateway.bob.token))
+            .send();
+        reply.json()["state"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(state(), "running", "it is stopped by no test: others use it");
+    for method in ["GET", "HEAD"] {
+        for verb in ["start", "stop"] {
+            let path = format!("/api/v1/codespaces/{}/{verb}", gateway.bob.codespace);
+            let call = Call::new(method, gateway.host(), &path).field("Authorization", format!("Bearer {}", gateway.bob.token));
+            assert_eq!(call.send().status(), 405, "{method} {verb}");
+        }
+    }
+    assert_eq!(state(), "running");
+}

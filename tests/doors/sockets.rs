@@ -1,0 +1,166 @@
+//! WebSockets: the same door as HTTP, bounded where they end here, ended when their permit falls.
+
+use serde_json::json;
+
+use super::{
+    browser::redeem,
+    gateway::{BOBS, Gateway, PORT, gateway},
+    wire::{Call, Connection},
+};
+
+fn open(call: &Call) -> Connection {
+    let mut connection = Connection::open();
+    let reply = connection.exchange(call);
+    assert_eq!(reply.status(), 101, "{}", reply.text);
+    connection
+}
+
+fn exec(gateway: &Gateway) -> Call {
+    let path = format!("/api/v1/codespaces/{}/exec", gateway.ada.codespace);
+    Call::get(gateway.host(), &path)
+        .socket()
+        .field("Authorization", format!("Bearer {}", gateway.ada.token))
+}
+
+#[test]
+fn ws_3_a_socket_needs_what_a_request_needs() {
+    let gateway = gateway();
+    let (app, bobs) = (gateway.app(), gateway.port(&gateway.bob, BOBS));
+    let editor = gateway.editor_cookie(&gateway.session("ada"), &gateway.ada);
+    let cookie = gateway.port_cookie(&editor, &gateway.ada, PORT);
+    let own = format!("http://{app}");
+    for (host, fields) in [
+        (&app, vec![]),
+        (&app, vec![("X-Portico-Token", "pt_wrong")]),
+        (&app, vec![("X-Portico-Token", gateway.bob.token.as_str())]),
+        (&bobs, vec![("X-Portico-Token", gateway.ada.token.as_str())]),
+        (&bobs, vec![("Cookie", cookie.as_str())]),
+        (&app, vec![("Cookie", "__Host-portico_access=x"), ("Origin", own.as_str())]),
+        (&app, vec![("Authorization", "Bearer x")]),
+    ] {
+        let plain = Call::get(host.clone(), "/socket").fields(&fields).send();
+        let socket = Call::get(host.clone(), "/socket").fields(&fields).socket().send();
+        assert_eq!(
+            (socket.status(), socket.stamps("ADA"), socket.stamps("BOB")),
+            (plain.status(), 0, 0),
+            "{fields:?}: {}",
+            socket.text
+        );
+        assert!(matches!(socket.status(), 401 | 404), "{}", socket.text);
+    }
+    open(&Call::get(app, "/socket").cookie(&cookie).field("Origin", &own).socket());
+}
+
+#[test]
+fn ws_6_both_halves_of_the_handshake_are_checked() {
+    let gateway = gateway();
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    for (version, keys) in [
+        ("13", &[][..]),
+        ("13", &["short"]),
+        ("13", &["dGhlIHNhbXBsZSBub25jZSEhISE="]),
+        ("13", &["!!!!!!!!!!!!!!!!!!!!!!!!"]),
+        ("13", &[key, key]),
+        ("8", &[key]),
+        ("", &[key]),
+    ] {
+        let call = Call::get(gateway.app(), "/socket").token(&gateway.ada.token);
+        let call = call.fields(&[
+            ("Upgrade", "websocket"),
+            ("Connection", "upgrade"),
+            ("Sec-WebSocket-Version", version),
+        ]);
+        let reply = keys.iter().fold(call, |call, key| call.field("Sec-WebSocket-Key", *key)).send();
+        assert_eq!(
+            (reply.status(), reply.stamps("ADA")),
+            (400, 0),
+            "{version} {keys:?}: {}",
+            reply.text
+        );
+    }
+    for answer in [
+        "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\nevil",
+        "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nevil",
+        "HTTP/1.1 101 S\r\nUpgrade: h2c\r\nConnection: upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nevil",
+    ] {
+        use base64::{Engine, prelude::BASE64_STANDARD};
+        let call = Call::get(gateway.app(), "/").token(&gateway.ada.token).socket();
+        let reply = call.field("X-Answer", BASE64_STANDARD.encode(answer)).send();
+        assert!(reply.status() == 502 && !reply.text.contains("evil"), "{}", reply.text);
+    }
+}
+
+/// A client's frame with a mask of zeros.
+fn frame(first: u8, length: &[u8], payload: &[u8]) -> Vec<u8> {
+    [&[first], length, &[0; 4], payload].concat()
+}
+
+#[test]
+fn ws_4_sockets_that_end_here_are_bounded() {
+    let gateway = gateway();
+    let two_megabytes = [&[0xff][..], &(2u64 << 20).to_be_bytes()].concat();
+    for (what, bytes) in [
+        ("a frame of 2 MiB", frame(0x82, &two_megabytes, b"")),
+        ("a message of 2 MiB in frames", {
+            let piece = vec![0; 512 << 10];
+            let length = [&[0xff][..], &(512u64 << 10).to_be_bytes()].concat();
+            let mut bytes = frame(0x02, &length, &piece);
+            for _ in 0..3 {
+                bytes.extend(frame(0x00, &length, &piece));
+            }
+            bytes
+        }),
+        ("text that is no UTF-8", frame(0x81, &[0x82], &[0xff, 0xfe])),
+        ("a control frame of 126 bytes", frame(0x89, &[0xfe, 0, 126], &[0; 126])),
+        ("a control frame in pieces", frame(0x09, &[0x80], b"")),
+        ("a compressed frame", frame(0xc1, &[0x81], b"a")),
+        ("an unknown kind", frame(0x83, &[0x80], b"")),
+        ("no mask", vec![0x81, 1, b'a']),
+        ("going on with nothing", frame(0x80, &[0x81], b"a")),
+    ] {
+        let mut connection = open(&exec(gateway));
+        connection.write(&bytes);
+        let rest = connection.rest();
+        assert!(
+            rest.len() < 4096,
+            "{what}: the socket is closed and says little, not {} bytes",
+            rest.len()
+        );
+    }
+}
+
+#[test]
+fn sess_3_what_is_open_ends_with_its_permit() {
+    let gateway = gateway();
+    let session = gateway.session("ada");
+    let editor = gateway.editor_cookie(&session, &gateway.ada);
+    let cookie = gateway.port_cookie(&editor, &gateway.ada, PORT);
+    let own = format!("http://{}", gateway.app());
+    let socket = Call::get(gateway.app(), "/socket").cookie(&cookie).field("Origin", &own).socket();
+    let own_editor = format!("http://{}", gateway.editor(&gateway.ada));
+    let path = format!("/.portico/api/v1/codespaces/{}/exec", gateway.ada.codespace);
+    let editors = Call::get(gateway.editor(&gateway.ada), &path)
+        .cookie(&editor)
+        .field("Origin", own_editor)
+        .socket();
+    let mut sockets = [open(&socket), open(&editors)];
+    let late = gateway.flow_to_port(&editor, &gateway.ada, PORT);
+    let out = Call::post(gateway.host(), "/api/v1/sign-out").json(&json!({})).cookie(&session);
+    assert_eq!(out.field("Origin", format!("http://{}", gateway.host())).send().status(), 204);
+    for socket in &mut sockets {
+        socket.rest();
+    }
+    assert_eq!(
+        Call::get(gateway.app(), "/")
+            .cookie(&cookie)
+            .field("Sec-Fetch-Site", "none")
+            .send()
+            .status(),
+        401
+    );
+    assert_eq!(
+        redeem(gateway.app(), &late.ticket).cookie(&late.nonce).send().status(),
+        400,
+        "a ticket of a session that is over"
+    );
+}

@@ -1,0 +1,148 @@
+//! A fuzz target against the real binary: whole sequences of requests of two tenants, good ones, broken ones and hostile
+//! ones on the same connections. Each request carries a mark that its tenant's app sends back with its own stamp.
+//!
+//! No app may answer a mark of the other tenant, nor one that was hidden in somebody's body.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use regex::Regex;
+
+use super::gateway::{BOBS, Gateway, SIBLING, gateway};
+
+const THREADS: usize = 6;
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) >> 33).expect("31 bits") % sides
+    }
+}
+
+/// One request of a tenant; `mark` names tenant and connection.
+fn request(gateway: &Gateway, dice: &mut Dice, mark: &str) -> Vec<u8> {
+    let tenants = [
+        ("ADA", gateway.app(), &gateway.ada.token),
+        ("SIBLING", gateway.port(&gateway.ada, SIBLING), &gateway.ada.token),
+        ("BOB", gateway.port(&gateway.bob, BOBS), &gateway.bob.token),
+    ];
+    let (tenant, host, token) = &tenants[dice.roll(3)];
+    let (_, other, stolen) = &tenants[dice.roll(3)];
+    let path = format!("/{tenant}-{mark}");
+    let head = format!("HTTP/1.1\r\nHost: {host}\r\nX-Portico-Token: {token}\r\n");
+    let hidden = format!("GET /HIDDEN-{mark} HTTP/1.1\r\nHost: {other}\r\nX-Portico-Token: {stolen}\r\n\r\n");
+    let answers = [
+        format!("HTTP/1.1 200 S\r\nContent-Length: 2\r\n\r\nok{tenant}\nGET /HIDDEN-{mark}"),
+        format!(
+            "HTTP/1.1 200 S\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200 S\r\nContent-Length: 40\r\n\r\n{tenant}\nGET /HIDDEN-{mark}"
+        ),
+        "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 S\r\nContent-Length: 90\r\n\r\nshort".to_owned(),
+    ];
+    let text = match dice.roll(12) {
+        0 => format!("POST {path} {head}Content-Length: {}\r\n\r\n{hidden}", hidden.len()),
+        1 => format!("POST {path} {head}Content-Length: {}\r\n\r\n{hidden}", hidden.len() / 2),
+        2 => format!(
+            "POST {path} {head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n",
+            hidden.len()
+        ),
+        3 => format!("POST {path} {head}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n{hidden}"),
+        4 => format!(
+            "GET {path} {head}X-Answer: {}\r\n\r\n",
+            BASE64_STANDARD.encode(&answers[dice.roll(answers.len())])
+        ),
+        5 => format!(
+            "GET {path} {head}Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ),
+        6 => format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Portico-Token: pt_wrong\r\n\r\n"),
+        7 => format!("GET http://{other}{path} {head}\r\n"),
+        _ => format!("GET {path} {head}\r\n"),
+    };
+    text.into_bytes()
+}
+
+/// Changes a few bytes.
+fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    for _ in 0..=dice.roll(3) {
+        let at = dice.roll(bytes.len());
+        match dice.roll(3) {
+            0 => bytes[at] = u8::try_from(dice.roll(256)).expect("a byte"),
+            1 => drop(bytes.remove(at)),
+            _ => bytes.insert(at, b"\r\n :;,x0"[dice.roll(8)]),
+        }
+    }
+}
+
+/// Whether an app's answer belongs to a connection: its mark was sent there, and as long as nothing was mutated, to that
+/// app and not inside of a body. A mutated length makes an honest request of what was a body, and that is fine.
+fn is_own(stamp: &str, asked: &str, sent: &str, mutated: bool) -> bool {
+    sent.contains(asked) && (mutated || asked.starts_with(&format!("{stamp}-")))
+}
+
+/// Sends a sequence and gives what comes back until nothing does.
+fn converse(gateway: &Gateway, sequence: &[Vec<u8>]) -> String {
+    let mut stream = TcpStream::connect(gateway.address).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    for bytes in sequence {
+        if stream.write_all(bytes).is_err() {
+            break;
+        }
+    }
+    let (mut got, mut buffer) = (Vec::new(), vec![0; 16 * 1024]);
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        got.extend_from_slice(&buffer[..count]);
+        stream.set_read_timeout(Some(Duration::from_millis(100))).expect("set");
+    }
+    String::from_utf8_lossy(&got).into_owned()
+}
+
+#[test]
+fn pool_1_no_tenant_sees_anothers_answer() {
+    let gateway = gateway();
+    let seconds = std::env::var("PORTICO_FUZZ_SECONDS").map_or(2.0, |text| text.parse().expect("a number"));
+    let seed: u64 = std::env::var("PORTICO_FUZZ_SEED").map_or_else(|_| rand::random(), |text| text.parse().expect("a number"));
+    eprintln!("PORTICO_FUZZ_SEED={seed}");
+    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    let answered = Regex::new(r"(ADA|BOB|SIBLING)\n[A-Z]+ (?:http://[^/ ]*)?/([A-Z]+-[0-9]+x[0-9]+x)").expect("a pattern");
+    let (sent, checked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let (answered, sent, checked) = (&answered, &sent, &checked);
+            scope.spawn(move || {
+                let mut dice = Dice(seed ^ (number as u64) << 32);
+                for round in 0.. {
+                    if Instant::now() > until {
+                        return;
+                    }
+                    let mark = format!("{number}x{round}x");
+                    let mut sequence: Vec<_> = (0..=dice.roll(5)).map(|_| request(gateway, &mut dice, &mark)).collect();
+                    let mutated = dice.roll(2) == 0;
+                    sequence.iter_mut().filter(|_| mutated).for_each(|bytes| mutate(bytes, &mut dice));
+                    let text = converse(gateway, &sequence);
+                    sent.fetch_add(sequence.len(), Relaxed);
+                    let all = String::from_utf8_lossy(&sequence.concat()).into_owned();
+                    for found in answered.captures_iter(&text) {
+                        assert!(is_own(&found[1], &found[2], &all, mutated), "{found:?} came back for {all}: {text}");
+                        checked.fetch_add(1, Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    eprintln!(
+        "tenants: {} requests, {} answers of apps checked, 0 foreign",
+        sent.load(Relaxed),
+        checked.load(Relaxed)
+    );
+    assert!(checked.load(Relaxed) > 0, "apps answered");
+}
