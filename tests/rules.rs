@@ -42,7 +42,8 @@ fn is_there(file: &str, test: &str) -> bool {
     // An attribute stands right above it, or a macro makes tests of a list of names.
     let above: Vec<&str> = text[..at].lines().rev().take(4).collect();
     let listed = text.matches(test).count() > 1;
-    (listed || above.iter().any(|line| line.contains("test]"))) && !above.iter().any(|line| line.contains("#[ignore"))
+    (listed || above.iter().any(|line| line.contains("test]") || line.contains("::test(")))
+        && !above.iter().any(|line| line.contains("#[ignore"))
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Auth {
 
     /// Links an identity to its user, or notes what its provider says now. [`UserError::IdentityTaken`] if it is
     /// somebody else's.
-    pub(super) async fn keep_identity(&self, identity: LinkedIdentity) -> Result<(), UserError> {
+    pub async fn keep_identity(&self, identity: LinkedIdentity) -> Result<(), UserError> {
         self.change(move |auth| async move {
             auth.inner.store.put_identity(&identity).await.map_err(|error| match error {
                 StoreError::Conflict => UserError::IdentityTaken,
