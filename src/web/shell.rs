@@ -103,10 +103,11 @@ async fn sign_in(State(shell): State<Shell>, OriginalUri(uri): OriginalUri, requ
         header: shell.ways.header && !switching,
     });
     // A cookie that is no longer good only makes the next requests longer (SESS-5).
-    if !signed_in && request.headers().contains_key(COOKIE) {
-        if let Ok(clear) = HeaderValue::from_str(&auth::clear_session_cookie()) {
-            response.headers_mut().append(SET_COOKIE, clear);
-        }
+    if !signed_in
+        && request.headers().contains_key(COOKIE)
+        && let Ok(clear) = HeaderValue::from_str(&auth::clear_session_cookie())
+    {
+        response.headers_mut().append(SET_COOKIE, clear);
     }
     response
 }
