@@ -86,8 +86,9 @@ test('OIDC-1 OIDC-3 signing in with a real provider', async (t) => {
 
   await t.test('somebody whom the operator did not let in is told whom to ask', async () => {
     const eve = await (await person({ viewport: { width: 360, height: 700 }, colorScheme: 'dark' })).newPage();
-    await go(eve, gateway);
-    await shot(eve, 'sign-in-at-provider');
+    await eve.goto(`${gateway.origin}/settings`);
+    await shot(eve, 'sign-in-page');
+    await eve.getByTestId('sign-in-with').click();
     await logIn(eve, 'eve', 'pw-eve');
     await eve.waitForURL((url) => url.pathname === '/sign-in/callback/example');
     assert.match(await eve.locator('h1').textContent(), /may not sign in here/);
