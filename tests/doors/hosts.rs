@@ -103,7 +103,8 @@ fn host_2_and_6_one_spelling_is_a_codespace_and_no_other() {
 fn host_3_no_other_header_names_the_host() {
     let gateway = gateway();
     let evil = gateway.port(&gateway.bob, BOBS);
-    let routes: [(String, &str, &[(&str, &str)]); 6] = [
+    type Asked<'a> = (String, &'a str, &'a [(&'a str, &'a str)]);
+    let routes: [Asked<'_>; 6] = [
         (gateway.host(), "/", &NAVIGATION),
         (gateway.host(), "/api/v1/user", &[]),
         (gateway.host(), "/authorize?state=x", &NAVIGATION),
