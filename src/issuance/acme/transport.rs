@@ -64,12 +64,12 @@ impl Transport {
         *request.uri_mut() = uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
         let stream = TcpStream::connect((host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(443)))
             .await
-            .map_err(self::other)?;
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(self::other)?;
-        let stream = self.tls.connect(name, stream).await.map_err(self::other)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(self::other)?;
+            .map_err(other)?;
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(other)?;
+        let stream = self.tls.connect(name, stream).await.map_err(other)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(other)?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(self::other)?;
+            let response = sender.send_request(request).await.map_err(other)?;
             let (parts, body) = response.into_parts();
             let body = http_body_util::BodyExt::collect(Limited::new(body, MAX_BYTES))
                 .await
