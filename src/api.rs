@@ -126,6 +126,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/users/{name}", patch(users::change)),
         ("/api/v1/users/{name}/suspend", post(users::suspend)),
         ("/api/v1/users/{name}/resume", post(users::resume)),
+        ("/api/v1/users/{name}/link", post(users::link)),
         ("/api/v1/audit", get(audit::list)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/codespaces", get(codespaces::list).post(codespaces::create)),

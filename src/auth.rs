@@ -47,7 +47,7 @@ pub use device::{DeviceCodes, DeviceError, DeviceRequest, DeviceWaiting};
 pub use hop::{Hop, HopError};
 pub use host_cookie::KnownCookie;
 pub use identities::LinkedIdentity;
-pub use links::{Link, LinkError, LinkKind, LinkUsed};
+pub use links::{Link, LinkError, LinkKind, LinkUsed, SIGN_IN_LINK_FOR};
 pub use outside::{
     Arrived, Callback, Departure, HeaderOptions, NotAllowed, Options as OutsideOptions, OutsideError, ProviderKind, ProviderOptions,
     Reason as OutsideReason, Rules, Secret, SignUp, Vouched, Way, Ways, clear_crowded_flows,

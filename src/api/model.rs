@@ -474,6 +474,15 @@ pub struct Removed {
     pub name: String,
 }
 
+/// A link that signs somebody in, once.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct SignInLink {
+    pub url: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: OffsetDateTime,
+}
+
 /// How people sign in.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct SignInWays {

@@ -2,17 +2,22 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
+use secrecy::ExposeSecret as _;
 
 use super::{
     Services,
     body::Sent,
     identify::{By, Params, Who},
-    model::{ChangeUser, CreateUser, User},
+    model::{ChangeUser, CreateUser, SignInLink, User},
     parse,
     problem::{Problem, ProblemBody},
     views,
 };
-use crate::{audit::Actor, auth, domain::UserName};
+use crate::{
+    audit::Actor,
+    auth,
+    domain::{Credential, UserName},
+};
 
 /// Lists all accounts.
 #[utoipa::path(get, path = "/api/v1/users", tag = "users", responses(
@@ -86,6 +91,41 @@ async fn set_suspended(services: &Services, who: Who, by: &Actor, name: &str, su
     services.auth.suspend(&user.id, suspended, by, services.clock.now()).await?;
     let user = find(services, name)?;
     Ok(Json(views::user(&user)))
+}
+
+/// Makes a link that signs an account in once, within 30 minutes. Only on the gateway's own machine: it is a way in for
+/// whoever runs the gateway when no other is left.
+#[utoipa::path(post, path = "/api/v1/users/{name}/link", tag = "users", params(("name" = String, Path)), responses(
+    (status = 200, body = SignInLink), (status = 401, body = ProblemBody),
+    (status = 403, body = ProblemBody, description = "Not through the administration socket"), (status = 404, body = ProblemBody),
+))]
+pub async fn link(
+    State(services): State<Services>,
+    who: Who,
+    By(by): By,
+    Params(name): Params<String>,
+) -> Result<Json<SignInLink>, Problem> {
+    let who = who.into_admin()?;
+    if who.credential != Credential::Operator {
+        return Err(Problem::forbidden(
+            "Only on the gateway's own machine, with: portico user link NAME",
+        ));
+    }
+    let user = find(&services, &name)?;
+    if user.suspended {
+        return Err(Problem::forbidden("The account is suspended. First: portico user resume NAME"));
+    }
+    let now = services.clock.now();
+    let link = auth::Link::SignIn {
+        user: user.id.clone(),
+        next: "/".into(),
+    };
+    let secret = services.auth.make_link(link, now);
+    services.audit.record("link.created", &by, user.name.as_str(), "sign_in");
+    Ok(Json(SignInLink {
+        url: format!("{}/setup#{}", services.sites.gateway(), secret.expose_secret()),
+        expires_at: now + auth::SIGN_IN_LINK_FOR,
+    }))
 }
 
 /// The account of a name, for an administrator, who may know which there are.

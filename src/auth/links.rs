@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long a sign-in link is good.
-const SIGN_IN_FOR: Duration = Duration::from_secs(30 * 60);
+pub const SIGN_IN_LINK_FOR: Duration = Duration::from_secs(30 * 60);
 /// Most links kept; beyond it the one that ends first gives way.
 const MAX_LINKS: usize = 1000;
 
@@ -81,7 +81,7 @@ impl Auth {
         let secret = fresh_secret_string();
         let expires_at = match link {
             Link::FirstAdmin => None,
-            Link::SignIn { .. } => Some(now + SIGN_IN_FOR),
+            Link::SignIn { .. } => Some(now + SIGN_IN_LINK_FOR),
         };
         let mut links = self.inner.links.lock();
         if links.len() >= MAX_LINKS {

@@ -13,7 +13,7 @@ use super::{
     place::{self, Found},
     prompt,
 };
-use crate::api::model::{ChangeUser, CreateToken, CreateUser, NewToken, Token, User};
+use crate::api::model::{ChangeUser, CreateToken, CreateUser, NewToken, SignInLink, Token, User};
 
 /// Runs `portico user`.
 pub async fn user(verb: UserVerb, output: Output) -> anyhow::Result<()> {
@@ -23,6 +23,7 @@ pub async fn user(verb: UserVerb, output: Output) -> anyhow::Result<()> {
         UserVerb::Role(change) => set_role(&change, output).await,
         UserVerb::Suspend(named) => set_suspended(&named, true, output).await,
         UserVerb::Resume(named) => set_suspended(&named, false, output).await,
+        UserVerb::Link(named) => print_link(&named, output).await,
     }
 }
 
@@ -116,6 +117,17 @@ async fn set_suspended(named: &UserNamed, suspended: bool, output: Output) -> an
     };
     words(&format!("{} is {} now.", user.name, state(&user)));
     output.show(&user, String::new);
+    Ok(())
+}
+
+async fn print_link(named: &UserNamed, output: Output) -> anyhow::Result<()> {
+    let Found::Gateway(client) = place::find(&named.place).await? else {
+        anyhow::bail!("a link lives in the gateway that runs. Start it first: portico serve");
+    };
+    let path = format!("/api/v1/users/{}/link", segment(&named.name));
+    let made: SignInLink = client.json(Method::POST, &path, None::<&()>).await?;
+    words(&format!("This link signs {} in, once, within 30 minutes:", named.name));
+    output.show(&made, || made.url.clone());
     Ok(())
 }
 

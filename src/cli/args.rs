@@ -382,6 +382,8 @@ pub enum User {
     Suspend(UserNamed),
     /// Lift an account's suspension.
     Resume(UserNamed),
+    /// Print a link that signs an account in once, within 30 minutes; on the gateway's own machine alone.
+    Link(UserNamed),
 }
 
 #[derive(Args, Debug)]

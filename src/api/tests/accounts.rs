@@ -404,3 +404,25 @@ async fn bodies_are_bounded_and_strict() {
     let untyped = Call::post("/api/v1/tokens").token(&token).text(r#"{"scope":"all"}"#);
     assert_eq!(api.send(untyped).await.short(), "415 not-json");
 }
+
+#[tokio::test]
+async fn admin_1_a_link_into_an_account_is_made_on_the_gateways_machine_alone() {
+    let api = TestApi::start().await;
+    let path = "/api/v1/users/bob/link";
+    let admin = api.token("ada", "all").await;
+    assert_eq!(api.send(Call::post(path).token(&admin)).await.short(), "403 forbidden");
+    assert_eq!(
+        api.send(Call::post(path).page(&api.cookie("ada").await)).await.short(),
+        "403 forbidden"
+    );
+    let operator = |path: &str| api.send(Call::post(path).through(Via::Operator));
+    assert_eq!(operator("/api/v1/users/nobody/link").await.status, 404);
+    let made = operator(path).await.json();
+    let (page, secret) = made["url"].as_str().and_then(|url| url.split_once('#')).expect("a link");
+    assert_eq!(page, format!("{ORIGIN}/setup"));
+    let used = api.send(Call::post("/api/v1/setup").json(&json!({ "secret": secret }))).await;
+    let user = api.send(Call::get("/api/v1/user").page(&cookie_of(&used))).await.json();
+    assert_eq!(user["name"], "bob");
+    assert_eq!(api.send(Call::post("/api/v1/users/bob/suspend").token(&admin)).await.status, 200);
+    assert_eq!(operator(path).await.short(), "403 forbidden");
+}
