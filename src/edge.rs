@@ -240,6 +240,10 @@ impl Edge {
 }
 
 /// What a request leads to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a box for it would be made for every request"
+)]
 enum Answer {
     /// An answer of our own that is there already.
     Now(Box<Response<Body>>),

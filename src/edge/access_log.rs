@@ -165,7 +165,10 @@ impl Inner {
             self.rang.wait(&mut bell);
         }
         let until = Instant::now() + DELAY;
-        while !(bell.full || bell.closed) && !self.rang.wait_until(&mut bell, until).timed_out() {}
+        let mut late = false;
+        while !late && !bell.full && !bell.closed {
+            late = self.rang.wait_until(&mut bell, until).timed_out();
+        }
         // Before the pages are looked at: what is written from here on rings again.
         (bell.waiting, bell.full) = (false, false);
         bell.closed
