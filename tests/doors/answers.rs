@@ -38,7 +38,7 @@ fn cache_1_each_request_reaches_the_app() {
     );
 }
 
-/// The 10^5 requests run in the fuzz target `tenants`; here each way of leaving a connection dirty is tried.
+/// Random sequences of two tenants run in the fuzz target `tenants`; here each way of leaving a connection dirty is tried.
 #[test]
 fn pool_1_no_connection_to_an_app_serves_another() {
     let gateway = gateway();
