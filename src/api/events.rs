@@ -64,6 +64,10 @@ impl Feed {
     /// The next bytes to send; none when the caller's credential has ended.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            // Also between events that wait already.
+            if !self.services.auth.stands(&self.who) {
+                return None;
+            }
             if let Some(bytes) = self.waiting.pop_front() {
                 return Some(bytes);
             }

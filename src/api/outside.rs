@@ -16,7 +16,7 @@ use super::{
     Services,
     account::own_account,
     body::MaybeSent,
-    identify::{By, Caller, From, Params, Who},
+    identify::{By, From, Params, Who},
     model::{Departure, Identities, Identity, Provider, SignInWays, StartLink},
     problem::{Problem, ProblemBody},
     sign_in::{end_session_before, with_cookie},
@@ -103,9 +103,9 @@ pub async fn ways(State(services): State<Services>) -> Json<SignInWays> {
 ))]
 pub async fn by_header(
     State(services): State<Services>,
-    Caller(before): Caller,
     By(by): By,
     From(client): From,
+    headers: HeaderMap,
     vouched: Option<Extension<Vouched>>,
     MaybeSent(StartLink {}): MaybeSent<StartLink>,
 ) -> Result<Response, Problem> {
@@ -119,6 +119,8 @@ pub async fn by_header(
     };
     let signed_in = services.auth.sign_in_vouched(&vouched, &client, services.clock.now()).await;
     let fresh = signed_in.map_err(|error| refused(&error))?;
+    // By the cookie itself: whoever the proxy names now, the session before was perhaps somebody else's.
+    let before = services.auth.by_gateway_cookie(&headers, services.clock.now());
     end_session_before(&services, &before, &by).await?;
     with_cookie(StatusCode::NO_CONTENT, &fresh.set_cookie)
 }

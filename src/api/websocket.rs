@@ -194,8 +194,10 @@ pub async fn credential_ends(services: &Services, who: &Identity) {
         Credential::Token(token) => services.auth.token_ended(token),
         Credential::Operator => return std::future::pending().await,
     };
-    // A credential that is gone already has ended.
-    if let Some(ended) = ended {
+    // A credential that is gone already has ended; so has one whose account changed before anybody watched.
+    if let Some(ended) = ended
+        && services.auth.stands(who)
+    {
         ended.cancelled().await;
     }
 }

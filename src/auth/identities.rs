@@ -29,8 +29,9 @@ pub(super) struct Table {
 #[derive(Default)]
 struct State {
     identities: HashMap<(String, String), Arc<LinkedIdentity>>,
-    /// Of the users of whom a provider said something.
-    organisations: HashMap<UserId, BTreeSet<Organisation>>,
+    /// Of the users of whom a provider said something: the issuer that said it, and the name. What two issuers call by one
+    /// name is two organisations: anybody may found one of any name elsewhere.
+    organisations: HashMap<UserId, BTreeSet<(String, Organisation)>>,
 }
 
 impl Default for Table {
@@ -77,8 +78,13 @@ impl Table {
     fn derive(&self, user: &UserId) {
         let mut state = self.state.write();
         let said = state.identities.values().filter(|identity| identity.user == *user);
-        let mut said = said.filter_map(|identity| identity.organisations.as_ref()).peekable();
-        let organisations = said.peek().is_some().then(|| said.flatten().cloned().collect::<BTreeSet<_>>());
+        let mut said = said
+            .filter_map(|identity| Some((&identity.issuer, identity.organisations.as_ref()?)))
+            .peekable();
+        let organisations = said.peek().is_some().then(|| {
+            said.flat_map(|(issuer, names)| names.iter().map(|name| (issuer.clone(), name.clone())))
+                .collect::<BTreeSet<_>>()
+        });
         if state.organisations.get(user) == organisations.as_ref() {
             return;
         }
@@ -96,8 +102,10 @@ impl Auth {
     /// provider says anything, the one of everybody.
     pub fn organisations(&self, user: &UserId) -> BTreeSet<Organisation> {
         let state = self.inner.identities.state.read();
-        let said = state.organisations.get(user).cloned();
-        said.unwrap_or_else(|| BTreeSet::from([Organisation::of_everybody()]))
+        match state.organisations.get(user) {
+            Some(said) => said.iter().map(|(_, name)| name.clone()).collect(),
+            None => BTreeSet::from([Organisation::of_everybody()]),
+        }
     }
 
     /// Whether two users share an organisation now (SHARE-7).
@@ -233,6 +241,24 @@ mod tests {
         assert!(again.share_organisation(&ada, &bob));
         again.unlink(&bob, "https://id.example", "b2", now()).await.expect("unlinked");
         assert!(!again.share_organisation(&ada, &bob));
+    }
+
+    #[tokio::test]
+    async fn share_7_one_name_at_two_issuers_is_two_organisations() {
+        let (auth, _) = auth().await;
+        let (ada, eve) = (user(&auth, "ada").await.id.clone(), user(&auth, "eve").await.id.clone());
+        auth.keep_identity(identity(&ada, "a", Some(&["eng"]))).await.expect("kept");
+        let founded_elsewhere = LinkedIdentity {
+            issuer: "https://github.example".into(),
+            ..identity(&eve, "e", Some(&["eng"]))
+        };
+        auth.keep_identity(founded_elsewhere).await.expect("kept");
+        assert!(
+            !auth.share_organisation(&ada, &eve),
+            "anybody may found an organisation of any name elsewhere"
+        );
+        auth.keep_identity(identity(&eve, "e2", Some(&["eng"]))).await.expect("kept");
+        assert!(auth.share_organisation(&ada, &eve));
     }
 
     #[tokio::test]

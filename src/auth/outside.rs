@@ -271,6 +271,11 @@ impl Auth {
             next: next.clone(),
             clear_cookie,
         };
+        // Counted before the flow is taken: the table of those that were used is bounded, and nobody shall fill it.
+        let counted = self.inner.attempts.lock().take_from(client.address, now);
+        if let Err(retry_after) = counted {
+            return Err(fail(Reason::TooMany { retry_after }, None));
+        }
         let Some(returned) = self.return_flow(provider, &callback.state, headers, now) else {
             return Err(fail(Reason::Stale, None));
         };
@@ -302,7 +307,11 @@ impl Auth {
     /// Reads the login session's cookie of a request to the gateway host. Where a trusted proxy names somebody else than
     /// the session's user, the session does not count: the person at the browser has changed.
     pub fn by_gateway_request(&self, headers: &HeaderMap, extensions: &http::Extensions, now: OffsetDateTime) -> Presented {
-        let presented = self.by_gateway_cookie(headers, now);
+        self.unless_contradicted(self.by_gateway_cookie(headers, now), extensions)
+    }
+
+    /// The same for any host's cookie, when it was read.
+    pub fn unless_contradicted(&self, presented: Presented, extensions: &http::Extensions) -> Presented {
         match (&presented, extensions.get::<Vouched>()) {
             (Presented::Valid(identity), Some(Vouched(person))) => {
                 let named = self.identity(&person.issuer, &person.subject);
@@ -330,8 +339,6 @@ impl Auth {
         if let Some(error) = &callback.error {
             return Err(declined(id, error));
         }
-        let too_many = |retry_after| Reason::TooMany { retry_after };
-        self.inner.attempts.lock().take_from(client.address, now).map_err(too_many)?;
         let person = self.ask_who(provider, callback, &returned.proofs, now).await;
         let person = person.map_err(|trouble| trouble.reason(id))?;
         let rules = &provider.options.rules;

@@ -142,6 +142,15 @@ impl Auth {
         self.inner.users.get(id).map(|user| user.clone())
     }
 
+    /// Whether the account behind an identity is still what it was when the identity was proved: there, not suspended, and
+    /// of that role. Whoever watches a long exchange asks it once the watching has begun.
+    pub fn stands(&self, identity: &Identity) -> bool {
+        matches!(identity.credential, Credential::Operator)
+            || self
+                .user(&identity.user)
+                .is_some_and(|user| !user.suspended && user.role == identity.role)
+    }
+
     /// Finds an account by its name.
     pub fn user_by_name(&self, name: &UserName) -> Option<Arc<User>> {
         let id = self.inner.names.get(name).map(|id| id.clone())?;

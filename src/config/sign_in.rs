@@ -207,6 +207,9 @@ impl SignIn {
         if header.user.is_some() && header.proxies.is_empty() {
             return Some("[trusted_header] needs proxies: the addresses from which the header is believed".into());
         }
+        if header.proxies.is_everybody() {
+            return Some("[trusted_header] believes everybody: name the proxies' own addresses".into());
+        }
         if header.user.is_none() && *header != TrustedHeader::default() {
             return Some("[trusted_header] needs user: the name of the header that says who somebody is".into());
         }

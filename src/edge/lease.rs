@@ -63,6 +63,10 @@ impl Lease {
         };
         tokio::pin!(ended);
         loop {
+            // Asked after the watching began: what ended or changed before that fires no more.
+            if !self.stands() {
+                return;
+            }
             if self
                 .question
                 .ask(&self.codespace.snapshot(), &self.edge.auth, self.edge.clock.now())
@@ -80,6 +84,11 @@ impl Lease {
                 },
             }
         }
+    }
+
+    /// Whether the account behind the permit is still what it was.
+    fn stands(&self) -> bool {
+        self.credential.is_none() || self.question.identity().is_none_or(|identity| self.edge.auth.stands(identity))
     }
 
     /// Fires when the login session or the token ends that the permit was given to.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     auth::{self, Auth},
     codespace::{Codespace, Snapshot},
-    domain::{CodespaceName, Credential, Phase, Port, UserId, Visibility},
+    domain::{CodespaceName, Credential, Identity, Phase, Port, UserId, Visibility},
     forward::names::TOKEN_HEADER,
     policy::{self, Denial, Ownership, Permit, PortFacts, Presented, browser},
     route::{Origin, Route},
@@ -80,6 +80,14 @@ impl Question {
     /// What would be asked for a page's own request to a port.
     pub fn of_port(who: Presented, port: Port) -> Self {
         Self::new(who, browser::Verdict::Ours, Some(port))
+    }
+
+    /// Who presented a credential, if anybody.
+    pub fn identity(&self) -> Option<&Identity> {
+        match &self.who {
+            Presented::Valid(identity) => Some(identity),
+            Presented::Nothing | Presented::Invalid => None,
+        }
     }
 
     /// Asks policy, with the codespace as it is.
@@ -283,10 +291,10 @@ fn present(edge: &Edge, head: &Parts, route: &Route, peer: &Peer) -> Presented {
             _ => Presented::Invalid,
         };
     }
-    match edge
+    let presented = edge
         .auth
-        .by_known_host_cookie(&head.headers, route, now, &mut peer.recall.cookie.lock())
-    {
+        .by_known_host_cookie(&head.headers, route, now, &mut peer.recall.cookie.lock());
+    match edge.auth.unless_contradicted(presented, &head.extensions) {
         // A browser keeps sending a cookie whose session is over; to it, that is to be signed out.
         Presented::Invalid => Presented::Nothing,
         presented => presented,
