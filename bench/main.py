@@ -98,7 +98,7 @@ class Bench:
                 peer.serve()
                 self.peers.append(peer)
             except FAILURES as error:
-                self.part = "start"
+                self.part = "set-up"
                 self.note(f"{kind.name} does not take part: {error}")
 
     def another(self, name, core=PROXY_CORE, editors=None, agent_core=None):
@@ -206,7 +206,7 @@ def main():
     kinds, absent = peers.chosen(wanted)
     report = Report([kind.name for kind in kinds], PARTS)
     merely_told = given.report or given.readme
-    report.resume(f"{given.out}/result.json", [] if merely_told else [*given.again, "start"])
+    report.resume(f"{given.out}/result.json", [] if merely_told else [*given.again, "set-up"])
     if given.readme:
         report.fill(given.readme)
     if not merely_told:
