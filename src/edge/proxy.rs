@@ -1,6 +1,7 @@
 //! One exchange with an app: the request rebuilt, sent, and its response on the way back.
 
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, request::Parts};
+use http_body::Body as _;
 
 use super::{
     Body, Edge,
@@ -120,7 +121,11 @@ impl Edge {
 }
 
 /// Puts a request for the app together; path and query stay as they are, byte by byte (PATH-3).
-pub(super) fn rebuilt(headers: HeaderMap, head: &Parts, visit: &Visit, body: Option<Upload>) -> Request<RequestBody> {
+pub(super) fn rebuilt(mut headers: HeaderMap, head: &Parts, visit: &Visit, body: Option<Upload>) -> Request<RequestBody> {
+    let of_unknown_length = |body: &Upload| !body.is_end_stream() && body.size_hint().exact().is_none();
+    if body.as_ref().is_some_and(of_unknown_length) {
+        request::announce_chunks(&mut headers);
+    }
     let mut request = Request::new(RequestBody::new(body, std::sync::Arc::clone(&visit.exchange)));
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);

@@ -126,6 +126,12 @@ pub fn rebuild(client: &HeaderMap, facts: Facts<'_>, translation: Translation<'_
     headers
 }
 
+/// Says that a body of unknown length follows. Left to itself the connection sends none with a method that seldom has one,
+/// such as GET (RFC 9112 §6.1).
+pub fn announce_chunks(headers: &mut HeaderMap) {
+    headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+}
+
 fn crosses(name: &HeaderName, nominated: &[HeaderName]) -> bool {
     let framing_or_host = *name == header::HOST || *name == header::CONTENT_LENGTH;
     !framing_or_host && !names::is_gateways_own(name.as_str()) && !names::is_hop_by_hop(name) && !nominated.contains(name)
