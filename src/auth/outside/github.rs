@@ -8,7 +8,7 @@ use super::{
     fetch::{Endpoint, FetchError, Fetcher, Question},
     flow::Proofs,
     options::ProviderOptions,
-    person::{Person, shortened},
+    person::{Person, address, shortened},
 };
 
 /// Where github.com answers its API; a company's own server does under `/api/v3`.
@@ -115,7 +115,7 @@ async fn verified_email(fetcher: &Fetcher, endpoint: &Endpoint, token: &str) -> 
     match fetcher.get::<Vec<Email>>(endpoint, Some(format!("Bearer {token}"))).await {
         Ok(emails) => {
             let primary = emails.into_iter().find(|email| email.primary && email.verified);
-            Ok(primary.map(|email| shortened(&email.email)))
+            Ok(primary.and_then(|email| address(&email.email)))
         }
         Err(FetchError::Refused { .. }) => Ok(None),
         Err(error) => Err(Trouble::down(&error)),

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::{
     options::HeaderOptions,
-    person::{Person, shortened},
+    person::{Person, address, shortened},
 };
 use crate::auth::Auth;
 
@@ -58,7 +58,7 @@ fn read(headers: &HeaderMap, options: &HeaderOptions) -> Option<Person> {
         issuer: ISSUER.to_owned(),
         names: vec![shortened(&subject)],
         shown: shortened(&subject),
-        email: email.map(|email| shortened(&email)),
+        email: email.and_then(|email| address(&email)),
         groups,
         subject,
     })

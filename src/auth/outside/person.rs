@@ -54,7 +54,7 @@ impl Person {
         let subject = claims.get("sub").and_then(Value::as_str)?.to_owned();
         // OIDC-2: true itself, not the word.
         let verified = claims.get("email_verified") == Some(&Value::Bool(true));
-        let email = text("email").filter(|_| verified);
+        let email = claims.get("email").and_then(Value::as_str).and_then(address).filter(|_| verified);
         let names = ["preferred_username", "nickname", "email", "name"].into_iter().filter_map(text);
         Some(Self {
             names: names.collect(),
@@ -172,9 +172,28 @@ pub(super) fn shortened(text: &str) -> String {
     plain[..plain.floor_char_boundary(MAX_SHOWN)].trim().to_owned()
 }
 
+/// Reads an e-mail address as it is; none for one that would have to be cut, or its end would be another's domain.
+pub(super) fn address(text: &str) -> Option<String> {
+    (!text.is_empty() && shortened(text) == text).then(|| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    #[test]
+    fn oidc_2_an_address_that_would_have_to_be_cut_is_none() {
+        let long = format!("{}@corp.example.evil.org", "a".repeat(MAX_SHOWN - "@corp.example".len()));
+        assert!(shortened(&long).ends_with("@corp.example"), "what a cut would make of it");
+        for (text, expected) in [
+            (long.as_str(), false),
+            ("ada@corp.example", true),
+            ("ada@corp.example\u{0}", false),
+            ("", false),
+        ] {
+            assert_eq!(address(text).as_deref(), expected.then_some(text), "{text:?}");
+        }
+    }
 
     use super::*;
 
