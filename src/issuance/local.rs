@@ -121,12 +121,21 @@ fn authority(names: &str, key: &KeyPair, now: OffsetDateTime) -> Result<Certific
         .push(DnType::CommonName, format!("Portico local authority {number:08x}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let permitted: Vec<GeneralSubtree> = names.lines().map(subtree).collect();
+    let addresses = permitted.iter().any(|subtree| matches!(subtree, GeneralSubtree::IpAddress(_)));
     params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: names.lines().map(subtree).collect(),
-        excluded_subtrees: Vec::new(),
+        permitted_subtrees: permitted,
+        // Where only names are permitted, addresses are a kind of their own, and unlimited (RFC 5280 §4.2.1.10).
+        excluded_subtrees: if addresses { Vec::new() } else { every_address() },
     });
     (params.not_before, params.not_after) = (now - BACKDATED, now + AUTHORITY_LIFE);
     Ok(params)
+}
+
+fn every_address() -> Vec<GeneralSubtree> {
+    [IpAddr::from([0; 4]), IpAddr::from([0; 16])]
+        .map(|address| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, 0)))
+        .into()
 }
 
 fn subtree(name: &str) -> GeneralSubtree {

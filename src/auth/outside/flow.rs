@@ -101,8 +101,11 @@ impl Used {
         if self.until.len() >= MAX_USED {
             self.until.retain(|_, until| *until > now);
         }
-        if self.until.len() >= MAX_USED {
-            return false;
+        if self.until.len() >= MAX_USED
+            && let Some(oldest) = self.until.iter().min_by_key(|(_, until)| **until).map(|(hash, _)| *hash)
+        {
+            // Rather than refusing everybody: a provider takes its code a second time no more than we take the flow.
+            self.until.remove(&oldest);
         }
         self.until.insert(hash, until).is_none()
     }
