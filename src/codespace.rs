@@ -1,8 +1,8 @@
 //! Codespaces: one task for each, which alone changes it; everybody else holds a handle and reads snapshots. One that
 //! rests has no task until somebody wants something of it.
 //!
-//! Owns phases, ports and their visibility, agents' reports and their meaning, names, creation and its undoing. Refuses
-//! to know: HTTP, pages, who may do what (callers have a permit), how a runtime works.
+//! Owns phases, ports and their visibility, agents' reports and their meaning, names, creation and its undoing, and the
+//! facts that policy is asked with. Refuses to know: HTTP, pages, what is allowed (`policy` says), how a runtime works.
 
 mod credentials;
 mod error;
@@ -10,6 +10,7 @@ mod handle;
 mod launch;
 mod local;
 mod naming;
+mod question;
 mod request;
 mod snapshot;
 mod task;
@@ -29,6 +30,7 @@ use self::{credentials::Credentials, snapshot::Shared, task::Order};
 pub use self::{
     error::{BadChange, CodespaceError},
     handle::Codespace,
+    question::Question,
     snapshot::{PortView, Ports, Snapshot},
 };
 pub use crate::lifecycle::Activity;

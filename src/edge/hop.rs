@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::{self, Binding, Hop, Proof, Ticket},
-    codespace::Snapshot,
+    codespace::{Question, Snapshot},
     domain::{Credential, Identity, Port, Scope, SessionId},
     policy::{Denial, Presented},
     route::{Origin, Route},
@@ -249,7 +249,7 @@ fn may_open(edge: &Edge, identity: &Identity, snapshot: &Snapshot, port: Port) -
         scope: Scope::Port(snapshot.record.name.clone(), port),
         ..identity.clone()
     };
-    super::visit::Question::of_port(Presented::Valid(there), port)
+    Question::of_port(Presented::Valid(there), port)
         .ask(snapshot, &edge.auth, edge.clock.now())
         .is_ok()
 }

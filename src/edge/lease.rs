@@ -7,8 +7,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Edge, Peer, visit::Question};
-use crate::{codespace::Codespace, domain::Credential};
+use super::{Edge, Peer};
+use crate::{
+    codespace::{Codespace, Question},
+    domain::Credential,
+};
 
 /// Watches over a long exchange.
 pub struct Lease {

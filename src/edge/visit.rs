@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     auth::{self, Auth},
-    codespace::{Codespace, Snapshot},
-    domain::{CodespaceName, Credential, Identity, Phase, Port, UserId, Visibility},
+    codespace::{Codespace, Question, Snapshot},
+    domain::{CodespaceName, Credential, UserId, Visibility},
     forward::names::TOKEN_HEADER,
-    policy::{self, Denial, Ownership, Permit, PortFacts, Presented, browser},
+    policy::{Permit, Presented, browser},
     route::{Origin, Route},
 };
 
@@ -61,66 +61,6 @@ pub struct Permitted {
 /// A visit that may reach its target, which runs.
 pub struct Awake {
     pub permitted: Permitted,
-}
-
-/// What policy is asked for a visit, so that it can be asked again while the exchange lasts.
-#[derive(Clone, Debug)]
-pub struct Question {
-    who: Presented,
-    page: browser::Verdict,
-    port: Option<Port>,
-}
-
-impl Question {
-    /// What is asked for a request to a port, or to the editor.
-    pub fn new(who: Presented, page: browser::Verdict, port: Option<Port>) -> Self {
-        Self { who, page, port }
-    }
-
-    /// What would be asked for a page's own request to a port.
-    pub fn of_port(who: Presented, port: Port) -> Self {
-        Self::new(who, browser::Verdict::Ours, Some(port))
-    }
-
-    /// Who presented a credential, if anybody.
-    pub fn identity(&self) -> Option<&Identity> {
-        match &self.who {
-            Presented::Valid(identity) => Some(identity),
-            Presented::Nothing | Presented::Invalid => None,
-        }
-    }
-
-    /// Asks policy, with the codespace as it is.
-    pub fn ask(&self, snapshot: &Snapshot, auth: &Auth, now: OffsetDateTime) -> Result<Permit, Denial> {
-        let codespace = Ownership {
-            name: snapshot.record.name.clone(),
-            owner: snapshot.record.owner.clone(),
-        };
-        if snapshot.phase() == Phase::Deleting {
-            return Err(missing(&self.who, self.page));
-        }
-        let Some(port) = self.port else {
-            return policy::authorize_editor(&self.who, self.page, &codespace);
-        };
-        let people = snapshot.ports.get(&port).map_or(&[][..], |view| &view.settings.users);
-        let visibility = snapshot.visibility(port, now);
-        policy::authorize_port(
-            &self.who,
-            self.page,
-            &codespace,
-            PortFacts {
-                port,
-                visibility,
-                people,
-                same_organisation: visibility == Visibility::Org && self.is_colleague(&codespace.owner, auth),
-            },
-        )
-    }
-
-    /// Whether whoever asks shares an organisation with the owner.
-    fn is_colleague(&self, owner: &UserId, auth: &Auth) -> bool {
-        matches!(&self.who, Presented::Valid(identity) if auth.share_organisation(&identity.user, owner))
-    }
 }
 
 impl Visit {
@@ -184,7 +124,7 @@ impl Visit {
         let question = self.question();
         let now = edge.clock.now();
         let Some(codespace) = edge.codespaces.find(&self.name) else {
-            return Err(self.fail(Reason::Denied(missing(&self.who, self.page))));
+            return Err(self.fail(Reason::Denied(Question::missing(&self.who, self.page))));
         };
         let snapshot = codespace.snapshot();
         let permit = question
@@ -266,18 +206,6 @@ impl Awake {
             permitted.permit.subject().identity().map(|identity| identity.credential.clone()),
             Arc::clone(&permitted.visit.peer),
         )
-    }
-}
-
-/// The denial for a codespace that is not there: what a stranger would get for one that is.
-fn missing(who: &Presented, page: browser::Verdict) -> Denial {
-    match who {
-        Presented::Nothing => Denial::SignIn,
-        Presented::Invalid => Denial::BadToken,
-        Presented::Valid(identity) if matches!(identity.credential, Credential::Cookie(_)) && page == browser::Verdict::Foreign => {
-            Denial::ForeignPage
-        }
-        Presented::Valid(identity) => Denial::NotShared(identity.clone()),
     }
 }
 

@@ -6,9 +6,9 @@
 use http::HeaderMap;
 use time::OffsetDateTime;
 
-use super::{super::visit::Question, *};
+use super::*;
 use crate::{
-    codespace::{PortView, Snapshot},
+    codespace::{PortView, Question, Snapshot},
     domain::{Phase, Port, SessionId, UserId, Visibility},
     policy::{
         Denial, Subject,
