@@ -321,6 +321,7 @@ fn auth_with(sessions: usize, now: OffsetDateTime) -> Auth {
             email: None,
             suspended: false,
             created_at: now,
+            made_by: None,
         };
         store.add_user(&user).await.expect("a user");
         for index in 0..sessions {

@@ -226,13 +226,13 @@ impl Auth {
 
     /// Appends to the audit log without making the caller wait. What somebody makes happen faster than the store can keep
     /// is lost, and the log says so: it must not pile up here.
-    fn audit_later(&self, action: &'static str, by: Actor, target: String, now: OffsetDateTime) {
+    fn audit_later(&self, action: &'static str, by: Actor, target: String, detail: String, now: OffsetDateTime) {
         if self.inner.writes.len() >= MAX_WRITES {
             tracing::error!(action, "audit event lost: the store is too slow");
             return;
         }
         let auth = self.clone();
-        self.write_later(async move { auth.audit(action, &by, &target, "", now).await });
+        self.write_later(async move { auth.audit(action, &by, &target, &detail, now).await });
     }
 
     /// Runs a write that no request waits for; dropped where there is no runtime.

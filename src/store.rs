@@ -97,6 +97,8 @@ pub struct UserRecord {
     pub email: Option<String>,
     pub suspended: bool,
     pub created_at: OffsetDateTime,
+    /// The issuer whose identity made the account by coming in; none if somebody here made it.
+    pub made_by: Option<String>,
 }
 
 /// Who a user is at a provider of identities; issuer and subject together are the key (OIDC-1).

@@ -64,7 +64,7 @@ export const Mark = () => html`<svg class="mark" viewBox="0 0 32 32" aria-hidden
 
 function PasswordHint({ user, path }) {
   const [hidden, setHidden] = useState(sessionStorage.getItem("portico-password-later"));
-  if (!user || user.has_password || hidden || path.pathname === "/settings") return null;
+  if (!user || user.has_password || user.may_have_own_ways === false || hidden || path.pathname === "/settings") return null;
   const later = () => (sessionStorage.setItem("portico-password-later", "1"), setHidden(true));
   return html`<aside class="hint-bar" aria-label="Password">
     <span><${Icon} name="lock" /> You came in by a one-time link. Set a password to get back in later.</span>

@@ -22,12 +22,13 @@ function Account({ call, user, reload }) {
   const load = () => attempt(async () => setElsewhere(await call("GET", "/user/identities")));
   useEffect(() => void load(), []);
   if (!elsewhere) return html`<p class="quiet" role="status">Loading…</p>`;
-  return html`${elsewhere.ways.passwords && html`<${Password} ...${{ call, user, reload }} />`}
-    ${(elsewhere.ways.providers.length > 0 || elsewhere.identities.length > 0) && html`<${Elsewhere} ...${{ call, elsewhere, load }} />`}`;
+  return html`${elsewhere.ways.passwords && user.may_have_own_ways !== false && html`<${Password} ...${{ call, user, reload }} />`}
+    ${(elsewhere.ways.providers.length > 0 || elsewhere.identities.length > 0) && html`<${Elsewhere} ...${{ call, user, elsewhere, load }} />`}`;
 }
 
-function Elsewhere({ call, elsewhere, load }) {
+function Elsewhere({ call, user, elsewhere, load }) {
   const { identities, organisations, ways } = elsewhere;
+  const own = user.may_have_own_ways !== false;
   const [problem, setProblem] = useState();
   const link = async (provider) => {
     setProblem(undefined);
@@ -48,12 +49,12 @@ function Elsewhere({ call, elsewhere, load }) {
     }
   };
   return html`<section class="panel" id="identities"><h2>Who you are elsewhere</h2>
-    <p class="quiet small">Each of these signs in to this account.${organisations.length > 0 && organisations[0] !== "everybody" && html` Your organisations: <strong>${organisations.join(", ")}</strong>.`}</p>
+    <p class="quiet small">${own ? "Each of these signs in to this account." : "Your account belongs to the provider that made it: you sign in there, and set no password here."}${organisations.length > 0 && organisations[0] !== "everybody" && html` Your organisations: <strong>${organisations.join(", ")}</strong>.`}</p>
     ${problem && html`<${Message}>${problem.message}<//>`}
     ${identities.length > 0 && html`<ul class="lines">${identities.map((identity) => html`<li key=${identity.id} data-testid="identity">
       <div><strong>${identity.label}</strong> <span class="quiet small block">${identity.shown} · used ${ago(identity.used_at)}</span></div>
       <button type="button" class="button plain compact" onClick=${() => unlink(identity)} aria-label="Unlink ${identity.label}, ${identity.shown}" data-testid="unlink">Unlink</button></li>`)}</ul>`}
-    ${ways.providers.map((provider) => html`<button type="button" class="button" key=${provider.id} onClick=${() => link(provider)} data-testid="link-${provider.id}"><${Icon} name="plus" />Link ${provider.label}</button> `)}
+    ${own && ways.providers.map((provider) => html`<button type="button" class="button" key=${provider.id} onClick=${() => link(provider)} data-testid="link-${provider.id}"><${Icon} name="plus" />Link ${provider.label}</button> `)}
   </section>`;
 }
 

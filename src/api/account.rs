@@ -22,7 +22,9 @@ use crate::{
 ))]
 pub async fn user(State(services): State<Services>, Who(who): Who) -> Result<Json<User>, Problem> {
     if let Some(user) = services.auth.user(&who.user) {
-        return Ok(Json(views::user(&user)));
+        let mut shown = views::user(&user);
+        shown.may_have_own_ways = Some(services.auth.may_have_own_ways(&user));
+        return Ok(Json(shown));
     }
     // The operator on a gateway without accounts.
     Ok(Json(User {
@@ -30,6 +32,7 @@ pub async fn user(State(services): State<Services>, Who(who): Who) -> Result<Jso
         name: who.name.to_string(),
         role: who.role.as_str().to_owned(),
         has_password: false,
+        may_have_own_ways: None,
         email: None,
         suspended: false,
         created_at: None,
@@ -38,7 +41,7 @@ pub async fn user(State(services): State<Services>, Who(who): Who) -> Result<Jso
 
 /// Sets the password; ends the account's other login sessions.
 #[utoipa::path(put, path = "/api/v1/user/password", tag = "account", request_body = ChangePassword, responses(
-    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody, description = "The present password is wrong"),
+    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody, description = "The present password is wrong, or the account belongs to the provider that made it"),
     (status = 422, body = ProblemBody), (status = 429, body = ProblemBody),
 ))]
 pub async fn password(
@@ -51,6 +54,9 @@ pub async fn password(
     let who = who.in_full()?;
     let now = services.clock.now();
     let user = own_account(&services, &who)?;
+    if !services.auth.may_have_own_ways(&user) && who.credential != Credential::Operator {
+        return Err(auth::UserError::NoOwnWays.into());
+    }
     if user.has_password() && who.credential != Credential::Operator {
         let wrong = || {
             Problem::new(

@@ -223,6 +223,9 @@ pub struct User {
     /// `admin` or `member`.
     pub role: String,
     pub has_password: bool,
+    /// Of one's own account: whether it may have a password and identities besides that of the provider that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_have_own_ways: Option<bool>,
     pub email: Option<String>,
     /// Whether the account is suspended: it cannot sign in, and its tokens are refused.
     #[serde(default)]

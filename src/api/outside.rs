@@ -175,7 +175,7 @@ pub async fn start_link(
 /// Takes an identity off the account; not the last way into it.
 #[utoipa::path(delete, path = "/api/v1/user/identities/{id}", tag = "account", params(("id" = String, Path)), responses(
     (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
-    (status = 409, body = ProblemBody, description = "It is the only way into the account"),
+    (status = 409, body = ProblemBody, description = "It is the only way into the account, or made it"),
 ))]
 pub async fn unlink(State(services): State<Services>, who: Who, Params(id): Params<String>) -> Result<StatusCode, Problem> {
     let who = who.in_full()?;

@@ -84,6 +84,7 @@ pub fn user(user: &auth::User) -> model::User {
         name: user.name.to_string(),
         role: user.role.as_str().to_owned(),
         has_password: user.has_password(),
+        may_have_own_ways: None,
         email: user.email.clone(),
         suspended: user.suspended,
         created_at: Some(user.created_at),

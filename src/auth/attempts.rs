@@ -34,20 +34,45 @@ const TOLD: Rate = Rate {
     burst: 100.0,
     seconds_each: 10.0,
 };
+/// The same of what one person is denied.
+const TOLD_OF_ONE: Rate = Rate {
+    burst: 20.0,
+    seconds_each: 60.0,
+};
 
-/// Which refused sign-ins the audit log tells of: in a flood one now and then, with how many there were besides, so that
-/// strangers cannot fill the disk (LIM-2).
-#[derive(Debug, Default)]
+/// Which refusals the audit log tells of: in a flood one now and then, with how many there were besides, so that nobody
+/// can fill the disk (LIM-2).
+#[derive(Debug)]
 pub(super) struct Refusals {
+    rate: Rate,
     bucket: Option<Bucket>,
     untold: u64,
 }
 
+impl Default for Refusals {
+    fn default() -> Self {
+        Self::at(TOLD)
+    }
+}
+
 impl Refusals {
+    /// For what one person is denied.
+    pub(super) fn of_one() -> Self {
+        Self::at(TOLD_OF_ONE)
+    }
+
+    fn at(rate: Rate) -> Self {
+        Self {
+            rate,
+            bucket: None,
+            untold: 0,
+        }
+    }
+
     /// Tells of one more, with how many were not told of before it; none if this one is not to be told of.
     pub(super) fn tell(&mut self, now: OffsetDateTime) -> Option<u64> {
-        let bucket = self.bucket.get_or_insert_with(|| Bucket::full(TOLD, now));
-        bucket.refill(TOLD, now);
+        let bucket = self.bucket.get_or_insert_with(|| Bucket::full(self.rate, now));
+        bucket.refill(self.rate, now);
         if bucket.left < 1.0 {
             self.untold += 1;
             return None;

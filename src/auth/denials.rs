@@ -1,54 +1,96 @@
-//! Denials that belong into the audit log: somebody who is signed in asked for a host that is not theirs (AUDIT-1).
+//! Denials that belong into the audit log: somebody who is signed in asked for a host or a call that is not theirs
+//! (AUDIT-1).
 //!
-//! A page asks many times a second; one event for a person and a host says it all.
+//! A page asks many times a second; one event for a person and a thing says it all. Nobody's flood hides what another
+//! was denied: each has a count of their own.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use time::OffsetDateTime;
 
-use super::{Auth, Client, tickets::target_of};
+use super::{Auth, Client, attempts::Refusals, tickets::target_of};
 use crate::{
     domain::{Identity, UserId},
     route::Route,
 };
 
-/// For so long after an event another one of the same person and host says nothing new.
+/// For so long after an event another one of the same person and thing says nothing new.
 const NEWS_AFTER: Duration = Duration::from_secs(600);
-/// Most pairs that are remembered; beyond it nothing is news, so that nobody floods the log.
-const MAX_KEPT: usize = 1000;
+/// Most things that are remembered of one person.
+const MAX_KEPT_EACH: usize = 100;
+/// Most people that are remembered; beyond it those are forgotten who were denied nothing lately, then nothing is told.
+const MAX_PEOPLE: usize = 20_000;
 
 /// Whom was denied what, lately.
 #[derive(Default)]
 pub(super) struct Denials {
-    seen: HashMap<(UserId, Route), OffsetDateTime>,
+    people: HashMap<UserId, Person>,
+}
+
+struct Person {
+    seen: HashMap<String, OffsetDateTime>,
+    told: Refusals,
 }
 
 impl Auth {
     /// Notes that somebody was denied a host.
     pub fn note_denial(&self, identity: &Identity, host: &Route, client: &Client, now: OffsetDateTime) {
-        if !self.inner.denials.lock().is_news(&identity.user, host, now) {
+        self.note_denied("access.denied", identity, target_of(host), client, now);
+    }
+
+    /// Notes that a call was denied to somebody, by what it would have done: `POST /api/v1/users`.
+    pub fn note_denied_call(&self, identity: &Identity, call: &str, client: &Client, now: OffsetDateTime) {
+        let call = call[..call.floor_char_boundary(MAX_CALL)].to_owned();
+        self.note_denied("call.denied", identity, call, client, now);
+    }
+
+    fn note_denied(&self, action: &'static str, identity: &Identity, target: String, client: &Client, now: OffsetDateTime) {
+        let Some(untold) = self.inner.denials.lock().tell(&identity.user, &target, now) else {
             return;
-        }
+        };
+        let detail = match untold {
+            0 => String::new(),
+            others => format!("{others} more before it, of other things"),
+        };
         let by = client.actor(identity.name.as_str());
-        self.audit_later("access.denied", by, target_of(host), now);
+        self.audit_later(action, by, target, detail, now);
     }
 }
 
+/// Longest name of a call that is kept.
+const MAX_CALL: usize = 200;
+
 impl Denials {
-    fn is_news(&mut self, user: &UserId, host: &Route, now: OffsetDateTime) -> bool {
+    /// Whether a denial is to be told of, and how many of that person were not told of before it.
+    fn tell(&mut self, user: &UserId, target: &str, now: OffsetDateTime) -> Option<u64> {
         let is_recent = |at: &OffsetDateTime| (now - *at).unsigned_abs() < NEWS_AFTER;
-        let key = (user.clone(), host.clone());
-        if self.seen.get(&key).is_some_and(is_recent) {
-            return false;
+        let full = self.people.len() >= MAX_PEOPLE;
+        if full && !self.people.contains_key(user) {
+            self.people.retain(|_, person| person.seen.values().any(is_recent));
         }
-        if self.seen.len() >= MAX_KEPT {
-            self.seen.retain(|_, at| is_recent(at));
+        let full = self.people.len() >= MAX_PEOPLE;
+        let person = match self.people.entry(user.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if full => return None,
+            Entry::Vacant(entry) => entry.insert(Person {
+                seen: HashMap::new(),
+                told: Refusals::of_one(),
+            }),
+        };
+        if person.seen.get(target).is_some_and(is_recent) {
+            return None;
         }
-        if self.seen.len() >= MAX_KEPT {
-            return false;
+        if person.seen.len() >= MAX_KEPT_EACH {
+            person.seen.retain(|_, at| is_recent(at));
         }
-        self.seen.insert(key, now);
-        true
+        let told = person.told.tell(now);
+        if told.is_some() && person.seen.len() < MAX_KEPT_EACH {
+            person.seen.insert(target.to_owned(), now);
+        }
+        told
     }
 }
 
@@ -69,9 +111,32 @@ mod tests {
         }
         auth.settle().await;
         assert_eq!(audited(&store).await.iter().filter(|action| *action == "access.denied").count(), 3);
+    }
+
+    #[test]
+    fn audit_1_a_flood_of_denials_is_told_in_sum_and_hides_nobodys() {
         let mut denials = Denials::default();
-        let news = (0..5000).filter(|number| denials.is_news(&user.id, &port("amber", 1 + *number), now()));
-        assert_eq!(news.count(), MAX_KEPT);
-        assert!(denials.is_news(&user.id, &port("amber", 9999), now() + NEWS_AFTER));
+        let (eve, bob) = (UserId("eve".into()), UserId("bob".into()));
+        let told: Vec<_> = (0..5000)
+            .filter_map(|number| denials.tell(&eve, &format!("amber:{number}"), now()))
+            .collect();
+        assert_eq!(told, vec![0; 20]);
+        assert_eq!(denials.tell(&bob, "amber:1", now()), Some(0), "another's is news");
+        assert_eq!(denials.tell(&eve, "amber:9999", now() + seconds(60)), Some(4980));
+        assert!(denials.people[&eve].seen.len() <= MAX_KEPT_EACH);
+        for number in 0..MAX_PEOPLE + 3 {
+            denials.tell(&UserId(format!("u{number}").into()), "amber:1", now() + seconds(120));
+        }
+        assert_eq!(denials.people.len(), MAX_PEOPLE);
+        assert_eq!(
+            denials.tell(&UserId("carol".into()), "amber:2", now() + seconds(120)),
+            None,
+            "there is no room"
+        );
+        assert_eq!(
+            denials.tell(&UserId("carol".into()), "amber:2", now() + seconds(720)),
+            Some(0),
+            "later there is"
+        );
     }
 }

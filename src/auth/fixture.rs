@@ -76,6 +76,11 @@ pub(super) async fn user(auth: &Auth, name: &str) -> Arc<User> {
 
 pub(super) async fn user_with_password(auth: &Auth, name: &str) -> Arc<User> {
     let user = user(auth, name).await;
+    with_password(auth, &user).await
+}
+
+/// The same account with a password.
+pub(super) async fn with_password(auth: &Auth, user: &User) -> Arc<User> {
     auth.set_password(&user.id, secret(PASSWORD), None, &Actor::gateway(), now())
         .await
         .expect("a password");

@@ -152,7 +152,9 @@ impl Auth {
         self.inner.identities.keep(identity);
     }
 
-    /// Takes an identity from its user. [`UserError::LastWayIn`] if nothing else signs that user in.
+    /// Takes an identity from its user. [`UserError::LastWayIn`] if nothing else signs that user in,
+    /// [`UserError::Belongs`] if it is the identity by which the account was made. An account that somebody here made is
+    /// afterwards of the organisations that it was of before it was linked.
     pub async fn unlink(&self, user: &UserId, issuer: &str, subject: &str, now: OffsetDateTime) -> Result<(), UserError> {
         let owned = self.identity(issuer, subject).filter(|identity| identity.user == *user);
         let identity = owned.ok_or(UserError::Missing)?;
@@ -166,8 +168,12 @@ impl Auth {
             let mut others = others
                 .iter()
                 .filter(|other| (&other.issuer, &other.subject) != (&identity.issuer, &identity.subject));
-            if !password && !others.any(|other| auth.inner.outside.admits(&other.issuer)) {
+            if !password && !others.clone().any(|other| auth.inner.outside.admits(&other.issuer)) {
                 return Err(UserError::LastWayIn);
+            }
+            // Without it nobody would say any more of which organisations the account is, nor end it.
+            if user.made_by.as_ref() == Some(&identity.issuer) && !others.any(|other| other.issuer == identity.issuer) {
+                return Err(UserError::Belongs);
             }
             auth.inner.store.remove_identity(&identity.issuer, &identity.subject).await?;
             auth.inner.identities.forget(&identity);

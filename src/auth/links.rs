@@ -193,7 +193,12 @@ impl LinkKind {
 
 fn first_user_error(error: UserError) -> LinkError {
     match error {
-        UserError::NameTaken | UserError::Missing | UserError::IdentityTaken | UserError::LastWayIn => LinkError::Gone,
+        UserError::NameTaken
+        | UserError::Missing
+        | UserError::IdentityTaken
+        | UserError::LastWayIn
+        | UserError::Belongs
+        | UserError::NoOwnWays => LinkError::Gone,
         UserError::Password(error) => LinkError::Password(error),
         UserError::Busy | UserError::TooManyTokens { .. } | UserError::LastAdmin => LinkError::Busy,
         UserError::Store(error) => LinkError::Store(error),

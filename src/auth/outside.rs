@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 use self::{fetch::Fetcher, flow::Flow, oidc::OpenIdConnect, person::Person};
-use super::{Auth, Client, Fresh, Presented};
+use super::{Auth, Client, Fresh, Presented, User};
 use crate::domain::{Credential, ReturnTo, SessionId};
 
 pub use self::{
@@ -111,6 +111,8 @@ pub enum Reason {
     Taken {
         shown: String,
     },
+    /// The account belongs to the provider that made it, which is its only way in.
+    Belongs,
     /// The browser is not signed in any more as whoever wanted to link an identity.
     SignedOut,
     TooMany {
@@ -159,11 +161,18 @@ impl Outside {
 
     /// Whether somebody with an identity of this issuer can come in.
     pub(super) fn admits(&self, issuer: &str) -> bool {
-        let provided = self
-            .providers
-            .iter()
-            .any(|provider| provider.options.issuer.trim_end_matches('/') == issuer.trim_end_matches('/'));
-        provided || (issuer == header::ISSUER && self.header.is_some())
+        self.rules_of(issuer).is_some()
+    }
+
+    /// The rules for people with an identity of this issuer, if they can come in.
+    fn rules_of(&self, issuer: &str) -> Option<&Rules> {
+        let of_provider = self.providers.iter().find(|provider| provider.options.is_of(issuer));
+        let of_header = self
+            .header
+            .as_ref()
+            .filter(|_| issuer == header::ISSUER)
+            .map(|header| &header.rules);
+        of_provider.map(|provider| &provider.options.rules).or(of_header)
     }
 
     fn provider(&self, id: &str) -> Option<&Provider> {
@@ -210,6 +219,13 @@ impl Auth {
             header: outside.header.is_some(),
             providers: outside.providers.iter().map(Provider::way).collect(),
         }
+    }
+
+    /// Whether an account may have ways in that the provider which made it knows nothing of: a password, an identity
+    /// elsewhere. Otherwise whoever is struck off there would still come in here.
+    pub fn may_have_own_ways(&self, user: &User) -> bool {
+        let rules = user.made_by.as_deref().and_then(|issuer| self.inner.outside.rules_of(issuer));
+        rules.is_none_or(|rules| rules.own_ways)
     }
 
     /// Sends somebody to a provider: to sign in, or to link an identity to the account of a login session.

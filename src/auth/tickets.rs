@@ -145,7 +145,7 @@ impl Auth {
         let session = session.and_then(|id| self.login_session(id));
         let user = session.and_then(|session| self.user(session.user()));
         let by = client.actor(user.as_ref().map_or("", |user| user.name.as_str()));
-        self.audit_later(action, by, target, now);
+        self.audit_later(action, by, target, String::new(), now);
     }
 }
 

@@ -26,6 +26,8 @@ pub struct User {
     pub email: Option<String>,
     pub suspended: bool,
     pub created_at: OffsetDateTime,
+    /// The issuer whose identity made the account by coming in: it belongs to that provider.
+    pub made_by: Option<String>,
     pub(super) password: Option<String>,
 }
 
@@ -50,6 +52,10 @@ pub enum UserError {
     IdentityTaken,
     #[error("it is the only way into the account; set a password or link another identity first")]
     LastWayIn,
+    #[error("the account was made by that provider and belongs to it; an administrator can suspend the account")]
+    Belongs,
+    #[error("the account belongs to the provider that made it, and has no other way in; whoever runs this gateway can allow that")]
+    NoOwnWays,
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("an account may have {limit} tokens at once; revoke one that is no longer needed, or ask an administrator for more")]
@@ -97,6 +103,7 @@ impl User {
             email: self.email.clone(),
             suspended: self.suspended,
             created_at: self.created_at,
+            made_by: self.made_by.clone(),
         }
     }
 }
@@ -110,6 +117,7 @@ impl From<UserRecord> for User {
             email: record.email,
             suspended: record.suspended,
             created_at: record.created_at,
+            made_by: record.made_by,
             password: record.password,
         }
     }
@@ -256,6 +264,7 @@ impl Auth {
             email: new.email,
             suspended: false,
             created_at: now,
+            made_by: None,
             password,
         });
         let kept = user.clone();

@@ -46,6 +46,7 @@ pub(super) const LISTS: &[&str] = &[
     "trusted_header.allowed_domains",
     "trusted_header.allowed_groups",
     "trusted_header.sign_up",
+    "trusted_header.admin_groups",
 ];
 
 /// All keys, in the order of the sample file.
@@ -279,6 +280,16 @@ pub(super) const KEYS: &[Key] = &[
         name: "trusted_header.sign_up",
         allowed: sign_in::SIGN_UP_ALLOWED,
         set: |config, text| put(&mut config.sign_in.header.rules.sign_up, Some(sign_in::sign_up(&items(text)))),
+    },
+    Key {
+        name: "trusted_header.own_ways",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.sign_in.header.rules.own_ways, text.parse().ok()),
+    },
+    Key {
+        name: "trusted_header.admin_groups",
+        allowed: "a list of groups",
+        set: |config, text| put(&mut config.sign_in.header.rules.admin_groups, Some(items(text))),
     },
 ];
 

@@ -130,6 +130,16 @@ pub(super) const PROVIDER_KEYS: &[ProviderKey] = &[
         allowed: SIGN_UP_ALLOWED,
         set: |provider, written| put(&mut provider.rules.sign_up, Some(sign_up(&written.list()))),
     },
+    ProviderKey {
+        name: "own_ways",
+        allowed: "true or false",
+        set: |provider, written| put(&mut provider.rules.own_ways, written.text()?.parse().ok()),
+    },
+    ProviderKey {
+        name: "admin_groups",
+        allowed: "a list of groups",
+        set: |provider, written| put(&mut provider.rules.admin_groups, Some(written.list())),
+    },
 ];
 
 pub(super) const SIGN_UP_ALLOWED: &str = "true, false, or a list of verified e-mail addresses and subjects";

@@ -400,6 +400,12 @@ fn mistakes_about_signing_in_are_told() {
     check("[[provider]]\nlabel = 'x'", "write [provider.NAME]");
     check("password_sign_in = false", "leaves no way to sign in");
     check("[trusted_header]\nuser = 'x-user'", "[trusted_header] needs proxies");
+    for everybody in ["0.0.0.0/0", "::/0", "10.0.0.1, 0.0.0.0/0"] {
+        check(
+            &format!("[trusted_header]\nuser = 'x-user'\nproxies = '{everybody}'"),
+            "[trusted_header] believes everybody",
+        );
+    }
     check("[trusted_header]\nproxies = '10.0.0.1'", "[trusted_header] needs user");
     check(
         "[trusted_header]\nuser = 'cookie'\nproxies = '10.0.0.1'",

@@ -3,6 +3,7 @@
 mod fronts;
 mod http_1;
 mod http_2;
+mod lease;
 mod model;
 mod reload;
 
@@ -52,6 +53,7 @@ pub(super) const LIMITS: Options = Options {
 
 /// A gateway with one codespace and one user, whose token opens everything.
 struct Bench {
+    edge: Edge,
     address: SocketAddr,
     auth: Auth,
     codespace: Arc<Codespace>,
@@ -261,9 +263,16 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
     let speech = tls.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("it is bound");
-    tokio::spawn(listener::serve(edge, listener, tls, listener::Gate::new(options), drain.clone()));
+    tokio::spawn(listener::serve(
+        edge.clone(),
+        listener,
+        tls,
+        listener::Gate::new(options),
+        drain.clone(),
+    ));
     let codespace = running(&auth, &codespaces, &runtime).await;
     let mut bench = Bench {
+        edge,
         address,
         auth,
         codespace,

@@ -232,6 +232,15 @@ mod tests {
         for host in ["localhost", "codespaces.localhost", "evil.test", "a.b.codespaces.localhost"] {
             assert!(!is_trusted(&files, host, NOW), "{host}");
         }
+        // Whoever has the authority's key gets no address with it either, which its names say nothing of.
+        let other = Files::of(&directory.path().join("other"));
+        fs::create_dir_all(other.key.parent().expect("a directory")).expect("made");
+        fs::copy(&files.authority, &other.authority).expect("copied");
+        for host in ["10.0.0.1", "127.0.0.1", "[2001:db8::1]"] {
+            let key = KeyPair::from_pem(&fs::read_to_string(&files.authority_key).expect("read")).expect("a key");
+            sign(&other, host, "codespaces.localhost", key, NOW).expect("signed");
+            assert!(!is_trusted(&other, host.trim_matches(['[', ']']), NOW), "{host}");
+        }
         for file in [&files.authority_key, &files.key] {
             let mode = fs::metadata(file).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);

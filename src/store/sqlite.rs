@@ -41,7 +41,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows that are read before they are asked for: reader and asker are two threads, and should not wake each other for each.
 const ROWS_AHEAD: usize = 512;
 
-const ADD_USER: &str = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const ADD_USER: &str = "INSERT INTO users VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 /// Most audit events that one call forgets.
 const FORGOTTEN_AT_ONCE: i64 = 5000;
@@ -134,6 +134,7 @@ fn bind_user<'q>(query: &'static str, user: &UserRecord) -> Query<'q, Sqlite, Sq
         .bind(user.email.clone())
         .bind(user.suspended)
         .bind(kept_time(user.created_at))
+        .bind(user.made_by.clone())
 }
 
 fn bind_codespace<'q>(query: &'static str, codespace: &CodespaceRecord) -> Query<'q, Sqlite, SqliteArguments> {
@@ -169,12 +170,13 @@ impl Store for SqliteStore {
     }
 
     async fn add_first_user(&self, user: &UserRecord) -> Result<(), StoreError> {
-        let query = "INSERT INTO users SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM users)";
+        let query = "INSERT INTO users SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM users)";
         some(self.write(bind_user(query, user)).await?).map_err(|_| StoreError::Conflict)
     }
 
     async fn update_user(&self, user: &UserRecord) -> Result<(), StoreError> {
-        let query = "UPDATE users SET name = ?2, role = ?3, password = ?4, email = ?5, suspended = ?6, created_at = ?7 WHERE id = ?1";
+        let query =
+            "UPDATE users SET name = ?2, role = ?3, password = ?4, email = ?5, suspended = ?6, created_at = ?7, made_by = ?8 WHERE id = ?1";
         some(self.write(bind_user(query, user)).await?)
     }
 

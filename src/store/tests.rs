@@ -19,6 +19,7 @@ fn user(id: &str, name: &str) -> UserRecord {
         email: Some("a@example.org".into()),
         suspended: false,
         created_at: at(0),
+        made_by: None,
     }
 }
 

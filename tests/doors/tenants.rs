@@ -76,7 +76,10 @@ fn request(gateway: &Gateway, dice: &mut Dice, mark: &str) -> Vec<u8> {
 fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
     const ANSWER: &[u8] = b"X-Answer";
     for _ in 0..=dice.roll(3) {
-        let end = bytes.windows(ANSWER.len()).position(|window| window == ANSWER).unwrap_or(bytes.len());
+        let end = bytes
+            .windows(ANSWER.len())
+            .position(|window| window == ANSWER)
+            .unwrap_or(bytes.len());
         let at = dice.roll(end);
         match dice.roll(3) {
             0 => bytes[at] = u8::try_from(dice.roll(256)).expect("a byte"),

@@ -26,11 +26,13 @@ impl Auth {
         now: OffsetDateTime,
     ) -> Result<Fresh, Reason> {
         let outcome = self.welcome_in(provider, rules, person, client, now).await;
-        let (action, actor, target) = match &outcome {
-            Ok((fresh, user)) => ("session.created", user.name.as_str(), fresh.session.id.0.as_ref()),
-            Err(_) => ("session.refused", "", person.shown.as_str()),
-        };
-        self.audit(action, &client.actor(actor), target, provider, now).await;
+        match &outcome {
+            Ok((fresh, user)) => {
+                let by = client.actor(user.name.as_str());
+                self.audit("session.created", &by, &fresh.session.id.0, provider, now).await;
+            }
+            Err(_) => self.audit_refusal(&person.shown, provider, client, now).await,
+        }
         outcome.map(|(fresh, _)| fresh)
     }
 
@@ -45,6 +47,12 @@ impl Auth {
         now: OffsetDateTime,
     ) -> Result<(), Reason> {
         admit(person, rules)?;
+        let linked = self
+            .identity(&person.issuer, &person.subject)
+            .is_some_and(|known| known.user == *account);
+        if !linked && self.user(account).is_none_or(|user| !self.may_have_own_ways(&user)) {
+            return Err(Reason::Belongs);
+        }
         let linked_at = self.identity(&person.issuer, &person.subject).map_or(now, |known| known.linked_at);
         let identity = identity(person, account, provider, rules, (linked_at, now));
         self.keep_identity(identity).await.map_err(|error| match error {
@@ -78,12 +86,36 @@ impl Auth {
                 }
                 let identity = identity(person, &user.id, provider, rules, (known.linked_at, now));
                 self.keep_identity(identity).await.map_err(|error| failed(&error))?;
-                user
+                self.follow_groups(user, rules, person, client, now).await?
             }
             None => self.sign_up(provider, rules, person, client, now).await?,
         };
         let fresh = self.open_session(&user, client, now).await.map_err(|error| failed(&error))?;
         Ok((fresh, user))
+    }
+
+    /// Gives an account of this provider's the role that its groups say. What somebody here made keeps the role that it
+    /// was given here, and the last administrator stays one.
+    async fn follow_groups(
+        &self,
+        user: Arc<User>,
+        rules: &Rules,
+        person: &Person,
+        client: &Client,
+        now: OffsetDateTime,
+    ) -> Result<Arc<User>, Reason> {
+        let role = person.role(rules).filter(|_| user.made_by.as_ref() == Some(&person.issuer));
+        let Some(role) = role.filter(|role| *role != user.role) else {
+            return Ok(user);
+        };
+        match self.set_role(&user.id, role, &client.actor(""), now).await {
+            Ok(changed) => Ok(changed),
+            Err(UserError::LastAdmin) => {
+                tracing::warn!(user = %user.name, "the groups of a provider make the last administrator none: the role stays");
+                Ok(user)
+            }
+            Err(error) => Err(failed(&error)),
+        }
     }
 
     async fn sign_up(
@@ -125,10 +157,11 @@ impl Auth {
             let user = User {
                 id: UserId(fresh_id()),
                 name,
-                role: Role::Member,
+                role: person.role(rules).unwrap_or(Role::Member),
                 email: person.email.clone(),
                 suspended: false,
                 created_at: now,
+                made_by: Some(person.issuer.clone()),
                 password: None,
             };
             let identity = identity(person, &user.id, provider, rules, (now, now));

@@ -98,6 +98,9 @@ impl Proofs {
 impl Used {
     /// Notes a use; false for the second of the same flow.
     fn take(&mut self, hash: [u8; 32], until: i64, now: i64) -> bool {
+        if self.until.contains_key(&hash) {
+            return false;
+        }
         if self.until.len() >= MAX_USED {
             self.until.retain(|_, until| *until > now);
         }
@@ -107,7 +110,8 @@ impl Used {
             // Rather than refusing everybody: a provider takes its code a second time no more than we take the flow.
             self.until.remove(&oldest);
         }
-        self.until.insert(hash, until).is_none()
+        self.until.insert(hash, until);
+        true
     }
 
     pub(super) fn sweep(&mut self, now: i64) {
@@ -227,6 +231,24 @@ mod tests {
         assert_eq!(back("id", &begun.state, &own, 600), None, "a second time");
         let both = cookies(&[&format!("{}; {}", sent_back(&begun.set_cookie), sent_back(&other.set_cookie))]);
         assert!(back("id", &other.state, &both, 1).is_some(), "tabs opened together keep theirs");
+    }
+
+    #[test]
+    fn auth_2_a_flood_of_flows_refuses_nobody_and_stays_bounded() {
+        let mut used = Used::default();
+        let hash = |number: usize| hash_secret(&number.to_string());
+        let until = |number: usize| i64::try_from(number).expect("small") + 1;
+        for number in 0..MAX_USED {
+            assert!(used.take(hash(number), until(number), 0));
+        }
+        assert!(used.take(hash(MAX_USED), until(MAX_USED), 0), "one more is not refused");
+        assert_eq!(used.until.len(), MAX_USED);
+        assert!(!used.take(hash(MAX_USED), until(MAX_USED), 0), "and is good once");
+        assert!(!used.take(hash(MAX_USED - 1), until(MAX_USED - 1), 0), "as the others are");
+        assert_eq!(used.until.len(), MAX_USED, "a replay makes nobody else's forgotten");
+        assert!(!used.until.contains_key(&hash(0)), "the oldest is forgotten");
+        assert!(used.take(hash(0), i64::MAX, until(MAX_USED)), "those that are over make room first");
+        assert_eq!(used.until.len(), 1);
     }
 
     #[tokio::test]

@@ -50,6 +50,10 @@ pub struct Rules {
     /// The groups that are organisations here; all of them if none is named.
     pub organisations: Vec<String>,
     pub sign_up: SignUp,
+    /// Whether accounts made by coming in may have other ways in: a password, an identity elsewhere.
+    pub own_ways: bool,
+    /// The groups whose members administer, among the accounts made by coming in; none: nobody's role follows a group.
+    pub admin_groups: Vec<String>,
 }
 
 /// Who may make an account by coming in.
@@ -103,6 +107,11 @@ impl ProviderOptions {
         }
     }
 
+    /// Whether it is the provider of an issuer; a slash at the end says nothing.
+    pub(super) fn is_of(&self, issuer: &str) -> bool {
+        self.issuer.trim_end_matches('/') == issuer.trim_end_matches('/')
+    }
+
     /// What it would need besides; for the operator.
     pub fn lacks(&self) -> Option<String> {
         if self.client_id.is_empty() {
@@ -115,7 +124,9 @@ impl ProviderOptions {
             ProviderKind::OpenIdConnect => self.groups_claim.is_some(),
             ProviderKind::GitHub => self.scopes.iter().any(|scope| scope == "read:org"),
         };
-        let asks_for_groups = !self.rules.allowed_groups.is_empty() || !self.rules.organisations.is_empty();
+        let asks_for_groups = [&self.rules.allowed_groups, &self.rules.organisations, &self.rules.admin_groups]
+            .iter()
+            .any(|groups| !groups.is_empty());
         (asks_for_groups && !speaks_of_groups).then(|| match self.kind {
             ProviderKind::OpenIdConnect => "names groups, but no groups_claim that lists them".into(),
             ProviderKind::GitHub => "names groups, which GitHub tells only with the scope read:org".into(),

@@ -6,7 +6,7 @@ use super::{
     id_token::Claims,
     options::{Rules, SignUp},
 };
-use crate::domain::{Organisation, UserName};
+use crate::domain::{Organisation, Role, UserName};
 
 /// Most groups of one person that are looked at.
 const MAX_GROUPS: usize = 1000;
@@ -104,6 +104,13 @@ impl Person {
                 .iter()
                 .any(|one| *one == self.subject || email.is_some_and(|email| email.eq_ignore_ascii_case(one))),
         }
+    }
+
+    /// The role that their groups give them; none where no group decides or none was asked for.
+    pub(super) fn role(&self, rules: &Rules) -> Option<Role> {
+        let groups = self.groups.as_ref().filter(|_| !rules.admin_groups.is_empty())?;
+        let administers = groups.iter().any(|group| rules.admin_groups.contains(group));
+        Some(if administers { Role::Admin } else { Role::Member })
     }
 
     /// Names for an account of theirs, the best first: what they are called, then the same with numbers.

@@ -114,6 +114,11 @@ const MIGRATIONS: &[&str] = &[
     CREATE TRIGGER audit_loses_only_old_rows BEFORE DELETE ON audit WHEN OLD.at >= (SELECT kept_from FROM audit_retention)
         BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 ",
+    // Which accounts a provider made: those as old as an identity of theirs.
+    "
+    ALTER TABLE users ADD COLUMN made_by TEXT;
+    UPDATE users SET made_by = (SELECT issuer FROM identities WHERE user = users.id AND linked_at = users.created_at LIMIT 1);
+",
 ];
 
 /// Makes the changes that a file does not have yet.

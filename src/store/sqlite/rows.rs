@@ -9,7 +9,7 @@ use crate::{
     store::{AuditEntry, AuditRecord, CodespaceRecord, PortRecord, SessionRecord, StoreError, TokenRecord, UserRecord},
 };
 
-pub(super) const USER: &str = "SELECT id, name, role, password, email, suspended, created_at FROM users";
+pub(super) const USER: &str = "SELECT id, name, role, password, email, suspended, created_at, made_by FROM users";
 pub(super) const SESSION: &str = "SELECT id, user, secret_hash, created_at, last_seen_at, agent, address FROM sessions";
 pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at, last_used_at FROM tokens";
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
@@ -33,6 +33,7 @@ pub(super) fn user(row: &SqliteRow) -> Result<UserRecord, StoreError> {
         email: row.get(4)?,
         suspended: row.get(5)?,
         created_at: row.time(6)?,
+        made_by: row.get(7)?,
     })
 }
 

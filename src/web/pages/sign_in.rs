@@ -30,7 +30,10 @@ pub fn sign_in_failed(error: &OutsideError, passwords: bool) -> Page {
     if let Some(advice) = said.advice {
         notice = notice.advice(advice);
     }
-    let linking = matches!(error.reason, OutsideReason::Taken { .. } | OutsideReason::SignedOut);
+    let linking = matches!(
+        error.reason,
+        OutsideReason::Taken { .. } | OutsideReason::SignedOut | OutsideReason::Belongs
+    );
     if linking {
         return notice.action("Go to the settings", "/settings").page();
     }
@@ -67,7 +70,7 @@ fn may_work_again(reason: &OutsideReason) -> bool {
 }
 
 fn said(reason: &OutsideReason, provider: &str) -> Said {
-    use OutsideReason::{Declined, Down, Failed, NoSuchProvider, SignedOut, Stale, Suspended, Taken, TooMany, Untrustworthy};
+    use OutsideReason::{Belongs, Declined, Down, Failed, NoSuchProvider, SignedOut, Stale, Suspended, Taken, TooMany, Untrustworthy};
     match reason {
         NoSuchProvider => closed(
             "no-such-provider",
@@ -126,6 +129,15 @@ fn said(reason: &OutsideReason, provider: &str) -> Said {
             "That identity has an account of its own here",
             &format!("{shown} at {provider} signs in to another account of this gateway. Take it off there first, then link it here."),
         ),
+        Belongs => Said {
+            advice: Some("Whoever runs this gateway can allow it.".into()),
+            ..closed(
+                "belongs-to-provider",
+                StatusCode::FORBIDDEN,
+                "Your account has one way in",
+                "It was made by the provider that you signed in with and belongs to it, so nothing else was linked.",
+            )
+        },
         SignedOut => closed(
             "signed-out-meanwhile",
             StatusCode::FORBIDDEN,
@@ -213,6 +225,7 @@ mod tests {
             (OutsideReason::Suspended { shown: shown.clone() }, 403, "/sign-in?next=%2Fnew"),
             (OutsideReason::Taken { shown: shown.clone() }, 409, "/settings"),
             (OutsideReason::SignedOut, 403, "/settings"),
+            (OutsideReason::Belongs, 403, "/settings"),
             (
                 OutsideReason::TooMany {
                     retry_after: std::time::Duration::from_secs(5),
