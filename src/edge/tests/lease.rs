@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
-    super::{caller::Caller, context::Patience, lease::Lease, recall::Recall, visit::Question},
+    super::{caller::Caller, context::Patience, lease::Lease, recall::Recall},
     *,
 };
+use crate::codespace::Question;
 
 #[tokio::test]
 async fn sess_3_what_changed_before_the_watching_began_ends_it_too() {
