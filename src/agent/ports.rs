@@ -4,6 +4,7 @@
 //! codespace's own (product.md §3).
 
 mod listeners;
+mod noise;
 mod owners;
 pub mod printed;
 mod reach;
@@ -24,7 +25,7 @@ use rustix::io::Errno;
 use tokio::{
     net::TcpStream,
     task::spawn_blocking,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use self::{
@@ -39,6 +40,10 @@ use crate::{
 
 /// How often listening sockets are looked at.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon after a look the next one may come, because something was announced in a terminal.
+const SCAN_PAUSE: Duration = Duration::from_millis(100);
+/// Longest command line that is reported in bytes.
+const MAX_COMMAND: usize = 512;
 /// How long a connect may take, all addresses together; the gateway gives up earlier, as it is configured (TO-1).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Ports that are never listed or dialled: Docker's API, which is the whole machine (PORT-1).
@@ -106,8 +111,12 @@ impl Ports {
         let mut ticks = interval(SCAN_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.0.reporter.announced() => {}
+            }
             self.scan().await;
+            sleep(SCAN_PAUSE).await;
         }
     }
 }
@@ -138,7 +147,7 @@ impl Inner {
         if seen.as_ref() == Some(&look) {
             return Ok(());
         }
-        self.reporter.ports(list(&look, &owners));
+        self.reporter.ports(list(&look, &owners), Instant::now());
         *seen = Some(look);
         Ok(())
     }
@@ -147,13 +156,15 @@ impl Inner {
 fn list(look: &Seen, owners: &Owners) -> Vec<ListeningPort> {
     let mut ports: BTreeMap<u16, ListeningPort> = BTreeMap::new();
     for listener in &look.ours {
-        let shown = !DENIED.contains(&listener.port) && !owners.is_editor_helper(listener, look.editor);
-        if !shown {
+        if DENIED.contains(&listener.port) {
             continue;
         }
         let port = ports
             .entry(listener.port)
             .or_insert_with(|| describe(listener.port, owners.pid(listener)));
+        if port.noise.is_none() && owners.is_editor_helper(listener, look.editor) {
+            port.noise = Some("editor".into());
+        }
         let address = listener.address.to_string();
         if !port.addresses.contains(&address) {
             port.addresses.push(address);
@@ -163,14 +174,21 @@ fn list(look: &Seen, owners: &Owners) -> Vec<ListeningPort> {
 }
 
 fn describe(port: u16, pid: Option<u32>) -> ListeningPort {
+    let process = pid.and_then(table::name);
+    let mut command = pid.and_then(table::command);
+    let noise = noise::noise(port, process.as_deref().unwrap_or_default(), command.as_deref().unwrap_or_default());
+    if let Some(command) = &mut command {
+        command.truncate(command.floor_char_boundary(MAX_COMMAND));
+    }
     ListeningPort {
         port,
         addresses: Vec::new(),
         pid,
-        process: pid.and_then(table::name),
-        command: pid.and_then(table::command),
+        process,
+        command,
         scheme: None,
         path: None,
+        noise: noise.map(str::to_owned),
     }
 }
 

@@ -110,9 +110,9 @@ pub fn name(pid: u32) -> Option<String> {
     shown(&program[..program.len().min(64)]).or(Some(name))
 }
 
-/// The command line, at most 512 bytes, fit to be shown.
+/// The command line, at most 4096 bytes, fit to be shown.
 pub fn command(pid: u32) -> Option<String> {
-    shown(&read(pid, "cmdline", 512))
+    shown(&read(pid, "cmdline", 4096))
 }
 
 /// Makes text of bytes: what separates or controls becomes a space.

@@ -5,11 +5,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::ports::printed::Printed;
 use crate::{
     domain::{StepName, StepState},
     protocol::tunnel::{ActivityKind, EditorState, FromAgent, ListeningPort, MAX_CONTROL_BYTES},
@@ -23,6 +25,8 @@ const MAX_PORTS: usize = 256;
 const MAX_PORTS_BYTES: usize = MAX_CONTROL_BYTES - 1024;
 /// Most printed URLs remembered.
 const MAX_PRINTED: usize = 256;
+/// How long before a scan sees it a server may have announced itself.
+const SAID_EARLY: Duration = Duration::from_secs(5);
 /// Longest path of a printed URL in bytes.
 const MAX_PATH: usize = 256;
 
@@ -38,11 +42,20 @@ pub struct Reporter {
 pub struct State {
     /// None until the first scan.
     ports: Option<Vec<ListeningPort>>,
-    /// Scheme and path of URLs that programs printed, by port.
-    printed: BTreeMap<u16, (String, String)>,
+    /// Since when each port listens, as far as scans tell.
+    since: BTreeMap<u16, Instant>,
+    /// What programs printed about ports.
+    printed: BTreeMap<u16, Said>,
     steps: BTreeMap<StepName, (StepState, String)>,
     prepared: bool,
     editor: Option<EditorState>,
+}
+
+/// What was printed about a port.
+#[derive(Clone, Debug, PartialEq)]
+struct Said {
+    what: Printed,
+    at: Instant,
 }
 
 /// What happened since the last report.
@@ -50,6 +63,8 @@ pub struct State {
 struct Activity {
     kinds: Mutex<BTreeSet<ActivityKind>>,
     happened: Notify,
+    /// Somebody announced a port that no scan has seen.
+    announced: Notify,
 }
 
 impl Default for Reporter {
@@ -93,26 +108,47 @@ impl Reporter {
         }
     }
 
-    /// Reports all listening ports; a URL printed for a port that is gone is forgotten.
-    pub fn ports(&self, mut ports: Vec<ListeningPort>) {
+    /// Reports all listening ports; what was printed about a port that is gone is forgotten.
+    pub fn ports(&self, mut ports: Vec<ListeningPort>, now: Instant) {
+        ports.sort_by_key(|port| (port.noise.is_some(), port.port));
         ports.truncate(MAX_PORTS);
+        ports.sort_by_key(|port| port.port);
         self.change(|all| {
             let gone = |number: &u16| !ports.iter().any(|port| port.port == *number);
             for before in all.ports.iter().flatten().map(|port| port.port).filter(gone) {
                 all.printed.remove(&before);
+                all.since.remove(&before);
+            }
+            for port in &ports {
+                all.since.entry(port.port).or_insert(now);
             }
             all.ports = Some(ports);
         });
     }
 
-    /// Reports a URL that a program printed to a terminal: `https` and `/app` for instance.
-    pub fn printed_url(&self, port: u16, scheme: &str, path: &str) {
-        let path = if path.len() > MAX_PATH { "/" } else { path };
+    /// Reports what a program printed to a terminal.
+    pub fn printed(&self, mut what: Printed, now: Instant) {
+        if let Printed::Server(url) = &mut what
+            && url.path.len() > MAX_PATH
+        {
+            "/".clone_into(&mut url.path);
+        }
+        let port = what.port();
+        let mut unseen = false;
         self.change(|all| {
-            if all.printed.len() < MAX_PRINTED || all.printed.contains_key(&port) {
-                all.printed.insert(port, (scheme.to_owned(), path.to_owned()));
+            unseen = !all.since.contains_key(&port);
+            if all.printed.get(&port).is_none_or(|said| all.gives_way(port, said, &what)) && all.has_room_for(port) {
+                all.printed.insert(port, Said { what, at: now });
             }
         });
+        if unseen {
+            self.activity.announced.notify_one();
+        }
+    }
+
+    /// Waits until somebody announces a port that no scan has seen.
+    pub async fn announced(&self) {
+        self.activity.announced.notified().await;
     }
 
     /// A view of the state that wakes on each change.
@@ -166,11 +202,32 @@ impl State {
         steps.chain(prepared).chain(editor).chain(ports).collect()
     }
 
+    /// Whether what was said of a port is replaced: what a server says of itself stays while it listens, whatever else
+    /// passes through terminals, unless it was said long before, by another.
+    fn gives_way(&self, port: u16, said: &Said, what: &Printed) -> bool {
+        let (Printed::Server(before), Printed::Server(url)) = (&said.what, what) else {
+            return matches!(what, Printed::Debugger(_));
+        };
+        let stale = self.since.get(&port).is_none_or(|since| said.at + SAID_EARLY < *since);
+        stale || (before.scheme.is_none() && url.scheme.is_some())
+    }
+
+    fn has_room_for(&self, port: u16) -> bool {
+        self.printed.len() < MAX_PRINTED || self.printed.contains_key(&port)
+    }
+
     fn listening(&self) -> Option<Vec<ListeningPort>> {
         let mut ports = self.ports.clone()?;
         for port in &mut ports {
-            if let Some((scheme, path)) = self.printed.get(&port.port) {
-                (port.scheme, port.path) = (Some(scheme.clone()), Some(path.clone()));
+            match self.printed.get(&port.port).map(|said| &said.what) {
+                Some(Printed::Debugger(_)) => port.noise = Some("debugger".into()),
+                Some(Printed::Server(url)) => {
+                    // Whoever announces itself wants to be found.
+                    port.noise = None;
+                    port.scheme = url.scheme.map(str::to_owned);
+                    port.path = url.scheme.map(|_| url.path.clone());
+                }
+                None => {}
             }
         }
         shorten(&mut ports);
@@ -190,52 +247,4 @@ fn shorten(ports: &mut Vec<ListeningPort>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listening(port: u16) -> ListeningPort {
-        ListeningPort {
-            port,
-            addresses: vec!["127.0.0.1".into()],
-            pid: None,
-            process: None,
-            command: None,
-            scheme: None,
-            path: None,
-        }
-    }
-
-    #[test]
-    fn only_changes_are_told() {
-        let reporter = Reporter::new();
-        let nothing = State::default();
-        assert!(reporter.watch().borrow().since(&nothing).is_empty());
-
-        reporter.step(StepName::Clone, StepState::Done, "");
-        reporter.prepared();
-        reporter.editor(EditorState::Ready);
-        reporter.ports(Vec::new());
-        let first = reporter.watch().borrow().clone();
-        assert_eq!(first.since(&nothing).len(), 4, "an empty list of ports is told too");
-        assert!(first.since(&first).is_empty());
-
-        reporter.printed_url(3000, "https", "/app");
-        assert!(reporter.watch().borrow().since(&first).is_empty(), "nobody listens there yet");
-        reporter.ports(vec![listening(3000)]);
-        let second = reporter.watch().borrow().clone();
-        let merged = ListeningPort {
-            scheme: Some("https".into()),
-            path: Some("/app".into()),
-            ..listening(3000)
-        };
-        assert_eq!(second.since(&first), [FromAgent::Ports { ports: vec![merged] }]);
-
-        reporter.ports(Vec::new());
-        reporter.ports(vec![listening(3000)]);
-        assert_eq!(
-            reporter.listening(),
-            [listening(3000)],
-            "the next program on that port printed nothing"
-        );
-    }
-}
+mod tests;

@@ -178,6 +178,7 @@ fn listening(number: u16) -> FromAgent {
         command: None,
         scheme: None,
         path: None,
+        noise: None,
     };
     FromAgent::Ports { ports: vec![port] }
 }

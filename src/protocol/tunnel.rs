@@ -155,6 +155,9 @@ pub struct ListeningPort {
     /// A URL that the program printed to a terminal for this port: scheme and path, for instance `https` and `/app`.
     pub scheme: Option<String>,
     pub path: Option<String>,
+    /// Why it is probably no concern of the user's, for instance `debugger`; none for an app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -44,6 +44,7 @@ fn bound_port(port: &mut ListeningPort) {
         (&mut port.command, 512),
         (&mut port.scheme, 16),
         (&mut port.path, 512),
+        (&mut port.noise, 32),
     ] {
         if let Some(text) = text {
             cut(text, limit);
@@ -71,6 +72,7 @@ mod tests {
             command: Some("c".repeat(9999)),
             scheme: Some("s".repeat(99)),
             path: None,
+            noise: None,
         };
         let Some(FromAgent::Ports { ports }) = bound(FromAgent::Ports { ports: vec![port; 600] }) else {
             panic!("ports stay ports")

@@ -102,16 +102,18 @@ async fn with_a_mark_only_marked_processes_count() {
 }
 
 #[tokio::test]
-async fn helpers_of_the_editor_are_not_listed() {
+async fn helpers_of_the_editor_are_noise() {
     let ports = Ports::new(None, Reporter::new());
     let server = serve("127.0.0.1:0", None);
     let seen = ports.scan().await;
-    let pid = listed(&seen, server.port).expect("it is listed").pid;
-    ports.editor_is(pid);
-    assert_eq!(listed(&ports.scan().await, server.port), None);
+    let seen = listed(&seen, server.port).expect("it is listed");
+    assert_eq!(seen.noise, None);
+    ports.editor_is(seen.pid);
+    let noise = |seen: Vec<ListeningPort>| listed(&seen, server.port).and_then(|port| port.noise.clone());
+    assert_eq!(noise(ports.scan().await).as_deref(), Some("editor"));
     assert_eq!(greeting(&ports, server.port).await, Ok("hello".into()), "who knows it may have it");
     ports.editor_is(None);
-    assert!(listed(&ports.scan().await, server.port).is_some());
+    assert_eq!(noise(ports.scan().await), None);
 }
 
 #[tokio::test]

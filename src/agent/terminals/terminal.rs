@@ -25,7 +25,7 @@ use super::{
 use crate::{
     agent::{
         environment::Environment,
-        ports::printed::UrlDetector,
+        ports::printed::Detector,
         processes::{self, Doomed},
         report::Reporter,
     },
@@ -81,7 +81,7 @@ struct Driver {
     input: mpsc::Receiver<Bytes>,
     wanted: watch::Receiver<Size>,
     reporter: Reporter,
-    urls: UrlDetector,
+    printed: Detector,
 }
 
 impl Terminal {
@@ -134,7 +134,7 @@ impl Terminal {
             input: accepted,
             wanted: wanted_seen,
             reporter,
-            urls: UrlDetector::default(),
+            printed: Detector::default(),
         };
         Ok((terminal, driver.run()))
     }
@@ -268,8 +268,8 @@ impl Driver {
         };
         self.terminal.seen.send_modify(|seen| seen.end = end);
         self.reporter.activity(ActivityKind::TerminalOutput);
-        for url in self.urls.feed(bytes) {
-            self.reporter.printed_url(url.port, url.scheme, &url.path);
+        for said in self.printed.feed(bytes) {
+            self.reporter.printed(said, Instant::now().into_std());
         }
     }
 

@@ -92,6 +92,10 @@ impl Task {
         for listening in ports {
             let Some(port) = Port::new(listening.port) else { continue };
             let name = &self.shared.name;
+            let is_set = |view: &Arc<PortView>| view.settings != default_port(name, port);
+            if listening.noise.is_some() && !self.now.ports.get(&port).is_some_and(is_set) {
+                continue;
+            }
             let view = self.now.ports.entry(port).or_insert_with(|| {
                 Arc::new(PortView {
                     settings: default_port(name, port),
