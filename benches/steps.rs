@@ -335,6 +335,8 @@ fn auth_with(sessions: usize, now: OffsetDateTime) -> Auth {
                 last_seen_at: now,
                 agent: String::new(),
                 address: None,
+                expires_at: None,
+                origin: None,
             };
             store.put_session(&session).await.expect("a session");
         }

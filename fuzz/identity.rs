@@ -80,6 +80,8 @@ async fn auth() -> Auth {
         last_seen_at: at(NOW),
         agent: String::new(),
         address: None,
+        expires_at: None,
+        origin: None,
     };
     store.put_session(&session).await.expect("kept");
     Auth::load(store, options(), at(NOW)).await.expect("a good store")

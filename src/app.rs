@@ -68,6 +68,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// How often expired sessions, tickets and attempts are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// What a session holds open closes within a second of its end (SESS-4).
+const END_EVERY: Duration = Duration::from_millis(500);
 
 /// A gateway that runs.
 pub struct Gateway {
@@ -415,9 +417,11 @@ fn write_address(data: &Path, address: SocketAddr) -> Result<(), StartError> {
 
 async fn sweep(auth: Auth, clock: SharedClock, close: CancellationToken) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    let mut ends = tokio::time::interval(END_EVERY);
     loop {
         tokio::select! {
             _ = ticks.tick() => auth.sweep(clock.now()).await,
+            _ = ends.tick() => auth.end_due_sessions(clock.now()).await,
             () = close.cancelled() => return,
         }
     }

@@ -25,7 +25,12 @@ mod users;
 #[cfg(test)]
 mod fixture;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -49,8 +54,8 @@ pub use host_cookie::KnownCookie;
 pub use identities::LinkedIdentity;
 pub use links::{Link, LinkError, LinkKind, LinkUsed, SIGN_IN_LINK_FOR};
 pub use outside::{
-    Arrived, Callback, Departure, HeaderOptions, NotAllowed, Options as OutsideOptions, OutsideError, ProviderKind, ProviderOptions,
-    Reason as OutsideReason, Rules, Secret, SignUp, Vouched, Way, Ways, clear_crowded_flows,
+    Arrived, BackChannelError, Callback, Departure, Elsewhere, HeaderOptions, NotAllowed, Options as OutsideOptions, OutsideError,
+    ProviderKind, ProviderOptions, Reason as OutsideReason, Rules, Secret, SignOut, SignUp, Vouched, Way, Ways, clear_crowded_flows,
 };
 pub use passwords::PasswordError;
 pub use secrets::hash_secret;
@@ -115,6 +120,8 @@ struct Inner {
     identities: identities::Table,
     sessions: DashMap<SessionId, Arc<LoginSession>>,
     session_hashes: DashMap<[u8; 32], SessionId>,
+    /// When the next session ends that its provider gave an end, in Unix seconds.
+    next_end: AtomicI64,
     tokens: DashMap<TokenId, Arc<Token>>,
     token_hashes: DashMap<[u8; 32], TokenId>,
     links: Mutex<HashMap<[u8; 32], links::Kept>>,
@@ -152,6 +159,7 @@ impl Auth {
             identities: identities::Table::default(),
             sessions: DashMap::new(),
             session_hashes: DashMap::new(),
+            next_end: i64::MAX.into(),
             tokens: DashMap::new(),
             token_hashes: DashMap::new(),
             links: Mutex::default(),

@@ -129,6 +129,19 @@ pub struct SessionRecord {
     pub agent: String,
     /// Where the sign-in came from.
     pub address: Option<String>,
+    /// When it ends whatever happens, where whoever vouched for the sign-in gave it an end.
+    pub expires_at: Option<OffsetDateTime>,
+    /// Who vouched for the sign-in; none if a password or a link did.
+    pub origin: Option<SessionOrigin>,
+}
+
+/// Who somebody was at a provider when they signed in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SessionOrigin {
+    pub issuer: String,
+    pub subject: String,
+    /// The provider's name of its own session.
+    pub session: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

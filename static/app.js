@@ -7,7 +7,7 @@ import { CodespacePage } from "./codespace.js";
 import { Device } from "./device.js";
 import { List } from "./list.js";
 import { Live } from "./live.js";
-import { attempt, Icon, toast, Toasts } from "./parts.js";
+import { attempt, Icon, leave, toast, Toasts } from "./parts.js";
 import { announcePorts } from "./ports.js";
 import { Settings } from "./settings.js";
 import { html, render, useEffect, useRef, useState } from "./vendor/preact.js";
@@ -46,8 +46,7 @@ function Page({ path, user, reload }) {
 
 function Bar({ user }) {
   const signOut = () => attempt(async () => {
-    await call("POST", "/sign-out", {});
-    location.assign("/sign-in");
+    leave(await call("POST", "/sign-out", {}));
   });
   return html`<header class="bar">
     <a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), event.stopPropagation(), document.querySelector("h1")?.focus())}>Skip to the page</a>

@@ -56,6 +56,13 @@ export function shortRepository(url) {
   return path.split("/").filter(Boolean).slice(-2).join("/");
 }
 
+/** Goes on after a sign-out: to the provider that vouched for the sign-in, if it has a say, or to the page for the next one. */
+export function leave(elsewhere) {
+  if (elsewhere && typeof elsewhere === "object" && elsewhere.at_once) return location.assign(elsewhere.url);
+  if (elsewhere && typeof elsewhere === "object") sessionStorage.setItem("portico-signed-out", JSON.stringify(elsewhere));
+  location.assign("/sign-in");
+}
+
 /** How long ago a time was, in words. */
 export function ago(text) {
   const seconds = (Date.now() - Date.parse(text)) / 1000;

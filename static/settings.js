@@ -1,7 +1,7 @@
 // What belongs to a person: password, tokens, sign-ins.
 
 import { useTitle } from "./hooks.js";
-import { ago, attempt, CopyButton, Icon, Message, toast } from "./parts.js";
+import { ago, attempt, CopyButton, Icon, leave, Message, toast } from "./parts.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 export function Settings({ call, user, reload }) {
@@ -140,8 +140,7 @@ function Sessions({ call }) {
     load();
   });
   const endAll = () => attempt(async () => {
-    await call("POST", "/sign-out", { everywhere: true });
-    location.assign("/sign-in");
+    leave(await call("POST", "/sign-out", { everywhere: true }));
   });
   return html`<section class="panel"><h2>Where you are signed in</h2>
     <ul class="lines">${(sessions ?? []).map((session) => html`<li key=${session.id}>

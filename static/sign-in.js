@@ -37,6 +37,21 @@ form?.addEventListener("submit", async (event) => {
   }
 });
 
+// Left here by a sign-out, once.
+const left = sessionStorage.getItem("portico-signed-out");
+sessionStorage.removeItem("portico-signed-out");
+if (left) {
+  const { label, url } = JSON.parse(left);
+  const box = document.createElement("div");
+  box.className = "message good";
+  const link = document.createElement("a");
+  link.href = url;
+  link.textContent = `Sign out at ${label}, too`;
+  link.dataset.testid = "sign-out-there";
+  box.append(`You are signed out here, and still signed in at ${label}. `, link);
+  message.replaceChildren(box);
+}
+
 if (header !== undefined) {
   say("Signing you in…", "wait");
   call("POST", "/sign-in/header").then(

@@ -279,6 +279,17 @@ pub struct SignOut {
     pub everywhere: bool,
 }
 
+/// The provider at which whoever signed out here is signed in still.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct SignedOut {
+    /// The provider's name.
+    pub label: String,
+    /// Where to sign out there, too.
+    pub url: String,
+    /// Whether the browser shall go there at once; otherwise it is offered.
+    pub at_once: bool,
+}
+
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct SetupState {
     /// Whether there is no account yet.

@@ -5,9 +5,10 @@
 
 use axum::{
     Extension, Json, Router,
-    extract::{OriginalUri, Path, State},
+    body::Bytes,
+    extract::{DefaultBodyLimit, OriginalUri, Path, State},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -15,7 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use super::{
     Services,
     account::own_account,
-    body::MaybeSent,
+    body::{MAX_STRANGERS_BYTES, MaybeSent},
     identify::{By, From, Params, Who},
     model::{Departure, Identities, Identity, Provider, SignInWays, StartLink},
     problem::{Problem, ProblemBody},
@@ -32,6 +33,8 @@ pub fn pages(services: Services) -> Router {
     Router::new()
         .route("/sign-in/with/{provider}", get(depart))
         .route("/sign-in/callback/{provider}", get(arrive))
+        .route("/sign-in/back-channel/{provider}", post(back_channel))
+        .layer(DefaultBodyLimit::max(MAX_STRANGERS_BYTES))
         .with_state(services)
 }
 
@@ -87,6 +90,33 @@ async fn arrive(
         cookies.push(fresh.set_cookie);
     }
     see_other(arrived.next.as_str(), &cookies)
+}
+
+/// Takes a provider's word that somebody signed out there (OpenID Connect Back-Channel Logout 1.0 §2.5 to 2.8). The token
+/// is its only credential, so that no cookie and no `Origin` counts.
+async fn back_channel(State(services): State<Services>, Path(provider): Path<String>, From(client): From, body: Bytes) -> Response {
+    use auth::BackChannelError::{Down, NoSuchProvider, Store, TooMany, Untrustworthy};
+    let now = services.clock.now();
+    let token = only(&body, "logout_token").unwrap_or_default();
+    let (status, error) = match services.auth.back_channel_logout(&provider, &token, &client, now).await {
+        Ok(_) => (StatusCode::OK, None),
+        Err(NoSuchProvider) => (StatusCode::NOT_FOUND, Some("invalid_request")),
+        Err(Untrustworthy) => (StatusCode::BAD_REQUEST, Some("invalid_request")),
+        Err(TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, Some("temporarily_unavailable")),
+        Err(Down) => (StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable")),
+        Err(Store(error)) => {
+            tracing::error!(provider, %error, "a back-channel logout was not kept in the store");
+            (StatusCode::INTERNAL_SERVER_ERROR, Some("server_error"))
+        }
+    };
+    let mut response = match error {
+        None => status.into_response(),
+        Some(error) => (status, Json(serde_json::json!({ "error": error }))).into_response(),
+    };
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Tells how people sign in here.
@@ -264,7 +294,11 @@ fn add_cookies(headers: &mut HeaderMap, cookies: &[String]) {
 
 /// The one parameter of a name; of two, none (RFC 6749 §3.1).
 fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
-    let mut found = form_urlencoded::parse(uri.query()?.as_bytes()).filter(|(name, _)| name == wanted);
+    only(uri.query()?.as_bytes(), wanted)
+}
+
+fn only(form: &[u8], wanted: &str) -> Option<String> {
+    let mut found = form_urlencoded::parse(form).filter(|(name, _)| name == wanted);
     let value = found.next()?.1.into_owned();
     found.next().is_none().then_some(value)
 }

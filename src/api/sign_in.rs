@@ -11,7 +11,7 @@ use super::{
     Services,
     body::{MaybeSent, Sent},
     identify::{By, Caller, From},
-    model::{Setup, SetupDone, SetupState, SignIn, SignOut},
+    model::{Setup, SetupDone, SetupState, SignIn, SignOut, SignedOut},
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -85,6 +85,7 @@ pub async fn sign_in(
 
 /// Ends this login session, or all of the account; also clears a cookie that is no longer good.
 #[utoipa::path(post, path = "/api/v1/sign-out", tag = "sign-in", request_body(content = SignOut, description = "May be left out"), responses(
+    (status = 200, body = SignedOut, description = "Signed out here; at the provider that vouched for the sign-in not yet", headers(("Set-Cookie" = String))),
     (status = 204, headers(("Set-Cookie" = String))),
     (status = 403, body = ProblemBody),
 ))]
@@ -95,6 +96,7 @@ pub async fn sign_out(
     MaybeSent(sent): MaybeSent<SignOut>,
 ) -> Result<Response, Problem> {
     let now = services.clock.now();
+    let session = session_of(&caller).and_then(|session| services.auth.login_session(session));
     if let Presented::Valid(identity) = &caller {
         if sent.everywhere {
             let identity = super::identify::Who(identity.clone()).in_full()?;
@@ -103,7 +105,15 @@ pub async fn sign_out(
             services.auth.sign_out(session, &by, now).await?;
         }
     }
-    with_cookie(StatusCode::NO_CONTENT, &auth::clear_session_cookie())
+    let elsewhere = match &session {
+        Some(session) => services.auth.elsewhere(session, now).await,
+        None => None,
+    };
+    let cleared = auth::clear_session_cookie();
+    match elsewhere {
+        Some(auth::Elsewhere { label, url, at_once }) => with_cookie(Json(SignedOut { label, url, at_once }), &cleared),
+        None => with_cookie(StatusCode::NO_CONTENT, &cleared),
+    }
 }
 
 /// The session that the browser had before gives way to the new one (SESS-1).

@@ -4,6 +4,7 @@
 //! alone (OIDC-1). A failure of any part keeps people out (FAIL-1). Refuses to know pages and routes.
 
 mod arrival;
+mod departure;
 mod discovery;
 mod fetch;
 mod flow;
@@ -11,6 +12,7 @@ mod github;
 mod header;
 mod id_token;
 mod keys;
+mod logout_token;
 mod oidc;
 mod options;
 mod person;
@@ -28,9 +30,10 @@ use super::{Auth, Client, Fresh, Presented, User};
 use crate::domain::{Credential, ReturnTo, SessionId};
 
 pub use self::{
+    departure::{BackChannelError, Elsewhere},
     flow::clear_crowded_flows,
     header::Vouched,
-    options::{HeaderOptions, Options, ProviderKind, ProviderOptions, Rules, Secret, SignUp},
+    options::{HeaderOptions, Options, ProviderKind, ProviderOptions, Rules, Secret, SignOut, SignUp},
     person::NotAllowed,
 };
 
@@ -137,6 +140,8 @@ pub(super) struct Outside {
     providers: Vec<Provider>,
     fetcher: Fetcher,
     used: Mutex<flow::Used>,
+    /// The logout tokens that were taken.
+    logouts: Mutex<flow::Used>,
 }
 
 struct Provider {
@@ -156,6 +161,7 @@ impl Outside {
             providers: options.providers.into_iter().map(provider).collect(),
             fetcher: Fetcher::new(),
             used: Mutex::default(),
+            logouts: Mutex::default(),
         }
     }
 
@@ -340,6 +346,7 @@ impl Auth {
 
     pub(super) fn sweep_flows(&self, now: OffsetDateTime) {
         self.inner.outside.used.lock().sweep(now.unix_timestamp());
+        self.inner.outside.logouts.lock().sweep(now.unix_timestamp());
     }
 
     async fn follow_back(

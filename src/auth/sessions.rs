@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Auth, Presented, SESSION_COOKIE, User,
+    Auth, Presented, SESSION_COOKIE, Secret, User,
     cookies::{Found, find},
     secrets::hash_secret,
 };
@@ -23,7 +23,7 @@ use crate::{
     audit::Actor,
     domain::{CodespaceName, Credential, Port, Scope, SessionId, UserId},
     route::Route,
-    store::{SessionRecord, StoreError},
+    store::{SessionOrigin, SessionRecord, StoreError},
 };
 
 /// How often at most it is written to the store when a session was last seen.
@@ -41,6 +41,12 @@ pub struct LoginSession {
     pub agent: String,
     /// Where the sign-in came from.
     pub address: Option<String>,
+    /// When it ends in any case, where whoever vouched for it said so (SESS-4).
+    pub expires_at: Option<OffsetDateTime>,
+    /// Who vouched for it.
+    pub origin: Option<SessionOrigin>,
+    /// What its provider gave for it; not kept in the store.
+    pub(super) id_token: Option<Secret>,
     user: UserId,
     secret_hash: [u8; 32],
     last_seen: AtomicI64,
@@ -64,6 +70,9 @@ impl LoginSession {
             created_at: record.created_at,
             agent: record.agent,
             address: record.address,
+            expires_at: record.expires_at,
+            origin: record.origin,
+            id_token: None,
             user: record.user,
             secret_hash: record.secret_hash,
             last_seen: seen.into(),
@@ -128,6 +137,8 @@ impl LoginSession {
             last_seen_at: self.last_seen_at(),
             agent: self.agent.clone(),
             address: self.address.clone(),
+            expires_at: self.expires_at,
+            origin: self.origin.clone(),
         }
     }
 }
@@ -231,6 +242,19 @@ impl Auth {
         Ok(())
     }
 
+    /// Ends sessions whose provider gave them an end that has come, so that what they hold open closes within a second;
+    /// costs nothing until then. To be called about twice a second.
+    pub async fn end_due_sessions(&self, now: OffsetDateTime) {
+        if now.unix_timestamp() < self.inner.next_end.load(Ordering::Relaxed) {
+            return;
+        }
+        self.inner.next_end.store(i64::MAX, Ordering::Relaxed);
+        self.sweep_sessions(now).await;
+        for end in self.inner.sessions.iter().filter_map(|session| session.expires_at) {
+            self.inner.next_end.fetch_min(end.unix_timestamp(), Ordering::Relaxed);
+        }
+    }
+
     pub(super) async fn sweep_sessions(&self, now: OffsetDateTime) {
         let over: Vec<_> = self
             .inner
@@ -251,9 +275,13 @@ impl Auth {
         session.ended.is_cancelled()
             || now - session.last_seen_at() >= options.session_idle
             || now - session.created_at >= options.session_absolute
+            || session.expires_at.is_some_and(|at| now >= at)
     }
 
     pub(super) fn keep_session(&self, session: Arc<LoginSession>) {
+        if let Some(at) = session.expires_at {
+            self.inner.next_end.fetch_min(at.unix_timestamp(), Ordering::Relaxed);
+        }
         self.inner.session_hashes.insert(session.secret_hash, session.id.clone());
         self.inner.sessions.insert(session.id.clone(), session);
     }

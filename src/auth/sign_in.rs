@@ -7,13 +7,13 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use super::{
-    Auth, Client, LoginSession, SESSION_COOKIE, User,
+    Auth, Client, LoginSession, SESSION_COOKIE, Secret, User,
     cookies::set_cookie,
     secrets::{fresh_id, fresh_secret, hash_secret},
 };
 use crate::{
     domain::{SessionId, UserName},
-    store::{SessionRecord, StoreError},
+    store::{SessionOrigin, SessionRecord, StoreError},
 };
 
 /// Most bytes of a `User-Agent` that are kept.
@@ -27,6 +27,14 @@ pub struct Fresh {
     pub session: Arc<LoginSession>,
     /// The `Set-Cookie` header's value for the gateway host.
     pub set_cookie: String,
+}
+
+/// Who vouches for a sign-in, and for how long.
+#[derive(Default)]
+pub(super) struct Vouching {
+    pub origin: Option<SessionOrigin>,
+    pub until: Option<OffsetDateTime>,
+    pub id_token: Option<Secret>,
 }
 
 /// Why a sign-in failed; a wrong name, a wrong password and a suspended account read the same.
@@ -63,8 +71,19 @@ impl Auth {
 
     /// Makes a login session for a user who proved to be that user.
     pub(super) async fn open_session(&self, user: &User, client: &Client, now: OffsetDateTime) -> Result<Fresh, StoreError> {
+        self.open_session_by(user, Vouching::default(), client, now).await
+    }
+
+    /// The same for somebody for whom another vouched.
+    pub(super) async fn open_session_by(
+        &self,
+        user: &User,
+        vouching: Vouching,
+        client: &Client,
+        now: OffsetDateTime,
+    ) -> Result<Fresh, StoreError> {
         let secret = fresh_secret();
-        let session = Arc::new(LoginSession::new(SessionRecord {
+        let mut session = LoginSession::new(SessionRecord {
             id: SessionId(fresh_id()),
             user: user.id.clone(),
             secret_hash: hash_secret(&secret),
@@ -72,7 +91,11 @@ impl Auth {
             last_seen_at: now,
             agent: cut(&client.agent),
             address: client.address.map(|address| address.to_string()),
-        }));
+            expires_at: vouching.until,
+            origin: vouching.origin,
+        });
+        session.id_token = vouching.id_token;
+        let session = Arc::new(session);
         for surplus in self.sessions_of(&user.id).into_iter().skip(MAX_SESSIONS_EACH - 1) {
             self.end_session(&surplus).await?;
         }
@@ -87,7 +110,9 @@ impl Auth {
             Ok(())
         })
         .await?;
-        let set_cookie = set_cookie(SESSION_COOKIE, &secret, self.inner.options.session_absolute.as_secs());
+        let lasts = self.inner.options.session_absolute;
+        let left = vouching.until.map(|until| (until - now).try_into().unwrap_or_default());
+        let set_cookie = set_cookie(SESSION_COOKIE, &secret, left.map_or(lasts, |left| lasts.min(left)).as_secs());
         Ok(Fresh { session, set_cookie })
     }
 

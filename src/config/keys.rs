@@ -24,11 +24,11 @@ pub(super) struct Key {
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// Agents give up after the longest of these by themselves.
 const CONNECT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
-const SESSION: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(365 * 24 * 3600);
+pub(super) const SESSION: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(365 * 24 * 3600);
 /// The store refuses to forget what is younger than a day.
 const RETENTION: RangeInclusive<Duration> = Duration::from_secs(24 * 3600)..=Duration::from_secs(36_500 * 24 * 3600);
 const TIMEOUT_ALLOWED: &str = "a duration from 1s to 1d, for instance 30s";
-const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
+pub(super) const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
 
 const HSTS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(2 * 365 * 24 * 3600);
 const NETWORKS_ALLOWED: &str = "addresses or ranges such as 10.0.0.0/8, several of them separated by commas, or nothing for nobody";
@@ -282,6 +282,16 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.sign_in.header.rules.sign_up, Some(sign_in::sign_up(&items(text)))),
     },
     Key {
+        name: "trusted_header.max_session",
+        allowed: SESSION_ALLOWED,
+        set: |config, text| {
+            put(
+                &mut config.sign_in.header.rules.max_session,
+                optional(text, |text| duration(text, SESSION)),
+            )
+        },
+    },
+    Key {
         name: "trusted_header.own_ways",
         allowed: "true or false",
         set: |config, text| put(&mut config.sign_in.header.rules.own_ways, text.parse().ok()),
@@ -425,7 +435,7 @@ fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Opti
     text.parse().ok().filter(|number| range.contains(number))
 }
 
-fn duration(text: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
     humantime::parse_duration(text).ok().filter(|duration| range.contains(duration))
 }
 

@@ -4,8 +4,9 @@ use std::{collections::HashMap, io::Read as _};
 
 use http::HeaderName;
 
+use super::keys::{SESSION, SESSION_ALLOWED, duration};
 use crate::{
-    auth::{HeaderOptions, OutsideOptions, ProviderKind, ProviderOptions, Rules, Secret, SignUp},
+    auth::{HeaderOptions, OutsideOptions, ProviderKind, ProviderOptions, Rules, Secret, SignOut, SignUp},
     domain::Networks,
 };
 
@@ -129,6 +130,24 @@ pub(super) const PROVIDER_KEYS: &[ProviderKey] = &[
         name: "sign_up",
         allowed: SIGN_UP_ALLOWED,
         set: |provider, written| put(&mut provider.rules.sign_up, Some(sign_up(&written.list()))),
+    },
+    ProviderKey {
+        name: "max_session",
+        allowed: SESSION_ALLOWED,
+        set: |provider, written| put(&mut provider.rules.max_session, Some(Some(duration(written.text()?, SESSION)?))),
+    },
+    ProviderKey {
+        name: "sign_out",
+        allowed: "here, offer or there",
+        set: |provider, written| {
+            provider.sign_out = match written.text()? {
+                "here" => SignOut::Here,
+                "offer" => SignOut::Offer,
+                "there" => SignOut::There,
+                _ => return None,
+            };
+            Some(())
+        },
     },
     ProviderKey {
         name: "own_ways",

@@ -208,8 +208,10 @@ impl Store for SqliteStore {
     }
 
     async fn put_session(&self, session: &SessionRecord) -> Result<(), StoreError> {
-        let query = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (id) DO UPDATE SET user = ?2, secret_hash = ?3, created_at = ?4, last_seen_at = ?5, agent = ?6, address = ?7";
+        let query = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (id) DO UPDATE SET user = ?2, secret_hash = ?3, created_at = ?4, last_seen_at = ?5, agent = ?6, address = ?7,
+             expires_at = ?8, issuer = ?9, subject = ?10, origin_session = ?11";
+        let origin = session.origin.as_ref();
         let query = sqlx::query(query)
             .bind(session.id.0.as_ref())
             .bind(session.user.0.as_ref())
@@ -217,7 +219,11 @@ impl Store for SqliteStore {
             .bind(kept_time(session.created_at))
             .bind(kept_time(session.last_seen_at))
             .bind(&session.agent)
-            .bind(&session.address);
+            .bind(&session.address)
+            .bind(session.expires_at.map(kept_time))
+            .bind(origin.map(|origin| &origin.issuer))
+            .bind(origin.map(|origin| &origin.subject))
+            .bind(origin.and_then(|origin| origin.session.as_ref()));
         self.write(query).await.map(drop)
     }
 

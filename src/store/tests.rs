@@ -32,6 +32,8 @@ fn session(id: &str, user: &str) -> SessionRecord {
         last_seen_at: at(2),
         agent: "Browser/1 \u{1f600}".into(),
         address: Some("::1".into()),
+        expires_at: None,
+        origin: None,
     }
 }
 
@@ -183,6 +185,12 @@ async fn sessions_and_tokens(store: SharedStore) {
     store.add_user(&user("u1", "ada")).await.expect("a user");
     store.put_session(&session("s", "u1")).await.expect("a session");
     let later = SessionRecord {
+        expires_at: Some(at(9)),
+        origin: Some(SessionOrigin {
+            issuer: "https://id.example".into(),
+            subject: "ada".into(),
+            session: Some("s1".into()),
+        }),
         last_seen_at: at(100),
         ..session("s", "u1")
     };

@@ -32,9 +32,9 @@ organisations = ["eng", "ops"]
 sign_up = ["ada@example.com", "bob", "carol@example.com"]
 `;
 
-async function begin(t) {
+async function begin(t, more = '') {
   const provider = await Identities.start(t, people());
-  const gateway = await Gateway.start(t, { editor: false, config: configuration(provider) });
+  const gateway = await Gateway.start(t, { editor: false, config: `${configuration(provider)}${more}` });
   await provider.serve(`${gateway.origin}/sign-in/callback/example`);
   const root = await gateway.user('root', { admin: true });
   return { provider, gateway, root };
@@ -159,6 +159,87 @@ test('OIDC-1 OIDC-3 signing in with a real provider', async (t) => {
       for (const name of ['code', 'state']) assert.ok(!query.get(name) || !log.includes(query.get(name)), name);
     }
   });
+});
+
+test('SESS-4 sign-ins end where they came from', async (t) => {
+  const { provider, gateway } = await begin(t);
+  const { person, shot } = await browser(t);
+  const enter = async (context, name) => {
+    const page = await context.newPage();
+    await page.goto(`${gateway.origin}/sign-in/with/example?next=%2Fsettings`);
+    await logIn(page, name, `pw-${name}`);
+    await page.waitForURL(`${gateway.origin}/settings`);
+    return page;
+  };
+  const confirm = (page) => page.locator('button[name=logout][value=yes]').click();
+
+  await t.test('a sign-out at the provider ends the session here, and what it holds open, within a second', async () => {
+    const context = await person();
+    const [page, bob] = [await enter(context, 'ada'), await enter(await person(), 'bob')];
+    await page.evaluate(() => {
+      fetch('/api/v1/events').then(async (answer) => {
+        const reader = answer.body.getReader();
+        window.open_ = true;
+        while (!(await reader.read().catch(() => ({ done: true }))).done);
+        window.endedAt = Date.now();
+      });
+    });
+    await page.waitForFunction(() => window.open_);
+    const there = await context.newPage();
+    await there.goto(`${provider.issuer}/session/end`);
+    await confirm(there);
+    await page.waitForFunction(() => window.endedAt);
+    const [logout] = provider.logouts;
+    assert.equal(logout.status, 200);
+    assert.ok((await page.evaluate(() => window.endedAt)) - logout.at < 1000);
+    assert.equal((await page.goto(`${gateway.origin}/settings`)).url(), `${gateway.origin}/sign-in?next=%2Fsettings`);
+    assert.equal(await whoIs(bob), 'bob', "nobody else's ends");
+    // The same token again, as somebody would who saw it pass.
+    const again = await request(gateway.port, {
+      host: gateway.host, method: 'POST', path: '/sign-in/back-channel/example', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: logout.body,
+    });
+    assert.equal(again.status, 400);
+    const token = new URLSearchParams(logout.body).get('logout_token');
+    assert.ok(token.length > 100 && !gateway.log().includes(token.slice(0, 60)), 'LOG-1');
+  });
+
+  await t.test('a sign-out here offers to sign out there, too', async () => {
+    const page = await enter(await person({ viewport: { width: 360, height: 700 }, colorScheme: 'dark' }), 'carol');
+    await page.getByTestId('sign-out').click();
+    await page.waitForURL(`${gateway.origin}/sign-in`);
+    const link = page.getByTestId('sign-out-there');
+    assert.equal(await link.textContent(), 'Sign out at Example, too');
+    await shot(page, 'sign-out-offer');
+    // Signed in there still: nobody asks who it is.
+    await page.getByTestId('sign-in-with').click();
+    await page.waitForURL(`${gateway.origin}/`);
+    await page.getByTestId('sign-out').click();
+    await link.click();
+    await confirm(page);
+    await page.goto(`${gateway.origin}/sign-in`);
+    assert.equal(await link.count(), 0, 'it is offered once');
+    await page.getByTestId('sign-in-with').click();
+    await page.locator('input[name=login]').waitFor();
+  });
+});
+
+test('SESS-4 a sign-out can go to the provider at once, and sessions have an end', async (t) => {
+  const { provider, gateway } = await begin(t, 'sign_out = "there"\nmax_session = "5m"\n');
+  const { person } = await browser(t);
+  const context = await person();
+  const page = await context.newPage();
+  await page.goto(`${gateway.origin}/sign-in/with/example?next=%2Fsettings`);
+  await logIn(page, 'ada', 'pw-ada');
+  await page.waitForURL(`${gateway.origin}/settings`);
+  const [cookie] = await context.cookies(gateway.origin);
+  const left = cookie.expires - Date.now() / 1000;
+  assert.ok(left > 200 && left <= 300, `${left}`);
+  await page.getByTestId('sign-out').click();
+  await page.waitForURL((url) => url.origin === provider.issuer);
+  await page.locator('button[name=logout][value=yes]').click();
+  await page.waitForURL(`${gateway.origin}/sign-in`);
+  await page.getByTestId('sign-in-with').click();
+  await page.locator('input[name=login]').waitFor();
 });
 
 test('SHARE-7 SESS-3 organisations decide about org ports, and follow the provider', async (t) => {

@@ -10,9 +10,9 @@ use super::{
     person::{NotAllowed, Person},
 };
 use crate::{
-    auth::{Auth, Client, Fresh, LinkedIdentity, User, UserError, secrets::fresh_id},
+    auth::{Auth, Client, Fresh, LinkedIdentity, User, UserError, secrets::fresh_id, sign_in::Vouching},
     domain::{Role, UserId},
-    store::StoreError,
+    store::{SessionOrigin, StoreError},
 };
 
 impl Auth {
@@ -90,7 +90,8 @@ impl Auth {
             }
             None => self.sign_up(provider, rules, person, client, now).await?,
         };
-        let fresh = self.open_session(&user, client, now).await.map_err(|error| failed(&error))?;
+        let fresh = self.open_session_by(&user, vouching(person, rules, now), client, now).await;
+        let fresh = fresh.map_err(|error| failed(&error))?;
         Ok((fresh, user))
     }
 
@@ -197,6 +198,21 @@ fn identity(
         organisations: person.organisations(rules),
         linked_at,
         used_at,
+    }
+}
+
+/// The session ends when the provider says or when the operator does, whichever is sooner (SESS-4).
+fn vouching(person: &Person, rules: &Rules, now: OffsetDateTime) -> Vouching {
+    let said = person.stay.until.and_then(|until| OffsetDateTime::from_unix_timestamp(until).ok());
+    let longest = rules.max_session.map(|longest| now + longest);
+    Vouching {
+        origin: Some(SessionOrigin {
+            issuer: person.issuer.clone(),
+            subject: person.subject.clone(),
+            session: person.stay.session.clone(),
+        }),
+        until: said.into_iter().chain(longest).min(),
+        id_token: person.stay.id_token.clone(),
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Metadata {
     pub token: Endpoint,
     pub keys: Endpoint,
     pub userinfo: Option<Endpoint>,
+    /// Where people sign out (OpenID Connect RP-Initiated Logout 1.0 §2.1).
+    pub end_session: Option<Endpoint>,
     /// It promises to name itself in each answer (RFC 9207 §3).
     pub names_issuer: bool,
     /// It takes the client's secret in the form alone, not as `Basic`.
@@ -66,6 +68,8 @@ struct Document {
     jwks_uri: String,
     #[serde(default)]
     userinfo_endpoint: Option<String>,
+    #[serde(default)]
+    end_session_endpoint: Option<String>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
     #[serde(default)]
@@ -125,6 +129,7 @@ fn read(document: Document, issuer: &str) -> Result<Metadata, DiscoveryError> {
         token: endpoint(&document.token_endpoint, "token_endpoint")?,
         keys: endpoint(&document.jwks_uri, "jwks_uri")?,
         userinfo: document.userinfo_endpoint.as_deref().and_then(Endpoint::parse),
+        end_session: document.end_session_endpoint.as_deref().and_then(Endpoint::parse),
         names_issuer: document.authorization_response_iss_parameter_supported,
         secret_in_form: methods.is_some_and(|methods| {
             let takes = |wanted: &str| methods.iter().any(|method| method == wanted);

@@ -97,7 +97,7 @@ impl Proofs {
 
 impl Used {
     /// Notes a use; false for the second of the same flow.
-    fn take(&mut self, hash: [u8; 32], until: i64, now: i64) -> bool {
+    pub(super) fn take(&mut self, hash: [u8; 32], until: i64, now: i64) -> bool {
         if self.until.contains_key(&hash) {
             return false;
         }

@@ -8,7 +8,7 @@ use super::{
     fetch::{Endpoint, FetchError, Fetcher, Question},
     flow::Proofs,
     options::ProviderOptions,
-    person::{Person, address, shortened},
+    person::{Person, Stay, address, shortened},
 };
 
 /// Where github.com answers its API; a company's own server does under `/api/v3`.
@@ -82,6 +82,7 @@ pub(super) async fn person(
         shown: shortened(&user.login),
         email,
         groups,
+        stay: Stay::default(),
     })
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::{
     options::HeaderOptions,
-    person::{Person, address, shortened},
+    person::{Person, Stay, address, shortened},
 };
 use crate::auth::Auth;
 
@@ -61,6 +61,7 @@ fn read(headers: &HeaderMap, options: &HeaderOptions) -> Option<Person> {
         email: email.and_then(|email| address(&email)),
         groups,
         subject,
+        stay: Stay::default(),
     })
 }
 

@@ -11,11 +11,15 @@ use super::{
     discovery::{Discovery, DiscoveryError, KEEP_FOR, Metadata, SEEN_UP},
     fetch::{Fetcher, Question},
     flow::Proofs,
-    id_token::{Claims, Expected},
+    id_token::{Claims, Expected, numeric_date},
     keys::{Keys, KeysError},
-    options::ProviderOptions,
-    person::{Person, shortened},
+    logout_token::{self, Logout},
+    options::{ProviderOptions, Secret},
+    person::{Person, Stay, shortened},
 };
+
+/// Longest ID token that is kept to sign out with: it goes into an address, and stays in memory as long as the session.
+const MAX_HINT_BYTES: usize = 4096;
 
 /// What is asked for where the configuration names no scopes.
 const SCOPES: &str = "openid profile email";
@@ -104,8 +108,46 @@ impl OpenIdConnect {
         })?;
         self.complete(options, fetcher, &metadata, &tokens.access_token, &mut claims)
             .await?;
-        Person::from_claims(&claims, &options.issuer, options.groups_claim.as_deref())
-            .ok_or_else(|| Trouble::Untrustworthy("the ID token names nobody".into()))
+        let stay = stay(&claims, &tokens.id_token, now)?;
+        let person = Person::from_claims(&claims, &options.issuer, options.groups_claim.as_deref());
+        let person = person.ok_or_else(|| Trouble::Untrustworthy("the ID token names nobody".into()))?;
+        Ok(Person { stay, ..person })
+    }
+
+    /// Reads a logout token; who is signed out by it is the caller's.
+    pub(super) async fn logout(
+        &self,
+        options: &ProviderOptions,
+        fetcher: &Fetcher,
+        token: &str,
+        now: OffsetDateTime,
+    ) -> Result<Logout, Trouble> {
+        let untrustworthy = |error: &dyn std::error::Error| Trouble::Untrustworthy(error.to_string());
+        // Before anybody is asked: what is no such token costs nothing.
+        logout_token::look(token).map_err(|error| untrustworthy(&error))?;
+        let metadata = self.metadata(options, fetcher, KEEP_FOR, now).await?;
+        let claims = self.keys.signed_claims(token, (fetcher, &metadata.keys), now).await;
+        let claims = claims.map_err(|error| match error {
+            KeysError::Fetch(error) => Trouble::down(&error),
+            KeysError::Token(error) => untrustworthy(&error),
+        })?;
+        logout_token::check(&claims, &options.issuer, &options.client_id, now).map_err(|error| untrustworthy(&error))
+    }
+
+    /// Where somebody signs out at the provider, if it says so; the provider is asked what it can do at most now and then.
+    pub(super) async fn end_session_url(
+        &self,
+        options: &ProviderOptions,
+        fetcher: &Fetcher,
+        id_token: Option<&Secret>,
+        back_to: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Option<String> {
+        let metadata = self.metadata(options, fetcher, KEEP_FOR, now).await.ok()?;
+        let mut query = vec![("client_id", options.client_id.as_str())];
+        query.extend(id_token.map(|token| ("id_token_hint", token.expose())));
+        query.extend(back_to.map(|address| ("post_logout_redirect_uri", address)));
+        Some(metadata.end_session.as_ref()?.with_query(&query))
     }
 
     async fn metadata(
@@ -155,6 +197,24 @@ impl OpenIdConnect {
         }
         Ok(())
     }
+}
+
+/// What the provider says of its own session. `session_expiry` is its end, where a provider speaks of one (OpenID Connect
+/// Enterprise Extensions); `exp` is the ID token's, and no session's.
+fn stay(claims: &Claims, id_token: &str, now: OffsetDateTime) -> Result<Stay, Trouble> {
+    let until = match claims.get("session_expiry") {
+        None | Some(Value::Null) => None,
+        Some(value) => {
+            let until = numeric_date(value).filter(|until| *until > now.unix_timestamp());
+            Some(until.ok_or_else(|| Trouble::Untrustworthy("the provider's own session is over".into()))?)
+        }
+    };
+    let session = claims.get("sid").and_then(Value::as_str);
+    Ok(Stay {
+        session: session.filter(|session| session.len() <= logout_token::MAX_NAME).map(str::to_owned),
+        until,
+        id_token: (id_token.len() <= MAX_HINT_BYTES).then(|| Secret::new(id_token)),
+    })
 }
 
 fn scopes(options: &ProviderOptions) -> String {

@@ -1,6 +1,6 @@
 //! What the operator sets about sign-ins from outside.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use http::HeaderName;
 
@@ -32,6 +32,7 @@ pub struct ProviderOptions {
     pub scopes: Vec<String>,
     /// The claim that lists groups.
     pub groups_claim: Option<String>,
+    pub sign_out: SignOut,
     pub rules: Rules,
 }
 
@@ -54,6 +55,20 @@ pub struct Rules {
     pub own_ways: bool,
     /// The groups whose members administer, among the accounts made by coming in; none: nobody's role follows a group.
     pub admin_groups: Vec<String>,
+    /// How long a login session lasts at most that it vouches for.
+    pub max_session: Option<Duration>,
+}
+
+/// What a sign-out here does about the sign-in at the provider.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SignOut {
+    /// Nothing.
+    Here,
+    /// Offers to go there and end it, too.
+    #[default]
+    Offer,
+    /// Goes there, and comes back.
+    There,
 }
 
 /// Who may make an account by coming in.
@@ -103,6 +118,7 @@ impl ProviderOptions {
             client_secret: None,
             scopes: Vec::new(),
             groups_claim: None,
+            sign_out: SignOut::default(),
             rules: Rules::default(),
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     id_token::Claims,
-    options::{Rules, SignUp},
+    options::{Rules, Secret, SignUp},
 };
 use crate::domain::{Organisation, Role, UserName};
 
@@ -26,6 +26,18 @@ pub struct Person {
     pub shown: String,
     /// Their groups; none if the provider is not asked for any.
     pub groups: Option<Vec<String>>,
+    pub stay: Stay,
+}
+
+/// Their sign-in at the provider.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Stay {
+    /// What the provider calls it, `sid` (OpenID Connect Back-Channel Logout 1.0 §2.1).
+    pub session: Option<String>,
+    /// Until when the provider vouches for it, in Unix seconds.
+    pub until: Option<i64>,
+    /// The ID token, by which the provider knows who wants to sign out.
+    pub id_token: Option<Secret>,
 }
 
 /// Why somebody may not come in.
@@ -65,6 +77,7 @@ impl Person {
                 .unwrap_or_else(|| shortened(&subject)),
             email,
             groups: groups_claim.map(|claim| groups_in(claims, claim)),
+            stay: Stay::default(),
             issuer: issuer.to_owned(),
             subject,
         })

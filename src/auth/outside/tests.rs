@@ -2,6 +2,7 @@
 
 mod provider;
 mod sign_ins;
+mod sign_outs;
 mod tokens;
 
 use aws_lc_rs::{

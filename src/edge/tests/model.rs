@@ -261,6 +261,8 @@ impl World {
                 last_seen_at: at(login.created),
                 agent: String::new(),
                 address: None,
+                expires_at: None,
+                origin: None,
             };
             store.put_session(&record).await.expect("it is kept");
             logins.push(login);

@@ -119,6 +119,13 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE users ADD COLUMN made_by TEXT;
     UPDATE users SET made_by = (SELECT issuer FROM identities WHERE user = users.id AND linked_at = users.created_at LIMIT 1);
 ",
+    // Who vouched for a sign-in, and until when.
+    "
+    ALTER TABLE sessions ADD COLUMN expires_at INTEGER;
+    ALTER TABLE sessions ADD COLUMN issuer TEXT;
+    ALTER TABLE sessions ADD COLUMN subject TEXT;
+    ALTER TABLE sessions ADD COLUMN origin_session TEXT;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

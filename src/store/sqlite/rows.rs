@@ -6,11 +6,13 @@ use time::OffsetDateTime;
 use super::faults::{damaged, fault};
 use crate::{
     domain::{Generation, Port, SessionId, TokenId, UserId, Work},
-    store::{AuditEntry, AuditRecord, CodespaceRecord, PortRecord, SessionRecord, StoreError, TokenRecord, UserRecord},
+    store::{AuditEntry, AuditRecord, CodespaceRecord, PortRecord, SessionOrigin, SessionRecord, StoreError, TokenRecord, UserRecord},
 };
 
 pub(super) const USER: &str = "SELECT id, name, role, password, email, suspended, created_at, made_by FROM users";
-pub(super) const SESSION: &str = "SELECT id, user, secret_hash, created_at, last_seen_at, agent, address FROM sessions";
+pub(super) const SESSION: &str =
+    "SELECT id, user, secret_hash, created_at, last_seen_at, agent, address, expires_at, issuer, subject, origin_session
+     FROM sessions";
 pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at, last_used_at FROM tokens";
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
      reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits FROM codespaces";
@@ -47,6 +49,15 @@ pub(super) fn session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         last_seen_at: row.time(4)?,
         agent: row.get(5)?,
         address: row.get(6)?,
+        expires_at: row.maybe_time(7)?,
+        origin: match (row.get(8)?, row.get(9)?) {
+            (Some(issuer), Some(subject)) => Some(SessionOrigin {
+                issuer,
+                subject,
+                session: row.get(10)?,
+            }),
+            _ => None,
+        },
     })
 }
 

@@ -52,14 +52,18 @@ export class Identities {
       claims: () => ({ sub: login, preferred_username: login, email: `${login}@example.com`, email_verified: true, groups: people[login].groups ?? [] }),
     });
     const provider = new Provider(this.issuer, {
-      clients: [{ client_id: 'portico', client_secret: SECRET, redirect_uris: [this.redirect] }],
+      clients: [{
+        client_id: 'portico', client_secret: SECRET, redirect_uris: [this.redirect], post_logout_redirect_uris: [new URL('/sign-in', this.redirect).href],
+        backchannel_logout_uri: this.redirect.replace('/callback/', '/back-channel/'), backchannel_logout_session_required: true,
+      }],
       jwks: { keys: [key] },
       cookies: { keys: ['a key of the cookies'] },
       claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email', 'email_verified'], groups: ['groups'] },
       scopes: ['openid', 'profile', 'email', 'groups'],
       findAccount: (_, login) => (people[login] ? account(login) : undefined),
       interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
-      features: { devInteractions: { enabled: false } },
+      features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
+      fetch: (url, options) => this.#tell(new URL(url), options),
       // Consent is given with the password.
       async loadExistingGrant(context) {
         const grant = new context.oidc.provider.Grant({ clientId: context.oidc.client.clientId, accountId: context.oidc.session.accountId });
@@ -69,6 +73,20 @@ export class Identities {
       },
     });
     return provider;
+  }
+
+  /** Posts a logout token to the gateway, whose name Node may not know. */
+  async #tell(url, { method, body, headers }) {
+    const logout = { at: Date.now(), body: `${body}` };
+    this.logouts = [...(this.logouts ?? []), logout];
+    logout.status = await new Promise((done, fail) => {
+      const host = url.host;
+      const call = http.request({ host: '127.0.0.1', port: url.port, path: url.pathname, method, agent: false, headers: { ...Object.fromEntries(new Headers(headers)), host } });
+      call.on('error', fail);
+      call.on('response', (answer) => (answer.resume(), done(answer.statusCode)));
+      call.end(logout.body);
+    });
+    return new Response(null, { status: logout.status });
   }
 
   async #interact(request, response) {

@@ -17,14 +17,15 @@ use crate::{
     store::{SharedStore, memory::MemoryStore},
 };
 
-struct Bench {
-    auth: Auth,
-    store: SharedStore,
-    fake: Fake,
+pub(super) struct Bench {
+    pub auth: Auth,
+    pub store: SharedStore,
+    pub fake: Fake,
+    options: Options,
 }
 
 /// What a browser came back with.
-struct Trip {
+pub(super) struct Trip {
     callback: Callback,
     cookies: HeaderMap,
 }
@@ -39,7 +40,7 @@ impl Trip {
 
 impl Bench {
     /// A gateway with one account, `root`, and a provider `id`.
-    async fn new(change: impl FnOnce(&mut ProviderOptions)) -> Self {
+    pub async fn new(change: impl FnOnce(&mut ProviderOptions)) -> Self {
         let fake = Fake::start(Key::new("k1", Algorithm::ES256)).await;
         let mut provider = ProviderOptions::named("id");
         provider.label = "Example".into();
@@ -53,12 +54,22 @@ impl Bench {
             ..Options::default()
         };
         let store: SharedStore = std::sync::Arc::new(MemoryStore::new());
-        let auth = auth_with(store.clone(), options, now()).await;
+        let auth = auth_with(store.clone(), options.clone(), now()).await;
         user(&auth, "root").await;
-        Self { auth, store, fake }
+        Self {
+            auth,
+            store,
+            fake,
+            options,
+        }
     }
 
-    async fn depart(&self, linking: Option<SessionId>) -> Result<Trip, OutsideError> {
+    /// What the gateway is configured with.
+    pub fn options(&self) -> Options {
+        self.options.clone()
+    }
+
+    pub async fn depart(&self, linking: Option<SessionId>) -> Result<Trip, OutsideError> {
         let next = ReturnTo::parse("/codespaces/amber?a=b").expect("a path");
         let departure = self.auth.depart("id", next, linking, now()).await?;
         assert!(departure.location.starts_with(&self.fake.issuer()));
@@ -72,7 +83,7 @@ impl Bench {
         })
     }
 
-    async fn arrive(&self, trip: &Trip, now: OffsetDateTime) -> Result<Arrived, OutsideError> {
+    pub async fn arrive(&self, trip: &Trip, now: OffsetDateTime) -> Result<Arrived, OutsideError> {
         let client = Client {
             address: Some([192, 0, 2, 7].into()),
             agent: "Browser/1".into(),
@@ -82,7 +93,7 @@ impl Bench {
     }
 
     /// Signs in from the beginning; the account's name or why not.
-    async fn sign_in(&self) -> Result<String, Reason> {
+    pub async fn sign_in(&self) -> Result<String, Reason> {
         let trip = self.depart(None).await.map_err(|error| error.reason)?;
         let arrived = self.arrive(&trip, now()).await.map_err(|error| error.reason)?;
         assert_eq!(arrived.next.as_str(), "/codespaces/amber?a=b");
@@ -94,7 +105,7 @@ impl Bench {
         Ok(identity.name.to_string())
     }
 
-    fn account(&self, name: &str) -> std::sync::Arc<User> {
+    pub fn account(&self, name: &str) -> std::sync::Arc<User> {
         let name: UserName = name.parse().expect("a name");
         self.auth.user_by_name(&name).expect("an account")
     }
@@ -326,8 +337,13 @@ async fn the_first_account_is_the_operators() {
         ..Options::default()
     };
     let store: SharedStore = std::sync::Arc::new(MemoryStore::new());
-    let auth = auth_with(store.clone(), options, now()).await;
-    let bench = Bench { auth, store, fake };
+    let auth = auth_with(store.clone(), options.clone(), now()).await;
+    let bench = Bench {
+        auth,
+        store,
+        fake,
+        options,
+    };
     assert_eq!(bench.sign_in().await, not_allowed(NotAllowed::NotSetUp));
 }
 
