@@ -12,6 +12,7 @@ mod body;
 mod codespaces;
 mod device;
 mod events;
+mod explain;
 mod identify;
 pub mod model;
 mod openapi;
@@ -40,7 +41,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{
-    audit::Audit, auth::Auth, clock::SharedClock, codespace::Codespaces, domain::CodespaceName, route::Sites, tunnel::SharedDialer,
+    audit::Audit, auth::Auth, clock::SharedClock, codespace::Codespaces, doctor::Doctor, domain::CodespaceName, route::Sites,
+    tunnel::SharedDialer,
 };
 use problem::Problem;
 
@@ -72,6 +74,8 @@ pub struct Services {
     pub audit: Audit,
     pub codespaces: Codespaces,
     pub dialer: SharedDialer,
+    /// Shared with the edge, which notes what went wrong.
+    pub doctor: Doctor,
     pub sites: Sites,
     pub clock: SharedClock,
     /// Where live connections are counted, so that a drain can wait for them.
@@ -129,6 +133,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/users/{name}/link", post(users::link)),
         ("/api/v1/audit", get(audit::list)),
         ("/api/v1/events", get(events::events)),
+        ("/api/v1/explain", get(explain::explain)),
         ("/api/v1/codespaces", get(codespaces::list).post(codespaces::create)),
         (
             "/api/v1/codespaces/{name}",

@@ -12,6 +12,7 @@ mod codespace;
 mod editor;
 pub mod editor_install;
 mod exec;
+mod explain;
 mod failure;
 mod gateway;
 mod healthcheck;
@@ -51,6 +52,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Healthcheck(check) => gateway::healthcheck(check),
         Command::Agent(agent) => gateway::agent(agent),
         Command::Codespace(verb) => here(codespace::run(verb, output)),
+        Command::Explain(asked) => done(explain::run(asked, output)),
         Command::Ports(ports) => done(ports::run(ports, output)),
         Command::Token(verb) => done(account::token(verb, output)),
         Command::User(verb) => done(account::user(verb, output)),

@@ -99,7 +99,7 @@ pub struct PortChange {
     pub visibility: Option<Visibility>,
     /// An inner none removes the label.
     pub label: Option<Option<String>>,
-    /// `http` or `https`.
+    /// `http`, `https`, `h2c` or `grpc`.
     pub protocol: Option<String>,
     /// `localhost` or `preserve`.
     pub host_header: Option<String>,

@@ -17,6 +17,6 @@ pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, V
 pub use name::{CodespaceName, NameError};
 pub use network::{Network, NetworkError, Networks};
 pub use organisation::Organisation;
-pub use port::{Port, PortError};
+pub use port::{Port, PortError, Protocol};
 pub use repository::{Reference, ReferenceError, RepositoryError, RepositoryKind, RepositorySource};
 pub use return_to::ReturnTo;

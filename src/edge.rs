@@ -15,6 +15,7 @@ mod caller;
 mod client;
 mod connection;
 mod context;
+mod diagnosis;
 mod dialect;
 mod failure;
 mod gateway;
@@ -33,7 +34,6 @@ mod tls;
 mod upgrade;
 mod upload;
 mod upstream;
-mod upstream_tls;
 mod visit;
 
 use std::{sync::Arc, time::Duration};
@@ -45,12 +45,12 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use crate::tunnel::tls::unchecked as unchecked_tls_client;
 pub use access_log::{ACCESS_LOG_TARGET, AccessLog, Form, Page, Record, Taken};
 pub use body::Body;
 pub use caller::Fronts;
 pub use context::Peer;
 pub use tls::{CertificateError, Certificates, Pair, Tls, watch as watch_certificates};
-pub use upstream_tls::unchecked as unchecked_tls_client;
 
 use self::{
     addressee::Addressee,
@@ -66,6 +66,7 @@ use crate::{
     auth::Auth,
     clock::SharedClock,
     codespace::Codespaces,
+    doctor::Doctor,
     forward::admission,
     ops::Metrics,
     route::{Origin, Route, Scheme, Sites},
@@ -89,6 +90,8 @@ pub struct Services {
     pub codespaces: Codespaces,
     pub tunnels: Tunnels,
     pub dialer: SharedDialer,
+    /// Shared with the API, which tells owners what it remembers.
+    pub doctor: Doctor,
     /// The JSON API.
     pub api: Router,
     /// The gateway host's pages.

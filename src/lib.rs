@@ -20,6 +20,7 @@ pub mod audit;
 pub mod tunnel;
 pub mod auth;
 pub mod codespace;
+pub mod doctor;
 pub mod ops;
 pub mod issuance;
 pub mod web;

@@ -192,7 +192,7 @@ pub struct PortRecord {
     pub visibility: Visibility,
     /// When the visibility falls back to private.
     pub expires_at: Option<OffsetDateTime>,
-    /// `http` or `https`.
+    /// `http`, `https`, `h2c` or `grpc`.
     pub protocol: String,
     /// `localhost` or `preserve`.
     pub host_header: String,

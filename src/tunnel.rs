@@ -11,6 +11,7 @@ mod registry;
 mod reverse;
 mod serve;
 mod stream;
+pub mod tls;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 

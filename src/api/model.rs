@@ -6,6 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+mod explanation;
+
+pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, RecentTrouble};
+
 /// A codespace as its people see it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Codespace {
@@ -61,7 +65,7 @@ pub struct Port {
     pub port: u16,
     pub url: String,
     pub label: Option<String>,
-    /// `http` or `https`: what the app speaks.
+    /// `http`, `https`, `h2c` or `grpc`: what the app speaks.
     pub protocol: String,
     /// `localhost` or `preserve`.
     pub host_header: String,
@@ -78,6 +82,29 @@ pub struct Port {
     pub pid: Option<u32>,
     pub command: Option<String>,
     pub addresses: Vec<String>,
+    /// What an app refused lately, and what mends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<PortAdvice>,
+}
+
+/// What an app refused because of how the gateway asks it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct PortAdvice {
+    /// For programs, for instance `vite-host`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What was refused.
+    pub detail: String,
+    /// What to do.
+    pub advice: String,
+    /// The change of the port that mends it, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<ChangePort>,
+    /// The request that was refused.
+    pub trace_id: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub at: OffsetDateTime,
 }
 
 /// What to create a codespace of.
@@ -113,7 +140,7 @@ pub struct ChangeCodespace {
 }
 
 /// What to change of a port; what is left out stays, `null` takes away where that means something.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePort {
     /// `private`, `org` or `public`.
@@ -122,7 +149,7 @@ pub struct ChangePort {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub label: Option<Option<String>>,
-    /// `http` or `https`.
+    /// `http`, `https`, `h2c` or `grpc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
     /// `localhost` or `preserve`.

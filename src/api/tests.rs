@@ -5,6 +5,7 @@ mod audit;
 mod browsers;
 mod document;
 mod events;
+mod explain;
 mod outside;
 mod spaces;
 mod sockets;
@@ -165,6 +166,7 @@ impl TestApi {
             audit,
             codespaces,
             dialer: agents.clone(),
+            doctor: Doctor::new(agents.clone()),
             sites,
             clock: shared_clock,
             tasks: TaskTracker::new(),

@@ -7,9 +7,10 @@ use super::{Services, model};
 use crate::{
     auth,
     codespace::{PortView, Snapshot},
+    doctor::Fix,
     domain::{Port, UserId},
     protocol::tunnel::EditorState,
-    store::AuditEntry,
+    store::{AuditEntry, PortRecord},
 };
 
 impl Services {
@@ -68,12 +69,43 @@ impl Services {
             pid: listening.and_then(|listening| listening.pid),
             command: listening.and_then(|listening| listening.command.clone()),
             addresses: listening.map(|listening| listening.addresses.clone()).unwrap_or_default(),
+            advice: self.port_advice(snapshot, port, settings),
         }
+    }
+
+    /// What the doctor advises after what the app refused lately, if the settings are still those.
+    fn port_advice(&self, snapshot: &Snapshot, port: Port, settings: &PortRecord) -> Option<model::PortAdvice> {
+        let (refusal, note) = self.doctor.memory().refused(&snapshot.record.name, port)?;
+        let preserves_host = settings.host_header == "preserve";
+        Some(model::PortAdvice {
+            kind: refusal.slug().to_owned(),
+            detail: refusal.detail().to_owned(),
+            advice: refusal.advice(preserves_host),
+            set: refusal.fix(preserves_host).map(setting),
+            trace_id: note.trace,
+            at: note.at,
+        })
     }
 
     /// An account's name; its id where the account is gone.
     fn account_name(&self, id: &UserId) -> String {
         self.auth.user(id).map_or_else(|| id.to_string(), |user| user.name.to_string())
+    }
+}
+
+/// A change of a port that mends it, as `PATCH` takes it.
+pub fn setting(fix: Fix) -> model::ChangePort {
+    let (name, value) = fix.setting();
+    let value = Some(value.to_owned());
+    match name {
+        "protocol" => model::ChangePort {
+            protocol: value,
+            ..model::ChangePort::default()
+        },
+        _ => model::ChangePort {
+            host_header: value,
+            ..model::ChangePort::default()
+        },
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Command {
     Codespace(Codespace),
     /// List ports and say who may open them.
     Ports(Ports),
+    /// Say why a URL of a codespace opens or does not, and what the app behind it answers.
+    Explain(super::explain::Explain),
     /// Make, list and revoke personal access tokens.
     #[command(subcommand)]
     Token(Token),
@@ -271,6 +273,8 @@ pub enum PortsCommand {
     List(PortsList),
     /// Say who may open ports: private, org or public.
     Visibility(PortsVisibility),
+    /// Say what the app on a port speaks, and as what host it is asked.
+    Set(super::ports::PortsSet),
 }
 
 #[derive(Args, Debug)]

@@ -2,19 +2,41 @@
 
 use std::time::SystemTime;
 
+use clap::Args;
 use http::Method;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    args::{Ports, PortsCommand, PortsList, PortsVisibility},
+    args::{Ports, PortsCommand, PortsList, PortsVisibility, Where, Which},
     codespace::path,
     output::{Output, table, words},
     place,
 };
 use crate::{
     api::model::{ChangePort, Port},
-    domain::Visibility,
+    domain::{self, Visibility},
 };
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico ports set 8443 --protocol https
+  portico ports set 3000 --host-header localhost -c amber-otter-x7k2")]
+pub struct PortsSet {
+    pub port: domain::Port,
+    /// What the app speaks.
+    #[arg(long, value_name = "PROTOCOL", value_parser = domain::Protocol::WORDS, required_unless_present_any = ["host_header", "label"])]
+    pub protocol: Option<String>,
+    /// Whether the app is asked as localhost, or as the host that the browser names.
+    #[arg(long, value_name = "WORLD", value_parser = ["localhost", "preserve"])]
+    pub host_header: Option<String>,
+    /// What lists call it; empty for nothing.
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub place: Where,
+}
 
 /// Runs a verb; without one, lists.
 pub async fn run(ports: Ports, output: Output) -> anyhow::Result<()> {
@@ -22,6 +44,7 @@ pub async fn run(ports: Ports, output: Output) -> anyhow::Result<()> {
         None => list(&ports.list, output).await,
         Some(PortsCommand::List(which)) => list(&which, output).await,
         Some(PortsCommand::Visibility(change)) => visibility(&change, output).await,
+        Some(PortsCommand::Set(change)) => set(&change, output).await,
     }
 }
 
@@ -81,5 +104,20 @@ async fn visibility(change: &PortsVisibility, output: Output) -> anyhow::Result<
         changed.push(port);
     }
     show(&changed, output);
+    Ok(())
+}
+
+async fn set(change: &PortsSet, output: Output) -> anyhow::Result<()> {
+    let client = place::gateway(&change.place).await?;
+    let name = place::codespace(&client, change.which.codespace.as_deref()).await?;
+    let body = ChangePort {
+        protocol: change.protocol.clone(),
+        host_header: change.host_header.clone(),
+        label: change.label.clone().map(|label| Some(label).filter(|label| !label.is_empty())),
+        ..ChangePort::default()
+    };
+    let path = format!("{}/ports/{}", path(&name), change.port);
+    let port: Port = client.json(Method::PATCH, &path, Some(&body)).await?;
+    show(&[port], output);
     Ok(())
 }

@@ -57,7 +57,7 @@ pub enum BadChange {
     DisplayName,
     #[error("a label has 1 to 80 characters, none of them a control character")]
     Label,
-    #[error("the protocol is http or https")]
+    #[error("the protocol is http, https, h2c or grpc")]
     Protocol,
     #[error("the host header is localhost or preserve")]
     HostHeader,

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{BadChange, CodespaceChange, CodespaceError, NewCodespace, PortChange, Snapshot};
 use crate::{
-    domain::{CodespaceName, Port, Reference, RepositorySource, Visibility},
+    domain::{CodespaceName, Port, Protocol, Reference, RepositorySource, Visibility},
     store::{CodespaceRecord, PortRecord},
 };
 
@@ -110,7 +110,7 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
         record.label = label.map(|label| text(&label, BadChange::Label)).transpose()?;
     }
     if let Some(protocol) = change.protocol {
-        record.protocol = one_of(protocol, &["http", "https"], BadChange::Protocol)?;
+        record.protocol = one_of(protocol, &Protocol::WORDS, BadChange::Protocol)?;
     }
     if let Some(world) = change.host_header {
         record.host_header = one_of(world, &["localhost", "preserve"], BadChange::HostHeader)?;

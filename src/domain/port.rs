@@ -43,6 +43,32 @@ impl fmt::Display for Port {
 #[error("a port is a number from 1 to 65535, without leading zeros")]
 pub struct PortError;
 
+/// What an app speaks on its port.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1.1 without TLS.
+    #[default]
+    Http,
+    /// TLS, and in it HTTP/2 where the app offers it.
+    Https,
+    /// HTTP/2 without TLS and without asking first (RFC 9113 §3.3), as gRPC servers speak it.
+    Http2,
+}
+
+impl Protocol {
+    /// The words that may be set on a port; the last two mean the same.
+    pub const WORDS: [&str; 4] = ["http", "https", "h2c", "grpc"];
+
+    /// What a word that was set means.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "https" => Self::Https,
+            "h2c" | "grpc" => Self::Http2,
+            _ => Self::Http,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

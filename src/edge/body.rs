@@ -12,7 +12,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_util::sync::DropGuard;
 
-use super::{context::Exchange, lease::Lease, upstream::Return};
+use super::{context::Exchange, diagnosis::Ear, lease::Lease, upstream::Return};
+use crate::forward::trailers::{self, Trailers};
 
 /// Any error of a body.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -38,6 +39,15 @@ struct Streaming {
     watched: Option<DropGuard>,
     /// Puts the upstream connection back when the body came to its end.
     upstream: Option<Return>,
+    trailers: Trailers,
+    /// Hears the beginning of what an app refuses.
+    ear: Option<Box<Ear>>,
+}
+
+/// What is to be done with an app's body besides passing it on.
+pub(super) struct Manner {
+    pub trailers: Trailers,
+    pub ear: Option<Box<Ear>>,
 }
 
 impl Default for Body {
@@ -68,7 +78,7 @@ impl Body {
         }
     }
 
-    pub(super) fn upstream(incoming: Incoming, lease: Arc<Lease>, upstream: Return) -> Self {
+    pub(super) fn upstream(incoming: Incoming, lease: Arc<Lease>, upstream: Return, manner: Manner) -> Self {
         if incoming.is_end_stream() {
             upstream.put_back();
             return Self::empty();
@@ -79,6 +89,8 @@ impl Body {
                 lease: Some(lease),
                 watched: None,
                 upstream: Some(upstream),
+                trailers: manner.trailers,
+                ear: manner.ear,
             })),
             exchange: None,
         }
@@ -130,21 +142,41 @@ impl HttpBody for Body {
 
 impl Streaming {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(lease) = self.lease.take()
-        {
-            self.watched = Some(lease.watch());
+        loop {
+            let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+            if polled.is_pending()
+                && let Some(lease) = self.lease.take()
+            {
+                self.watched = Some(lease.watch());
+            }
+            // hyper does not ask again for the end of a body whose last byte it has seen.
+            let over = match &polled {
+                Poll::Ready(None) => true,
+                Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
+                Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+            };
+            if over && let Some(upstream) = self.upstream.take() {
+                upstream.put_back();
+            }
+            let Poll::Ready(Some(Ok(frame))) = polled else {
+                return polled.map_err(Into::into);
+            };
+            let frame = match frame.into_data() {
+                Ok(data) => {
+                    if let Some(ear) = self.ear.take() {
+                        ear.hear(&data);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Err(frame) => frame,
+            };
+            let fields = frame
+                .into_trailers()
+                .ok()
+                .and_then(|fields| trailers::of_answer(fields, self.trailers));
+            if let Some(fields) = fields {
+                return Poll::Ready(Some(Ok(Frame::trailers(fields))));
+            }
         }
-        // hyper does not ask again for the end of a body whose last byte it has seen.
-        let over = match &polled {
-            Poll::Ready(None) => true,
-            Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
-        };
-        if over && let Some(upstream) = self.upstream.take() {
-            upstream.put_back();
-        }
-        polled.map_err(Into::into)
     }
 }

@@ -134,6 +134,10 @@ impl Exchange {
         self.id.as_str()
     }
 
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// The client's address, as far as it can be trusted.
     pub fn client(&self) -> IpAddr {
         self.client

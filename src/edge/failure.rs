@@ -4,12 +4,13 @@ use std::{fmt::Write as _, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Body, Edge, client::Kind, context::Exchange, hop, visit::Visit};
+use super::{Body, Edge, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit};
 use crate::{
     codespace::Snapshot,
+    doctor::{Note, Trouble, What},
     domain::{Phase, Port},
     forward::admission,
-    policy::Denial,
+    policy::{Denial, Presented},
     protocol::tunnel::{Endpoint, Refusal},
     route::Route,
     tunnel::DialError,
@@ -43,9 +44,10 @@ pub enum Reason {
     Detour,
     /// Permitted, but the codespace does not run or its agent is away.
     Asleep(Arc<Snapshot>),
-    Dial(Endpoint, DialError, Arc<Snapshot>),
-    /// The app broke the exchange off or spoke no HTTP; in plain words.
-    Upstream(Port, String),
+    /// No stream to an editor, or none at all.
+    Dial(Endpoint, DialError),
+    /// The app gave no proper answer; what the owner alone may know stands beside it.
+    Trouble(Port, Trouble, Option<Arc<Snapshot>>),
     /// The editor broke the exchange off.
     Editor,
     /// The permit fell while the request was under way.
@@ -79,6 +81,7 @@ impl Failure {
         let Some(visit) = self.visit else {
             return early(self.reason, kind);
         };
+        remember(edge, &visit, &self.reason);
         match self.reason {
             Reason::Denied(denial) => denied(edge, &visit, denial),
             Reason::Detour => hop::begin(edge, &visit),
@@ -106,8 +109,8 @@ impl Reason {
             Self::Denied(denial) => format!("denied: {denial:?}"),
             Self::Detour => "sign-in of siblings".into(),
             Self::Asleep(snapshot) => format!("codespace is {}", snapshot.phase()),
-            Self::Dial(_, error, _) => format!("dial: {error}"),
-            Self::Upstream(_, what) => format!("upstream: {what}"),
+            Self::Dial(_, error) => format!("dial: {error}"),
+            Self::Trouble(_, trouble, _) => format!("upstream: {}", trouble.slug()),
             Self::Editor => "editor broke off".into(),
             Self::Revoked => "permit fell".into(),
             Self::BadRequest(what) => format!("bad request: {what}"),
@@ -154,7 +157,10 @@ fn denied(edge: &Edge, visit: &Visit, denial: Denial) -> Response<Body> {
         (Denial::SignIn, Kind::Navigation { framed }) => hop::sign_in(edge, visit, framed),
         (Denial::SignIn | Denial::ForeignPage, Kind::WorkerScript) => unregister_worker(),
         (Denial::SignIn | Denial::BadToken, _) => {
-            let page = pages::unauthorized(CODESPACE_PREFIX, &edge.sites.gateway().to_string());
+            let mut page = pages::unauthorized(CODESPACE_PREFIX, &edge.sites.gateway().to_string());
+            if is_sibling(visit) && visit.who == Presented::Nothing && visit.kind == Kind::Program {
+                page.problem["hint"] = pages::credentials_hint(visit.loads_script).into();
+            }
             with_cors(edge, visit, problem(&page))
         }
         (Denial::ForeignPage, _) => page_response(edge, visit, pages::forbidden_origin(CODESPACE_PREFIX)),
@@ -180,8 +186,12 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
             Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &snapshot.steps, &dashboard),
             phase => pages::stopped(prefix, &visit.name, phase, snapshot.record.reason.as_deref(), &dashboard),
         },
-        Reason::Dial(endpoint, error, snapshot) => dial_page(edge, visit, endpoint, &error, &snapshot, &dashboard),
-        Reason::Upstream(port, what) => pages::upstream_failed(prefix, port, &what),
+        Reason::Dial(endpoint, error) => dial_page(visit, endpoint, &error, &dashboard),
+        Reason::Trouble(port, trouble, Some(snapshot)) => {
+            let known = known_to_owner(edge, visit, &snapshot, &dashboard);
+            pages::port_trouble(prefix, port, trouble, &known, visit.exchange.id())
+        }
+        Reason::Trouble(_, _, None) => pages::app_unavailable(prefix, visit.exchange.id()),
         Reason::Editor => pages::editor_failed(prefix, &visit.name, &dashboard),
         Reason::Revoked => pages::no_such_codespace(prefix, None, None),
         Reason::BadRequest(what) => pages::bad_request(prefix, what),
@@ -200,31 +210,64 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
     }
 }
 
-fn dial_page(edge: &Edge, visit: &Visit, endpoint: Endpoint, error: &DialError, snapshot: &Snapshot, dashboard: &str) -> Page {
+fn dial_page(visit: &Visit, endpoint: Endpoint, error: &DialError, dashboard: &str) -> Page {
     let prefix = CODESPACE_PREFIX;
     match (endpoint, error) {
         (_, DialError::NotConnected) => pages::not_connected(prefix, &visit.name, dashboard),
-        (Endpoint::Port(port), DialError::Refused(Refusal::NothingListens)) => {
-            let listening: Vec<_> = snapshot
-                .ports
-                .iter()
-                .filter_map(|(port, view)| {
-                    view.listening.as_ref().map(|listener| {
-                        (
-                            port.number(),
-                            listener.process.clone(),
-                            edge.sites.port(&visit.name, *port).to_string(),
-                        )
-                    })
-                })
-                .collect();
-            pages::nothing_listens(prefix, port, &listening, Some(&format!("python3 -m http.server {port}")))
-        }
-        (Endpoint::Port(port), error) => pages::upstream_failed(prefix, port, &error.to_string()),
         (_, DialError::Refused(Refusal::EditorAbsent)) => pages::workbench(prefix, &visit.name, "/.portico/api/v1"),
         (_, DialError::Refused(Refusal::EditorStarting)) => pages::editor_starting(prefix, &visit.name),
         (_, _) => pages::editor_failed(prefix, &visit.name, dashboard),
     }
+}
+
+/// What helps the owner: what listens instead, and where a setting of the port is changed.
+fn known_to_owner(edge: &Edge, visit: &Visit, snapshot: &Snapshot, dashboard: &str) -> pages::Known {
+    let listening = snapshot.ports.iter().filter_map(|(port, view)| {
+        let listener = view.listening.as_ref()?;
+        Some(pages::Listening {
+            port: port.number(),
+            process: listener.process.clone(),
+            addresses: listener.addresses.clone(),
+            url: edge.sites.port(&visit.name, *port).to_string(),
+        })
+    });
+    // The gateway's own page changes it: what runs on this host is not trusted to (CSRF-1).
+    pages::Known {
+        listening: listening.collect(),
+        settings: dashboard.to_owned(),
+        target: visit.target.to_string(),
+        framed: visit.kind == Kind::Navigation { framed: true },
+    }
+}
+
+/// Notes for the owner what went wrong, of codespaces that exist.
+fn remember(edge: &Edge, visit: &Visit, reason: &Reason) {
+    let what = match reason {
+        Reason::Trouble(_, trouble, _) => What::Trouble(*trouble),
+        Reason::Denied(Denial::SignIn) => match visit.kind {
+            Kind::Navigation { .. } | Kind::Preflight | Kind::WorkerScript => return,
+            Kind::WebSocket | Kind::Program => What::Denied("nobody is signed in, or the request carried no cookie and no token"),
+        },
+        Reason::Denied(Denial::BadToken) => What::Denied("the token is wrong, over, or not for this"),
+        Reason::Denied(Denial::ForeignPage) => What::Denied("a page of another site caused it"),
+        Reason::Denied(Denial::NotShared(_)) => What::Denied("it is not shared with that account"),
+        _ => return,
+    };
+    if matches!(what, What::Denied(_)) && edge.codespaces.find(&visit.name).is_none() {
+        return;
+    }
+    let note = Note {
+        at: edge.clock.now(),
+        trace: visit.exchange.id().to_owned(),
+        port: match visit.route {
+            Route::Port(_, port) => Some(port),
+            _ => None,
+        },
+        method: visit.exchange.method().as_str().chars().take(32).collect(),
+        path: noted_path(visit.target.path()),
+        what,
+    };
+    edge.doctor.memory().note(&visit.name, note);
 }
 
 /// A page for people, a problem for programs; readable by siblings, and by frames inside the codespace's own pages.

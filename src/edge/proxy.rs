@@ -1,21 +1,26 @@
 //! One exchange with an app: the request rebuilt, sent, and its response on the way back.
 
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header, request::Parts};
 use http_body::Body as _;
 
 use super::{
     Body, Edge,
+    body::Manner,
+    diagnosis::Ear,
     failure::{Failure, Reason},
     hop,
     upload::Upload,
-    upstream::{Key, RequestBody, UpstreamError},
+    upstream::{Key, RequestBody},
     visit::{Awake, Visit},
 };
 use crate::{
     codespace::{Activity, Snapshot},
+    doctor::Trouble,
+    domain::Protocol,
     forward::{
         request::{self, Facts},
         response,
+        trailers::{self, Trailers},
         world::{Translation, World},
     },
     protocol::tunnel::Endpoint,
@@ -31,26 +36,29 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn of(visit: &Visit, snapshot: &Snapshot) -> Self {
-        let key = |endpoint, tls| Key {
+        let key = |endpoint, protocol| Key {
             codespace: visit.name.clone(),
             generation: snapshot.generation(),
             endpoint,
-            tls,
+            protocol,
         };
         let Route::Port(_, port) = visit.route else {
             return Self {
-                key: key(Endpoint::Editor, false),
+                key: key(Endpoint::Editor, Protocol::Http),
                 world: World::Preserve,
                 app_scheme: Scheme::Http,
             };
         };
         let settings = snapshot.ports.get(&port).map(|view| &view.settings);
-        let tls = settings.is_some_and(|settings| settings.protocol == "https");
+        let protocol = settings.map_or(Protocol::Http, |settings| Protocol::of(&settings.protocol));
         let preserve = settings.is_some_and(|settings| settings.host_header == "preserve");
         Self {
-            key: key(Endpoint::Port(port), tls),
+            key: key(Endpoint::Port(port), protocol),
             world: if preserve { World::Preserve } else { World::Localhost },
-            app_scheme: if tls { Scheme::Https } else { Scheme::Http },
+            app_scheme: match protocol {
+                Protocol::Https => Scheme::Https,
+                Protocol::Http | Protocol::Http2 => Scheme::Http,
+            },
         }
     }
 
@@ -80,24 +88,41 @@ pub(super) struct Forwarding {
     awake: Awake,
     target: Target,
     request: Request<RequestBody>,
+    /// Whether the client takes trailers.
+    trailers: bool,
 }
 
 impl Forwarding {
     /// Makes the app's request of a client's.
-    pub(super) fn prepare(edge: &Edge, awake: Awake, head: Parts, body: Upload) -> Self {
+    pub(super) fn prepare(edge: &Edge, awake: Awake, head: Parts, mut body: Upload) -> Self {
         let visit = &awake.permitted.visit;
         let target = Target::of(visit, &awake.permitted.snapshot);
         if target.key.endpoint == Endpoint::Editor {
             awake.permitted.codespace.touch(Activity::Editor);
         }
-        let request = rebuilt(target.head(edge, visit, &head, None), &head, visit, Some(body));
-        Self { awake, target, request }
+        let headers = target.head(edge, visit, &head, None);
+        if target.key.protocol != Protocol::Http && trailers::is_grpc(&headers) {
+            body.may_rest();
+        }
+        let trailers = headers.contains_key(header::TE);
+        let request = rebuilt(headers, &head, visit, Some(body));
+        Self {
+            awake,
+            target,
+            request,
+            trailers,
+        }
     }
 }
 
 impl Edge {
     pub(super) async fn forward(&self, forwarding: Forwarding) -> Result<Response<Body>, Failure> {
-        let Forwarding { awake, target, request } = forwarding;
+        let Forwarding {
+            awake,
+            target,
+            request,
+            trailers,
+        } = forwarding;
         let lease = awake.lease(self);
         let visit = &awake.permitted.visit;
         let answered = tokio::select! {
@@ -105,18 +130,31 @@ impl Edge {
             answered = self.inner.upstreams.send(target.key.clone(), request) => answered,
             () = lease.fallen_later() => return Err(visit.fail(Reason::Revoked)),
         };
-        let (response, upstream) = answered.map_err(|error| failed(visit, &target, error, &awake.permitted.snapshot))?;
+        let (response, upstream) = match answered {
+            Ok(answered) => answered,
+            Err(error) => return Err(Box::pin(self.diagnose(&awake.permitted, &target, error)).await),
+        };
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(visit.fail(broken(visit, "the app switched protocols without being asked".to_owned())));
+            return Err(visit.fail(awake.permitted.broken(Trouble::Switched)));
         }
-        response::check_framing(response.headers()).map_err(|error| visit.fail(broken(visit, error.to_string())))?;
+        if response::check_framing(response.headers()).is_err() {
+            return Err(visit.fail(awake.permitted.broken(Trouble::AmbiguousLength)));
+        }
         let (mut parts, incoming) = response.into_parts();
+        let manner = Manner {
+            trailers: Trailers::of(trailers, &parts.headers),
+            ear: Ear::for_refusal(self, &awake.permitted, &target, parts.status, &parts.headers),
+        };
+        let announced = trailers.then(|| trailers::announced(&parts.headers)).flatten();
         response::filter(&mut parts.headers, target.world, target.translation(self, visit));
+        if let Some(announced) = announced {
+            response::announce_trailers(&mut parts.headers, announced);
+        }
         if let Some(ancestors) = hop::ancestors(self, &awake.permitted) {
             response::confine_frames(&mut parts.headers, &ancestors);
         }
         parts.version = Version::HTTP_11;
-        Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream)))
+        Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream, manner)))
     }
 }
 
@@ -131,32 +169,4 @@ pub(super) fn rebuilt(mut headers: HeaderMap, head: &Parts, visit: &Visit, body:
     *request.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
     *request.headers_mut() = headers;
     request
-}
-
-/// An upstream's failure in the visitor's terms.
-pub(super) fn failed(visit: &Visit, target: &Target, error: UpstreamError, snapshot: &std::sync::Arc<Snapshot>) -> Failure {
-    let what = match error {
-        UpstreamError::Dial(error) => return visit.fail(Reason::Dial(target.key.endpoint, error, std::sync::Arc::clone(snapshot))),
-        UpstreamError::Tls(error) => format!("it does not speak TLS as this port is set to ({error}). Set the port's protocol to http"),
-        UpstreamError::Exchange(error) if error.is_parse() => {
-            "what listens there did not answer in HTTP. If it speaks TLS, set the port's protocol to https".to_owned()
-        }
-        UpstreamError::Exchange(error) if error.is_user() => {
-            return visit.fail(Reason::BadRequest("the request's body broke off or stood still"));
-        }
-        UpstreamError::Chatter => "the app sent word that it is at work, again and again, and no answer".to_owned(),
-        UpstreamError::Exchange(_) => "the app closed the connection before it answered. Look at its output in the terminal".to_owned(),
-    };
-    match target.key.endpoint {
-        Endpoint::Port(port) => visit.fail(Reason::Upstream(port, what)),
-        Endpoint::Editor | Endpoint::Agent => visit.fail(Reason::Editor),
-    }
-}
-
-/// An app that broke the rules of HTTP: its answer is not passed on, and its connection is closed.
-pub(super) fn broken(visit: &Visit, what: String) -> Reason {
-    match visit.route {
-        Route::Port(_, port) => Reason::Upstream(port, what),
-        _ => Reason::Editor,
-    }
 }

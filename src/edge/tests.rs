@@ -6,8 +6,9 @@ mod http_2;
 mod lease;
 mod model;
 mod reload;
+mod upstreams;
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -15,6 +16,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -56,7 +58,9 @@ struct Bench {
     edge: Edge,
     address: SocketAddr,
     auth: Auth,
+    codespaces: Codespaces,
     codespace: Arc<Codespace>,
+    app: App,
     metrics: Metrics,
     speech: Option<Tls>,
     token: String,
@@ -69,12 +73,19 @@ struct Bench {
 struct App {
     address: SocketAddr,
     ended: mpsc::UnboundedSender<()>,
+    /// What listens on some ports instead.
+    others: Arc<Mutex<HashMap<u16, SocketAddr>>>,
 }
 
 #[async_trait::async_trait]
 impl Dialer for App {
-    async fn dial(&self, _: &crate::domain::CodespaceName, _: Endpoint) -> Result<AgentStream, DialError> {
-        let stream = TcpStream::connect(self.address).await.map_err(|_| DialError::NotConnected)?;
+    async fn dial(&self, _: &crate::domain::CodespaceName, endpoint: Endpoint) -> Result<AgentStream, DialError> {
+        let other = match endpoint {
+            Endpoint::Port(port) => self.others.lock().get(&port.number()).copied(),
+            _ => None,
+        };
+        let refused = |_| DialError::Refused(crate::protocol::tunnel::Refusal::NothingListens);
+        let stream = TcpStream::connect(other.unwrap_or(self.address)).await.map_err(refused)?;
         Ok(AgentStream::from(stream))
     }
 }
@@ -96,6 +107,7 @@ impl App {
         let app = Self {
             address: listener.local_addr().expect("it is bound"),
             ended,
+            others: Arc::default(),
         };
         let serving = app.clone();
         tokio::spawn(async move {
@@ -229,6 +241,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
     let codespaces = Codespaces::load(deps).await.expect("the store is well");
     let (app, endings) = App::start().await;
     let dialer: SharedDialer = Arc::new(app.clone());
+    let doctor = Doctor::new(Arc::clone(&dialer));
     let metrics = Metrics::new();
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
     let api = api::router(api::Services {
@@ -236,6 +249,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         audit: Audit::new(Arc::clone(&store), Arc::clone(&clock)),
         codespaces: codespaces.clone(),
         dialer: Arc::clone(&dialer),
+        doctor: doctor.clone(),
         sites: sites.clone(),
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
@@ -250,6 +264,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         codespaces: codespaces.clone(),
         tunnels,
         dialer,
+        doctor,
         api,
         pages: Router::new(),
         clock: Arc::clone(&clock),
@@ -275,7 +290,9 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         edge,
         address,
         auth,
+        codespaces,
         codespace,
+        app,
         metrics,
         token: String::new(),
         drain,

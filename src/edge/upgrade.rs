@@ -21,16 +21,19 @@ use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
     Body, Edge,
+    body::Manner,
+    diagnosis::Ear,
     failure::{Failure, Reason},
     lease::Lease,
     pace::Heard,
-    proxy::{Target, broken, failed, rebuilt},
+    proxy::{Target, rebuilt},
     upload::Upload,
     visit::{Awake, Visit},
 };
 use crate::{
     codespace::{Activity, Codespace},
-    forward::response,
+    doctor::Trouble,
+    forward::{response, trailers::Trailers},
     protocol::tunnel::Endpoint,
     relay::{self, Pipe, Relayed, WriteTimeout},
     tunnel::AgentStream,
@@ -53,17 +56,28 @@ impl Edge {
             answered = self.inner.upstreams.send(target.key.clone(), upstream_request) => answered,
             () = lease.fallen_later() => return Err(visit.fail(Reason::Revoked)),
         };
-        let (mut answer, upstream) = answered.map_err(|error| failed(visit, &target, error, snapshot))?;
+        let (mut answer, upstream) = match answered {
+            Ok(answered) => answered,
+            Err(error) => return Err(Box::pin(self.diagnose(&awake.permitted, &target, error)).await),
+        };
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             if answer.status().is_success() {
-                return Err(visit.fail(no_websocket(visit, answer.status())));
+                return Err(visit.fail(awake.permitted.broken(Trouble::NoWebSocket)));
             }
-            response::check_framing(answer.headers()).map_err(|error| visit.fail(broken(visit, error.to_string())))?;
+            if response::check_framing(answer.headers()).is_err() {
+                return Err(visit.fail(awake.permitted.broken(Trouble::AmbiguousLength)));
+            }
+            let manner = Manner {
+                trailers: Trailers::Drop,
+                ear: Ear::for_refusal(self, &awake.permitted, &target, answer.status(), answer.headers()),
+            };
             response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
             let (parts, incoming) = answer.into_parts();
-            return Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream)));
+            return Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream, manner)));
         }
-        check_answer(answer.headers(), &accept).map_err(|what| visit.fail(broken(visit, what.to_owned())))?;
+        if !answers(answer.headers(), &accept) {
+            return Err(visit.fail(awake.permitted.broken(Trouble::BadHandshake)));
+        }
         let upstream_upgrade = hyper::upgrade::on(&mut answer);
         let mut headers = std::mem::take(answer.headers_mut());
         response::filter_switch(&mut headers, target.world, target.translation(self, visit));
@@ -108,28 +122,15 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
 }
 
-fn check_answer(headers: &HeaderMap, accept: &str) -> Result<(), &'static str> {
+/// Whether the app's half of the handshake answers the client's.
+fn answers(headers: &HeaderMap, accept: &str) -> bool {
     let upgraded = headers
         .get(header::UPGRADE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let accepted = headers
         .get(header::SEC_WEBSOCKET_ACCEPT)
         .is_some_and(|value| value.as_bytes() == accept.as_bytes());
-    if upgraded && accepted {
-        Ok(())
-    } else {
-        Err("the app's half of the WebSocket handshake does not answer the client's")
-    }
-}
-
-fn no_websocket(visit: &Visit, status: StatusCode) -> Reason {
-    broken(
-        visit,
-        format!(
-            "the app answered {} to a WebSocket handshake: it serves no WebSocket at this address",
-            status.as_u16()
-        ),
-    )
+    upgraded && accepted
 }
 
 /// Makes one connection of the two, for as long as both live and the permit holds.

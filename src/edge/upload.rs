@@ -18,7 +18,8 @@ use super::body::BodyError;
 /// A request's body; it fails when it is waited for and stands still for too long.
 pub struct Upload {
     incoming: Incoming,
-    limit: Duration,
+    /// None for a body that may rest, such as a stream of gRPC.
+    limit: Option<Duration>,
     /// Made at the first wait, then kept.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
@@ -33,10 +34,15 @@ impl Upload {
     pub(super) fn new(incoming: Incoming, limit: Duration) -> Self {
         Self {
             incoming,
-            limit,
+            limit: Some(limit),
             timer: None,
             waiting: false,
         }
+    }
+
+    /// Lets it stand still for as long as its client likes.
+    pub(super) fn may_rest(&mut self) {
+        self.limit = None;
     }
 }
 
@@ -51,7 +57,7 @@ impl HttpBody for Upload {
             this.waiting = false;
             return polled.map_err(Into::into);
         }
-        let limit = this.limit;
+        let Some(limit) = this.limit else { return Poll::Pending };
         let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !this.waiting {
             this.waiting = true;

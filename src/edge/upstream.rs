@@ -1,4 +1,5 @@
-//! HTTP/1.1 connections to apps: dialled through the tunnel, kept for the next request of the same codespace and port.
+//! Connections to apps: dialled through the tunnel, kept for the next request of the same codespace and port. HTTP/1.1, or
+//! HTTP/2 where the app speaks it.
 
 use std::{
     collections::HashMap,
@@ -16,19 +17,28 @@ use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{
     body::Incoming,
-    client::conn::http1::{self, SendRequest},
+    client::conn::{TrySendError, http1, http2},
+    rt::Executor,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{body::BodyError, context::Exchange, upload::Upload};
 use crate::{
-    domain::{CodespaceName, Generation},
+    domain::{CodespaceName, Generation, Protocol},
+    forward::trailers,
     protocol::tunnel::Endpoint,
-    tunnel::{DialError, SharedDialer},
+    route::Scheme,
+    tunnel::{
+        DialError, SharedDialer,
+        tls::{self, Offer},
+    },
 };
 
 /// How long an idle connection is kept: less than Node's 5 s, so that the app is rarely the first to close it.
@@ -41,14 +51,25 @@ const MAX_HEAD_BYTES: usize = 256 * 1024;
 /// Most informational responses before the one that counts (SMUG-6).
 const MAX_INFORMATIONAL: usize = 16;
 
+/// How long a TLS handshake with an app may take: as long as one with a client (TO-1).
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bounds of HTTP/2 to an app. What a client does not read of one stream must not hold up the others of its connection.
+mod h2 {
+    pub(super) const STREAMS: usize = 32;
+    pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
+    pub(super) const CONNECTION_WINDOW: u32 = 32 * STREAM_WINDOW;
+    pub(super) const SEND_BUFFER: usize = 128 * 1024;
+}
+
 /// Where a connection leads. Never shared between codespaces or between two starts of one (POOL-1).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Key {
     pub codespace: CodespaceName,
     pub generation: Generation,
     pub endpoint: Endpoint,
-    /// Whether TLS is spoken to the app.
-    pub tls: bool,
+    /// What is spoken to the app.
+    pub protocol: Protocol,
 }
 
 /// Connections to apps, of one thread of the edge: it drives them, and another that used them would have to wake it for
@@ -63,11 +84,29 @@ struct Pool {
     tasks: TaskTracker,
     drain: CancellationToken,
     kept: Mutex<HashMap<Key, Vec<Kept>>>,
+    /// Of HTTP/2, each used by many requests at once.
+    shared: Mutex<HashMap<Key, Vec<Shared>>>,
 }
 
 struct Kept {
-    sender: SendRequest<RequestBody>,
+    sender: http1::SendRequest<RequestBody>,
     since: Instant,
+}
+
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    /// One more than requests are under way.
+    under_way: Arc<()>,
+    since: Instant,
+}
+
+/// The way to an app for one request.
+enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2 {
+        sender: http2::SendRequest<RequestBody>,
+        _under_way: Arc<()>,
+    },
 }
 
 /// Why an app gave no response.
@@ -91,6 +130,7 @@ impl Upstreams {
             tasks,
             drain,
             kept: Mutex::default(),
+            shared: Mutex::default(),
         });
         pool.tasks.spawn(sweep(Arc::clone(&pool)));
         Self { pool }
@@ -108,8 +148,9 @@ impl Upstreams {
     }
 
     async fn exchange(&self, key: Key, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Return), UpstreamError> {
-        while let Some(mut sender) = self.take(&key) {
-            match sender.try_send_request(request).await {
+        let upgrade = request.body().body.is_none();
+        while let Some(mut sender) = self.take(&key, upgrade) {
+            match sender.send(request, &key).await {
                 Ok(response) => return Ok((response, self.to_return(key, sender))),
                 // The app had closed it, and the request was not begun: it goes over the next one.
                 Err(mut error) => match error.take_message() {
@@ -118,24 +159,33 @@ impl Upstreams {
                 },
             }
         }
-        let mut sender = Box::pin(self.connect(&key)).await?;
-        let response = sender.send_request(request).await.map_err(UpstreamError::Exchange)?;
+        let mut sender = Box::pin(self.connect(&key, upgrade)).await?;
+        let answered = sender.send(request, &key).await;
+        let response = answered.map_err(|error| UpstreamError::Exchange(error.into_error()))?;
         Ok((response, self.to_return(key, sender)))
     }
 
-    async fn connect(&self, key: &Key) -> Result<SendRequest<RequestBody>, UpstreamError> {
+    /// A WebSocket comes of HTTP/1.1 alone.
+    async fn connect(&self, key: &Key, upgrade: bool) -> Result<Sender, UpstreamError> {
         let stream = self.pool.dialer.dial(&key.codespace, key.endpoint).await?;
-        if key.tls {
-            let stream = super::upstream_tls::connect(stream).await.map_err(UpstreamError::Tls)?;
-            return self.handshake(stream).await;
+        match key.protocol {
+            Protocol::Http2 if !upgrade => self.handshake_2(key, stream).await,
+            Protocol::Http | Protocol::Http2 => self.handshake(stream).await,
+            Protocol::Https => {
+                let offer = if upgrade { Offer::Http1 } else { Offer::Any };
+                let shaken = tokio::time::timeout(TLS_TIMEOUT, tls::connect(stream, offer)).await;
+                let (stream, http_2) = shaken
+                    .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+                    .map_err(UpstreamError::Tls)?;
+                match http_2 {
+                    true => self.handshake_2(key, stream).await,
+                    false => self.handshake(stream).await,
+                }
+            }
         }
-        self.handshake(stream).await
     }
 
-    async fn handshake(
-        &self,
-        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-    ) -> Result<SendRequest<RequestBody>, UpstreamError> {
+    async fn handshake(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, UpstreamError> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(stream))
@@ -145,26 +195,117 @@ impl Upstreams {
             // What goes wrong is told to the exchange that waits for a response.
             drop(connection.with_upgrades().await);
         });
-        Ok(sender)
+        Ok(Sender::Http1(sender))
     }
 
-    fn take(&self, key: &Key) -> Option<SendRequest<RequestBody>> {
+    async fn handshake_2(&self, key: &Key, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, UpstreamError> {
+        let (sender, connection) = http2::Builder::new(Tasks(self.pool.tasks.clone()))
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(h2::STREAM_WINDOW)
+            .initial_connection_window_size(h2::CONNECTION_WINDOW)
+            .max_send_buf_size(h2::SEND_BUFFER)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(UpstreamError::Exchange)?;
+        self.pool.tasks.spawn(async move { drop(connection.await) });
+        let under_way = Arc::new(());
+        if !self.pool.drain.is_cancelled() {
+            let shared = Shared {
+                sender: sender.clone(),
+                under_way: Arc::clone(&under_way),
+                since: Instant::now(),
+            };
+            self.pool.shared.lock().entry(key.clone()).or_default().push(shared);
+        }
+        Ok(Sender::Http2 {
+            sender,
+            _under_way: under_way,
+        })
+    }
+
+    fn take(&self, key: &Key, upgrade: bool) -> Option<Sender> {
+        if key.protocol != Protocol::Http
+            && !upgrade
+            && let Some(shared) = self.share(key)
+        {
+            return Some(shared);
+        }
         let mut all = self.pool.kept.lock();
         let kept = all.get_mut(key)?;
         while let Some(last) = kept.pop() {
             if last.since.elapsed() < KEPT_FOR && last.sender.is_ready() {
-                return Some(last.sender);
+                return Some(Sender::Http1(last.sender));
             }
         }
         None
     }
 
-    fn to_return(&self, key: Key, sender: SendRequest<RequestBody>) -> Return {
+    fn share(&self, key: &Key) -> Option<Sender> {
+        let mut all = self.pool.shared.lock();
+        let list = all.get_mut(key)?;
+        list.retain(|shared| !shared.sender.is_closed());
+        let shared = list.iter_mut().find(|shared| shared.requests() < h2::STREAMS)?;
+        shared.since = Instant::now();
+        Some(Sender::Http2 {
+            sender: shared.sender.clone(),
+            _under_way: Arc::clone(&shared.under_way),
+        })
+    }
+
+    fn to_return(&self, key: Key, sender: Sender) -> Return {
         Return {
             upstreams: self.clone(),
             key,
             sender,
         }
+    }
+}
+
+impl Shared {
+    fn requests(&self) -> usize {
+        Arc::strong_count(&self.under_way) - 1
+    }
+}
+
+impl Sender {
+    async fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+        key: &Key,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match self {
+            Self::Http1(sender) => {
+                if request.version() == http::Version::HTTP_2 {
+                    crate::forward::request::into_http_1(&mut request);
+                }
+                sender.try_send_request(request).await
+            }
+            // Boxed, so that what most apps do not speak makes no future larger.
+            Self::Http2 { sender, .. } => {
+                let scheme = if key.protocol == Protocol::Https {
+                    Scheme::Https
+                } else {
+                    Scheme::Http
+                };
+                crate::forward::request::into_http_2(&mut request, scheme);
+                Box::pin(sender.try_send_request(request)).await
+            }
+        }
+    }
+}
+
+/// Runs the tasks of HTTP/2 connections where they are counted.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
     }
 }
 
@@ -196,17 +337,14 @@ impl Chatter {
 pub struct Return {
     upstreams: Upstreams,
     key: Key,
-    sender: SendRequest<RequestBody>,
+    sender: Sender,
 }
 
 impl Return {
-    /// Keeps the connection for the next request, as soon as it is ready for one.
+    /// Keeps the connection for the next request, as soon as it is ready for one. One of HTTP/2 was never taken away.
     pub fn put_back(self) {
-        let Self {
-            upstreams,
-            key,
-            mut sender,
-        } = self;
+        let Self { upstreams, key, sender } = self;
+        let Sender::Http1(mut sender) = sender else { return };
         if sender.is_closed() {
             return;
         }
@@ -224,7 +362,7 @@ impl Return {
 }
 
 impl Upstreams {
-    fn keep(&self, key: Key, sender: SendRequest<RequestBody>) {
+    fn keep(&self, key: Key, sender: http1::SendRequest<RequestBody>) {
         if self.pool.drain.is_cancelled() {
             return;
         }
@@ -251,6 +389,11 @@ async fn sweep(pool: Arc<Pool>) {
             list.retain(|kept| !draining && kept.since.elapsed() < KEPT_FOR && !kept.sender.is_closed());
             !list.is_empty()
         });
+        // One that is let go of ends when its last request has.
+        pool.shared.lock().retain(|_, list| {
+            list.retain(|shared| !draining && !shared.sender.is_closed() && (shared.requests() > 0 || shared.since.elapsed() < KEPT_FOR));
+            !list.is_empty()
+        });
         if draining {
             return;
         }
@@ -275,11 +418,16 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let polled = Pin::new(body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
+        match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(fields) => Frame::trailers(trailers::of_request(fields)),
+                    Err(data) => data,
+                })))
+            }
+            other => other,
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {

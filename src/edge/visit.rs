@@ -45,6 +45,8 @@ pub struct Visit {
     pub exchange: Arc<Exchange>,
     /// Whether a page for a person should look for siblings to sign in to.
     pub may_detour: bool,
+    /// Whether a page loads a script with it.
+    pub loads_script: bool,
     /// `Access-Control-Request-Headers` of a preflight.
     pub preflight_headers: Option<HeaderValue>,
 }
@@ -95,6 +97,7 @@ impl Visit {
             peer: Arc::clone(peer),
             exchange: Arc::clone(exchange),
             may_detour: plain_get && !speculative,
+            loads_script: cause.dest == Some("script"),
             preflight_headers: head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
             route: route.clone(),
         }))

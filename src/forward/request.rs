@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header, uri::PathAndQuery};
+use http_body::Body;
 
 use super::{
     cookies, names,
@@ -130,6 +131,39 @@ pub fn rebuild(client: &HeaderMap, facts: Facts<'_>, translation: Translation<'_
 /// such as GET (RFC 9112 §6.1).
 pub fn announce_chunks(headers: &mut HeaderMap) {
     headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+}
+
+/// Says a request in HTTP/2: the host stands in the target, and nothing belongs to the connection (RFC 9113 §8.2.2).
+pub fn into_http_2<B>(request: &mut Request<B>, scheme: Scheme) {
+    let host = request.headers_mut().remove(header::HOST);
+    request.headers_mut().remove(header::TRANSFER_ENCODING);
+    let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let target = Uri::builder()
+        .scheme(scheme.as_str())
+        .authority(authority)
+        .path_and_query(path)
+        .build();
+    if let Ok(target) = target {
+        *request.uri_mut() = target;
+    }
+    *request.version_mut() = Version::HTTP_2;
+}
+
+/// Says it in HTTP/1.1 again, where the app turns out not to speak HTTP/2 any more.
+pub fn into_http_1<B: Body>(request: &mut Request<B>) {
+    let host = request
+        .uri()
+        .authority()
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    *request.uri_mut() = request.uri().path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    *request.version_mut() = Version::HTTP_11;
+    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+        announce_chunks(request.headers_mut());
+    }
 }
 
 fn crosses(name: &HeaderName, nominated: &[HeaderName]) -> bool {
@@ -266,6 +300,29 @@ mod tests {
             let lines = rebuilt(World::Localhost, &[("authorization", sent)]);
             assert_eq!(lines.iter().any(|line| line.starts_with("authorization")), kept, "{sent:?}");
         }
+    }
+
+    #[test]
+    fn a_request_is_the_same_in_either_http() {
+        let mut request = Request::builder()
+            .uri("/a//b?c=%20")
+            .header("host", "localhost:3000")
+            .header("transfer-encoding", "chunked")
+            .header("te", "trailers")
+            .body(String::from("x"))
+            .expect("a request");
+        into_http_2(&mut request, Scheme::Http);
+        assert_eq!(
+            (request.uri().to_string().as_str(), request.version()),
+            ("http://localhost:3000/a//b?c=%20", Version::HTTP_2)
+        );
+        assert_eq!(request.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["te"]);
+        into_http_1(&mut request);
+        assert_eq!(
+            (request.uri().to_string().as_str(), request.version()),
+            ("/a//b?c=%20", Version::HTTP_11)
+        );
+        assert_eq!(request.headers()["host"], "localhost:3000");
     }
 
     #[test]

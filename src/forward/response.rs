@@ -64,6 +64,11 @@ pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_
     }
 }
 
+/// Announces the trailers of a chunked answer to a client that asked for them; HTTP/1.1 sends no others.
+pub fn announce_trailers(headers: &mut HeaderMap, announced: HeaderValue) {
+    headers.insert(header::TRAILER, announced);
+}
+
 /// The same for a 101, which has no content whatever an app says of its length (RFC 9110 §8.6).
 pub fn filter_switch(headers: &mut HeaderMap, world: World, translation: Translation<'_>) {
     filter(headers, world, translation);

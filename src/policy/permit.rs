@@ -41,6 +41,11 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Whether it is the codespace's owner, who alone may be told what goes on inside.
+    pub fn is_owner(&self) -> bool {
+        matches!(self, Self::Owner(_))
+    }
+
     /// The identity, if there is one.
     pub fn identity(&self) -> Option<&Identity> {
         match self {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 pub use codespace::{editor_failed, editor_starting, no_such_codespace, not_connected, starting, stopped, workbench};
 pub use hop::{arrive, carry, framed_sign_in, spread, unregister_worker};
-pub use port::{Listening, nothing_listens, upstream_failed};
+pub use port::{Known, Listening, app_unavailable, credentials_hint, port_trouble};
 pub use refusal::{
     bad_request, busy, crowded, forbidden_origin, head_too_large, internal, method_not_allowed, misdirected, not_found, unauthorized,
     uri_too_long,

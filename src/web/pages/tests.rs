@@ -1,6 +1,7 @@
 //! Every page at once: complete, escaped, and honest in both forms.
 
 use super::*;
+use crate::doctor::Trouble;
 use crate::domain::{CodespaceName, Phase, Port, Step, StepName, StepState};
 
 const HOSTILE: &str = "\"'><script>alert(1)</script>&amp;{{x}}";
@@ -22,16 +23,33 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         state: StepState::Running,
         detail: text.to_owned(),
     }];
-    let listening = [
-        (5173, Some(text.to_owned()), format!("https://x/{text}")),
-        (1, None, text.to_owned()),
-    ];
+    let known = Known {
+        listening: [5173, 3000]
+            .map(|port| Listening {
+                port,
+                process: Some(text.to_owned()),
+                addresses: vec![text.to_owned()],
+                url: if port == 3000 {
+                    text.to_owned()
+                } else {
+                    format!("https://x/{text}")
+                },
+            })
+            .to_vec(),
+        settings: text.to_owned(),
+        target: text.to_owned(),
+        framed: false,
+    };
+    let trouble = |trouble| port_trouble("/static/", port(), trouble, &known, text);
     vec![
         ("no_such_codespace", no_such_codespace("/static/", Some(text), Some(text))),
         ("stopped", stopped("/static/", &name(), Phase::Failed, Some(text), text)),
         ("starting", starting("/static/", &name(), &steps, text)),
-        ("nothing_listens", nothing_listens("/static/", port(), &listening, Some(text))),
-        ("upstream_failed", upstream_failed("/static/", port(), text)),
+        ("nothing_listens", trouble(Trouble::NothingListens)),
+        ("not_on_loopback", trouble(Trouble::NotOnLoopback)),
+        ("speaks_tls", trouble(Trouble::SpeaksTls)),
+        ("broke_off", trouble(Trouble::BrokeOff)),
+        ("app_unavailable", app_unavailable("/static/", text)),
         ("not_connected", not_connected("/static/", &name(), text)),
         ("editor_starting", editor_starting("/static/", &name())),
         ("editor_failed", editor_failed("/static/", &name(), text)),
@@ -104,4 +122,24 @@ fn policies_name_only_what_the_page_needs() {
     assert!(spread.contains("connect-src 'self' https://amber-otter.codespaces.example;"));
     assert!(csp_for_frame([&origin]).ends_with("frame-ancestors 'self' https://amber-otter.codespaces.example"));
     assert!(!spread.contains("unsafe"));
+}
+
+#[test]
+fn the_owners_page_offers_the_setting_that_mends_it() {
+    let known = Known {
+        listening: Vec::new(),
+        settings: "https://portico.example/codespaces/amber-otter".into(),
+        target: "/a?b=c&d".into(),
+        framed: false,
+    };
+    let page = port_trouble("/static/", port(), Trouble::SpeaksTls, &known, "r1");
+    let link = "https://portico.example/codespaces/amber-otter?port=3000&#38;protocol=https&#38;then=%2Fa%3Fb%3Dc%26d";
+    assert!(page.html.contains(link), "{}", page.html);
+    assert_eq!(
+        (page.problem["fix"]["protocol"].as_str(), page.problem["request_id"].as_str()),
+        (Some("https"), Some("r1"))
+    );
+    assert!(page.html.contains("data-watch=\"status\""));
+    let stranger = app_unavailable("/static/", "r1");
+    assert!(!stranger.html.contains("portico.example") && stranger.problem.get("fix").is_none());
 }

@@ -3,7 +3,10 @@
 //! The certificate proves nothing here and is not checked: the stream was dialled through the codespace's own tunnel to
 //! its own loopback, and is no less private without TLS.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, LazyLock},
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, SignatureScheme,
@@ -14,11 +17,34 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Shakes hands with an app on its loopback.
-pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> io::Result<TlsStream<S>> {
-    let config = unchecked().map_err(io::Error::other)?;
+/// What is offered to an app by ALPN (RFC 7301).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Offer {
+    /// HTTP/1.1 alone: a WebSocket comes of nothing else here.
+    Http1,
+    /// HTTP/2 first.
+    Any,
+}
+
+/// Shakes hands with an app on its loopback; says whether it chose HTTP/2.
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, offer: Offer) -> io::Result<(TlsStream<S>, bool)> {
+    static HTTP_1: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| offering(&[b"http/1.1"]));
+    static ANY: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| offering(&[b"h2", b"http/1.1"]));
+    let made = match offer {
+        Offer::Http1 => &*HTTP_1,
+        Offer::Any => &*ANY,
+    };
+    let config = made.clone().map_err(io::Error::other)?;
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    let http_2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok((stream, http_2))
+}
+
+fn offering(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let mut config = unchecked()?;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
 }
 
 /// A client that takes any certificate: for loopback alone.

@@ -1,0 +1,124 @@
+//! `portico explain URL`: why it opens, or does not, and what the app behind it says.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use clap::Args;
+
+use super::{
+    args::Where,
+    output::{Output, plain},
+    place,
+};
+use crate::api::model::{ChangePort, Explanation};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico explain https://amber-otter-x7k2-3000.codespaces.example/login
+  portico explain 4f1c09ab77e2d610    the number at the foot of a page")]
+pub struct Explain {
+    /// A URL of a codespace, or the number that one of the gateway's pages shows.
+    #[arg(value_name = "URL|NUMBER")]
+    pub what: String,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+/// Asks the gateway and prints its answer.
+pub async fn run(asked: Explain, output: Output) -> anyhow::Result<()> {
+    let client = place::gateway(&asked.place).await?;
+    // No host is without a dot, and no id has one.
+    let kind = if asked.what.contains(['.', '/']) { "url" } else { "trace" };
+    let what = utf8_percent_encode(&asked.what, NON_ALPHANUMERIC);
+    let explanation: Explanation = client.get(&format!("/api/v1/explain?{kind}={what}")).await?;
+    output.show(&explanation, || text(&explanation));
+    Ok(())
+}
+
+fn text(explained: &Explanation) -> String {
+    let mut lines = Vec::new();
+    let mut say = |name: &str, words: String| lines.push(format!("{name:<11} {}", plain(&words)));
+    say("url", explained.url.clone());
+    say(
+        "route",
+        match explained.port {
+            Some(port) => format!("port {port} of {}", explained.codespace),
+            None => format!("the editor of {}", explained.codespace),
+        },
+    );
+    let connected = if explained.connected {
+        "its agent is connected"
+    } else {
+        "its agent is not connected"
+    };
+    say("codespace", format!("{}, {connected}", explained.state));
+    let visibility = &explained.visibility;
+    say("visibility", format!("{}: {}", visibility.now, visibility.source));
+    let also = match visibility.users.is_empty() {
+        true => String::new(),
+        false => format!("; also for {}", visibility.users.join(", ")),
+    };
+    say("owner", format!("{}{also}", visibility.owner));
+    let you = &explained.you;
+    let may = if you.allowed { "may open it" } else { "may not open it" };
+    say(
+        "you",
+        format!(
+            "{}, by {} of scope {}: {may}, {}",
+            you.account, you.credential, you.scope, you.because
+        ),
+    );
+    if let Some(upstream) = &explained.upstream {
+        let process = upstream.process.as_deref().unwrap_or("a process");
+        say(
+            "listening",
+            match upstream.listening {
+                true => format!("{process} on {}", upstream.addresses.join(", ")),
+                false => "nobody".to_owned(),
+            },
+        );
+        say(
+            "asked",
+            format!(
+                "in {}, as {} (host_header {})",
+                upstream.protocol, upstream.host, upstream.host_header
+            ),
+        );
+        let speaks = upstream.speaks.as_ref().map(|speech| format!("speaks {speech}"));
+        let status = upstream.status.map(|status| format!("status {status}"));
+        let heard: Vec<String> = [speaks, status, upstream.found.clone()].into_iter().flatten().collect();
+        say(
+            "answered",
+            if heard.is_empty() {
+                "not asked".to_owned()
+            } else {
+                heard.join("; ")
+            },
+        );
+    }
+    for advice in &explained.advice {
+        say("advice", advice.clone());
+    }
+    if let (Some(set), Some(port)) = (&explained.set, explained.port) {
+        say(
+            "mend it",
+            format!("portico ports set {port} {} -c {}", flags(set), explained.codespace),
+        );
+    }
+    for recent in &explained.recent {
+        say(
+            "lately",
+            format!(
+                "{} {} {} {}: {}",
+                recent.at, recent.trace_id, recent.method, recent.path, recent.what
+            ),
+        );
+    }
+    say("trace id", explained.trace_id.clone());
+    lines.join("\n")
+}
+
+fn flags(set: &ChangePort) -> String {
+    let protocol = set.protocol.as_ref().map(|value| format!("--protocol {value}"));
+    let host = set.host_header.as_ref().map(|value| format!("--host-header {value}"));
+    [protocol, host].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,322 @@
+//! What apps speak: HTTP/2 and gRPC, trailers, TLS where none is expected, and nothing sensible at all.
+
+use http_body_util::{StreamBody, combinators::BoxBody};
+use hyper::{
+    client::conn::http2::{self, SendRequest},
+    server::conn::http2 as server,
+};
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::{
+    codespace::PortChange,
+    domain::{Port, Visibility},
+};
+
+type Streamed = BoxBody<Bytes, Infallible>;
+
+/// Port numbers of the apps here, by what they speak.
+const HTTP_2: u16 = 5001;
+const TLS_HTTP_2: u16 = 5002;
+const RAW: u16 = 5003;
+const NOBODY: u16 = 5004;
+
+impl Bench {
+    async fn set(&self, port: u16, change: PortChange) {
+        let port = Port::new(port).expect("a port");
+        let (name, actor) = (self.codespace.name(), Actor::gateway());
+        self.codespaces.change_port(name, port, change, &actor).await.expect("changed");
+    }
+
+    async fn speaks(&self, port: u16, protocol: &str) {
+        let protocol = Some(protocol.to_owned());
+        self.set(
+            port,
+            PortChange {
+                protocol,
+                ..PortChange::default()
+            },
+        )
+        .await;
+    }
+
+    /// Has a connection handler listen instead of the app.
+    async fn listen<F: Future<Output = ()> + Send + 'static>(&self, port: u16, serve: impl Fn(TcpStream) -> F + Clone + Send + 'static) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        self.app.others.lock().insert(port, address);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream));
+            }
+        });
+    }
+
+    /// One request over a connection of its own, by the user's token unless `token` is false; status and problem.
+    async fn problem_of(&self, port: u16, token: bool) -> (u16, serde_json::Value) {
+        let mut stream = self.plain().await;
+        let token = if token {
+            format!("X-Portico-Token: {}\r\n", self.token)
+        } else {
+            String::new()
+        };
+        let request = format!("GET /x HTTP/1.1\r\nHost: {}\r\n{token}Connection: close\r\n\r\n", self.host(port));
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.expect("an answer");
+        let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status, serde_json::from_str(body).unwrap_or_default())
+    }
+}
+
+/// Answers each message as it comes, then says how it went, as gRPC does.
+async fn call(request: Request<Incoming>) -> Result<Response<Streamed>, Infallible> {
+    let field = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
+            .to_owned()
+    };
+    let seen = format!(
+        "{} te={} host={} token={}",
+        request.uri(),
+        field("te"),
+        field("host"),
+        field("x-portico-token")
+    );
+    let (pieces, received) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut body = request.into_body();
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(data) = frame.into_data() {
+                drop(pieces.send(Ok::<_, Infallible>(Frame::data(data))));
+            }
+        }
+        let trailers = [("grpc-status", "0"), ("grpc-message", "well"), ("set-cookie", "a=1")];
+        let trailers = trailers.map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+        drop(pieces.send(Ok(Frame::trailers(trailers.into_iter().collect()))));
+    });
+    let body = futures_util::stream::unfold(received, async |mut received| Some((received.recv().await?, received)));
+    let response = Response::builder()
+        .header("content-type", "application/grpc")
+        .header("x-seen", seen);
+    Ok(response.body(StreamBody::new(Box::pin(body)).boxed()).expect("a response"))
+}
+
+async fn http_2_app(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static) {
+    let serving = server::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service_fn(call));
+    drop(serving.await);
+}
+
+fn acceptor(protocols: &[&str]) -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = builder
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a pair");
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn client(bench: &Bench, port: u16) -> SendRequest<Streamed> {
+    let stream = bench.tls(&bench.host(port), &["h2"]).await;
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    sender
+}
+
+/// A call with two messages, the second of which is sent when the first has come back.
+async fn converse(bench: &Bench, port: u16, path: &str) {
+    let mut sender = client(bench, port).await;
+    let (say, said) = mpsc::unbounded_channel::<Result<Frame<Bytes>, Infallible>>();
+    let body = futures_util::stream::unfold(said, async |mut said| Some((said.recv().await?, said)));
+    let request = Request::post(format!("https://{}{path}", bench.host(port)))
+        .header("x-portico-token", &bench.token)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(StreamBody::new(Box::pin(body)).boxed())
+        .expect("a request");
+    let response = soon(sender.send_request(request)).await.expect("an answer");
+    let scheme = if port == TLS_HTTP_2 { "https" } else { "http" };
+    let expected = format!("{scheme}://localhost:{port}{path} te=trailers host= token=");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-seen"], expected);
+    let mut body = response.into_body();
+    for word in ["one", "two"] {
+        say.send(Ok(Frame::data(word.into()))).expect("it is read");
+        let frame = soon(body.frame()).await.expect("a frame").expect("a good one");
+        assert_eq!(frame.into_data().expect("data"), word);
+    }
+    drop(say);
+    let last = soon(body.frame()).await.expect("a frame").expect("a good one");
+    let trailers = last.into_trailers().expect("trailers");
+    assert_eq!(
+        (&trailers["grpc-status"], trailers.len()),
+        (&HeaderValue::from_static("0"), 2),
+        "{trailers:?}"
+    );
+    assert!(soon(body.frame()).await.is_none());
+}
+
+#[tokio::test]
+async fn smug_3_grpc_passes_both_ways_with_its_trailers() {
+    let (bench, _endings) = bench(LIMITS, true).await;
+    bench.listen(HTTP_2, http_2_app).await;
+    let tls = acceptor(&["h2", "http/1.1"]);
+    bench
+        .listen(TLS_HTTP_2, move |stream| {
+            let tls = tls.clone();
+            async move { http_2_app(tls.accept(stream).await.expect("a handshake")).await }
+        })
+        .await;
+    bench.speaks(HTTP_2, "grpc").await;
+    bench.speaks(TLS_HTTP_2, "https").await;
+    for port in [HTTP_2, TLS_HTTP_2, HTTP_2] {
+        converse(&bench, port, "/echo.Echo/Both?a=%20").await;
+    }
+    let mut sender = client(&bench, HTTP_2).await;
+    let stranger = Request::post(format!("https://{}/echo.Echo/Both", bench.host(HTTP_2)));
+    let stranger = stranger.body(Full::default().boxed()).expect("a request");
+    assert_eq!(soon(sender.send_request(stranger)).await.expect("an answer").status(), 401);
+}
+
+/// Reads a head off a connection.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = stream.read_u8().await else { break };
+        read.push(byte);
+    }
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+#[tokio::test]
+async fn smug_3_trailers_of_http_1_pass_to_those_who_ask() {
+    let (bench, _endings) = bench(LIMITS, false).await;
+    bench
+        .listen(RAW, async |mut stream| {
+            while head(&mut stream).await.len() > 4 {
+                let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Set-Cookie\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\nSet-Cookie: a=1\r\n\r\n";
+                drop(stream.write_all(answer.as_bytes()).await);
+            }
+        })
+        .await;
+    for (asks, expected) in [
+        ("TE: trailers\r\nConnection: TE, close\r\n", true),
+        ("Connection: close\r\n", false),
+    ] {
+        let mut stream = bench.plain().await;
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: {}\r\nX-Portico-Token: {}\r\n{asks}\r\n",
+            bench.host(RAW),
+            bench.token
+        );
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.expect("an answer");
+        assert_eq!(answer.contains("\r\ntrailer: x-sum\r\n"), expected, "{answer}");
+        assert_eq!(answer.ends_with("\r\n2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n"), expected, "{answer}");
+        assert!(!answer.to_ascii_lowercase().contains("a=1"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_doctor_tells_the_owner_what_is_wrong_and_a_stranger_nothing() {
+    let (bench, _endings) = bench(LIMITS, false).await;
+    let tls = acceptor(&["http/1.1"]);
+    bench
+        .listen(TLS_HTTP_2, move |stream| {
+            let tls = tls.clone();
+            async move { drop(tls.accept(stream).await) }
+        })
+        .await;
+    bench.listen(HTTP_2, http_2_app).await;
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback")
+        .local_addr()
+        .expect("bound");
+    bench.app.others.lock().insert(NOBODY, nobody);
+    let problems = [
+        (
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi",
+            "wrong-answer",
+        ),
+        ("", "SSH-2.0-OpenSSH_9.6\r\n", "not-http"),
+        ("", "", "broke-off"),
+        ("", "hello\r\n\r\n", "wrong-answer"),
+        ("https", "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "app-speaks-http"),
+        ("h2c", "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "app-speaks-http"),
+    ];
+    for (set, says, expected) in problems {
+        bench
+            .listen(RAW, move |mut stream: TcpStream| async move {
+                let mut some = [0; 64];
+                drop(stream.read(&mut some).await);
+                drop(stream.write_all(says.as_bytes()).await);
+                drop(stream.shutdown().await);
+            })
+            .await;
+        bench.speaks(RAW, if set.is_empty() { "http" } else { set }).await;
+        let (status, problem) = bench.problem_of(RAW, true).await;
+        assert_eq!(
+            (status, problem["type"].as_str()),
+            (502, Some(format!("urn:portico:{expected}").as_str())),
+            "{says:?} {problem}"
+        );
+    }
+    let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(512 * 1024));
+    bench
+        .listen(RAW, move |mut stream: TcpStream| {
+            let long = long.clone();
+            async move {
+                head(&mut stream).await;
+                drop(stream.write_all(long.as_bytes()).await);
+            }
+        })
+        .await;
+    bench.speaks(RAW, "http").await;
+    for (port, expected, fix) in [
+        (TLS_HTTP_2, "app-speaks-tls", Some("https")),
+        (HTTP_2, "app-speaks-http2", Some("h2c")),
+        (NOBODY, "nothing-listens", None),
+        (RAW, "response-head-too-large", None),
+    ] {
+        let (status, problem) = bench.problem_of(port, true).await;
+        assert_eq!(
+            (status, problem["type"].as_str()),
+            (502, Some(format!("urn:portico:{expected}").as_str())),
+            "{problem}"
+        );
+        assert_eq!(problem["fix"]["protocol"].as_str(), fix, "{problem}");
+        assert!(problem["request_id"].as_str().is_some_and(|id| id.len() == 16), "{problem}");
+        let public = PortChange {
+            visibility: Some(Visibility::Public),
+            ..PortChange::default()
+        };
+        bench.set(port, public).await;
+        let (status, mut problem) = bench.problem_of(port, false).await;
+        let id = problem["request_id"].take();
+        assert!(id.is_string(), "{problem}");
+        assert_eq!((status, problem["type"].as_str()), (502, Some("urn:portico:app-unavailable")));
+        let told: Vec<_> = problem.as_object().expect("an object").keys().collect();
+        assert_eq!(
+            told,
+            ["detail", "request_id", "status", "title", "type"],
+            "the same of all that is wrong"
+        );
+    }
+    // Mended as the page says, it works.
+    bench.speaks(HTTP_2, "h2c").await;
+    assert_eq!(bench.problem_of(HTTP_2, true).await.0, 200);
+}
