@@ -2,6 +2,7 @@
 
 import { Actions } from "./actions.js";
 import { useLive, usePolling, useTitle } from "./hooks.js";
+import { Mend } from "./mend.js";
 import { Dialog, Icon, isMoving, Message, shortRepository, State, titleOf } from "./parts.js";
 import { Ports } from "./ports.js";
 import { Terminals } from "./terminals.js";
@@ -21,6 +22,7 @@ export function CodespacePage({ call, live, go, name, terminal, base }) {
   if (!codespace) return missing || live.loaded ? html`<${Missing} />` : html`<p class="quiet" role="status">Loading…</p>`;
   return html`<div class="codespace">
     <${Head} ...${{ codespace, call, live, go }} />
+    <${Mend} ...${{ codespace, call, live }} />
     <div class="columns">
       <section class="work" aria-label="Terminals and log"><${Terminals} ...${{ codespace, call, base, go, selected: terminal }} /></section>
       <aside class="side" tabindex="0" aria-label="Ports and details">

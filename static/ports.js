@@ -1,5 +1,6 @@
 // Ports: who may open them, and their addresses.
 
+import { Advice } from "./mend.js";
 import { attempt, CopyButton, Dialog, Icon, Message, toast } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
@@ -84,6 +85,7 @@ function Row({ codespace, port, call, live }) {
       </span>
     </div>
     ${more && html`<${Options} port=${port} change=${change} onClose=${() => setMore(false)} />`}
+    <${Advice} port=${port} change=${call && change} />
     ${port.users?.length > 0 && html`<p class="quiet small" data-testid="port-people">Also for ${port.users.join(", ")}</p>`}
     ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small" data-testid="port-until">Until ${new Date(port.expires_at).toLocaleString()}, then private</p>`}
     ${asking && html`<${Publish} port=${port} onClose=${() => setAsking(false)} onConfirm=${(lasting) => set("public", lasting)} />`}
@@ -122,7 +124,7 @@ function Options({ port, change, onClose }) {
     <label for=${id("label")}>Label</label>
     <input class="input compact" id=${id("label")} name="label" maxlength="80" autocomplete="off" placeholder=${port.process || "none"} defaultValue=${port.label ?? ""} />
     <label for=${id("protocol")}>The app speaks</label>
-    <select class="compact" id=${id("protocol")} name="protocol">${option("http", port.protocol, "http")}${option("https", port.protocol, "https")}</select>
+    <select class="compact" id=${id("protocol")} name="protocol">${option("http", port.protocol, "http")}${option("https", port.protocol, "https")}${option("h2c", port.protocol, "HTTP/2 without TLS")}${option("grpc", port.protocol, "gRPC")}</select>
     <label for=${id("host")}>The app is told it is</label>
     <select class="compact" id=${id("host")} name="host">${option("localhost", port.host_header, `localhost:${port.port}`)}${option("preserve", port.host_header, "at its public address")}</select>
     <div class="form-actions"><button type="submit" class="button compact">Save</button><button type="button" class="button plain compact" onClick=${onClose}>Cancel</button></div>
