@@ -143,7 +143,7 @@ impl Gateway {
             session_idle: config.sessions.idle,
             session_absolute: config.sessions.absolute,
             tokens_per_user: config.limits.tokens_per_user,
-            outside: config.sign_in.meant(),
+            outside: config.sign_in.meant(config.outbound.clone()),
         };
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
         let speech = certificates::read(&config, store.as_ref(), &clock).await?;

@@ -16,6 +16,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use crate::{
     edge::{Fronts, Pair},
     issuance::{acme, local},
+    outbound::Outbound,
     route::{Origin, Sites},
 };
 
@@ -57,6 +58,8 @@ pub struct Config {
     /// How long audit events are kept.
     pub audit_retention: Duration,
     pub sign_in: SignIn,
+    /// How providers and the authority are reached: `proxy` and `no_proxy`.
+    pub outbound: Outbound,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod relay;
 pub mod clock;
 pub mod unix_socket;
+pub mod outbound;
 pub mod store;
 pub mod runtime;
 pub mod audit;

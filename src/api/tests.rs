@@ -252,6 +252,7 @@ fn outside_options() -> crate::auth::OutsideOptions {
     github.issuer = "https://github.com".into();
     github.client_id = "portico".into();
     crate::auth::OutsideOptions {
+        outbound: crate::outbound::Outbound::default(),
         providers: vec![github],
         ..crate::auth::OutsideOptions::default()
     }

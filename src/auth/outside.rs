@@ -159,7 +159,7 @@ impl Outside {
             passwords: options.passwords,
             header: options.header,
             providers: options.providers.into_iter().map(provider).collect(),
-            fetcher: Fetcher::new(),
+            fetcher: Fetcher::new(options.outbound),
             used: Mutex::default(),
             logouts: Mutex::default(),
         }

@@ -43,7 +43,7 @@ impl Offline {
             session_idle: config.sessions.idle,
             session_absolute: config.sessions.absolute,
             tokens_per_user: config.limits.tokens_per_user,
-            outside: config.sign_in.meant(),
+            outside: config.sign_in.meant(config.outbound.clone()),
         };
         let now = OffsetDateTime::now_utc();
         let auth = Auth::load(store.clone(), options, now)

@@ -14,7 +14,11 @@ use super::{
     sign_in::{self, PROVIDER_KEYS, Written},
     site,
 };
-use crate::{auth::ProviderOptions, route::Scheme};
+use crate::{
+    auth::ProviderOptions,
+    outbound::{Direct, Proxy},
+    route::Scheme,
+};
 
 /// What the command line said; absent where it said nothing.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +61,7 @@ pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (St
         config.url.scheme = Scheme::Https;
     }
     config.sign_in.settle();
+    settle_outbound(&mut config, &variables)?;
     check_together(&config)?;
     Ok(config)
 }
@@ -231,7 +236,9 @@ fn set(config: &mut Config, name: &str, text: Option<String>, place: impl Fn() -
     };
     let done = text.as_deref().and_then(|text| (key.set)(config, text.trim()));
     done.ok_or_else(|| {
+        // The address of a proxy may hold a password: it is not said again.
         let is = text
+            .filter(|_| name != "proxy")
             .map(|text| format!("{text:?} is not allowed for"))
             .unwrap_or_else(|| "this is no value for".into());
         ConfigError(format!("{}: {is} {name}, which is {}", place(), key.allowed))
@@ -257,6 +264,39 @@ fn list_text(name: &str, value: &DeValue<'_>) -> Option<String> {
 /// The variable of a key: `limits.idle_minutes` is `PORTICO_LIMITS_IDLE_MINUTES`.
 fn variable(key: &str) -> String {
     format!("PORTICO_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// Takes the ways out from the variables that other programs know, where no key says anything. Whatever is reached through
+/// a proxy is https; http is for this machine alone.
+fn settle_outbound(config: &mut Config, variables: &HashMap<String, String>) -> Result<(), ConfigError> {
+    let first = |names: &[&'static str]| {
+        let found = names.iter().find_map(|name| Some((*name, variables.get(*name)?.trim())));
+        found.filter(|(_, value)| !value.is_empty())
+    };
+    if config.outbound.proxy.is_none()
+        && let Some((name, value)) = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+    {
+        let whole = if value.contains("://") {
+            value.to_owned()
+        } else {
+            format!("http://{value}")
+        };
+        // The value may hold a password: it is not said again.
+        let proxy = Proxy::parse(&whole);
+        let proxy = proxy.ok_or_else(|| {
+            ConfigError(format!(
+                "the variable {name} names no proxy of the form http://HOST:PORT; set proxy"
+            ))
+        })?;
+        config.outbound.proxy = Some(proxy);
+    }
+    if config.outbound.direct.is_empty()
+        && let Some((_, value)) = first(&["no_proxy", "NO_PROXY"])
+    {
+        config.outbound.direct = value.split(',').filter_map(|item| Direct::parse(item.trim())).collect();
+    }
+    config.acme.outbound = config.outbound.clone();
+    Ok(())
 }
 
 /// Finds the data directory's default, follows `~/`, and makes paths absolute.

@@ -8,6 +8,7 @@ use crate::{
     edge::Fronts,
     forward::client::Written,
     issuance::acme,
+    outbound::{Direct, Outbound, Proxy},
     route::{Authority, Origin, Scheme},
 };
 
@@ -39,6 +40,7 @@ const FILES_ALLOWED: &str = "the path of a PEM file, several of them separated b
 pub(super) const LISTS: &[&str] = &[
     "trusted_proxies",
     "proxy_protocol",
+    "no_proxy",
     "tls.certificate",
     "tls.key",
     "trusted_header.proxies",
@@ -80,6 +82,21 @@ pub(super) const KEYS: &[Key] = &[
         name: "proxy_protocol",
         allowed: NETWORKS_ALLOWED,
         set: |config, text| put(&mut config.fronts.balancers, networks(text)),
+    },
+    Key {
+        name: "proxy",
+        allowed: "http://[NAME:PASSWORD@]HOST:PORT, or nothing for what the environment's https_proxy says",
+        set: |config, text| put(&mut config.outbound.proxy, optional(text, Proxy::parse)),
+    },
+    Key {
+        name: "no_proxy",
+        allowed: "domains, addresses and ranges, several of them separated by commas, or * for everything",
+        set: |config, text| {
+            put(
+                &mut config.outbound.direct,
+                items(text).iter().map(|item| Direct::parse(item)).collect(),
+            )
+        },
     },
     Key {
         name: "hsts",
@@ -347,6 +364,7 @@ pub(super) fn defaults() -> Config {
         },
         audit_retention: seconds(365 * 24 * 3600),
         sign_in: SignIn::default(),
+        outbound: Outbound::default(),
     }
 }
 

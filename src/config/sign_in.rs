@@ -8,6 +8,7 @@ use super::keys::{SESSION, SESSION_ALLOWED, duration};
 use crate::{
     auth::{HeaderOptions, OutsideOptions, ProviderKind, ProviderOptions, Rules, Secret, SignOut, SignUp},
     domain::Networks,
+    outbound::Outbound,
 };
 
 /// Begins the variables of providers: `PORTICO_PROVIDER_GOOGLE_CLIENT_SECRET`.
@@ -175,7 +176,7 @@ impl Default for SignIn {
 
 impl SignIn {
     /// The same as it is meant.
-    pub fn meant(&self) -> OutsideOptions {
+    pub fn meant(&self, outbound: Outbound) -> OutsideOptions {
         let header = self.header.user.clone().map(|user| HeaderOptions {
             user,
             email: self.header.email.clone(),
@@ -187,6 +188,7 @@ impl SignIn {
             passwords: self.passwords,
             providers: self.providers.clone(),
             header,
+            outbound,
         }
     }
 

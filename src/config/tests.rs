@@ -1,6 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{gather::read_text, keys::KEYS, *};
+use crate::outbound::Proxy;
 
 const HOME: (&str, &str) = ("HOME", "/home/ada");
 
@@ -416,4 +417,40 @@ fn mistakes_about_signing_in_are_told() {
         &format!("[provider.a]\n{twice}[provider.b]\n{twice}"),
         "give each issuer one provider",
     );
+}
+
+#[test]
+fn the_way_out_is_a_key_or_what_the_environment_says() {
+    let proxy = |text: &str| Proxy::parse(text);
+    let with = |text: &str, variables: &[(&str, &str)]| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("p.toml");
+        std::fs::write(&path, text).expect("a file");
+        let overrides = Overrides {
+            config: Some(path),
+            ..Overrides::default()
+        };
+        gather(overrides, &[&[HOME], variables].concat())
+    };
+    let plain = with("", &[]).expect("nothing").outbound;
+    assert_eq!((plain.proxy, plain.direct), (None, Vec::new()));
+    let variables = [
+        ("HTTPS_PROXY", "proxy:3128"),
+        ("NO_PROXY", "a.example, 10.0.0.0/8,, "),
+        ("http_proxy", "http://other"),
+    ];
+    let taken = with("", &variables).expect("variables");
+    assert_eq!(taken.outbound.proxy, proxy("http://proxy:3128"));
+    assert_eq!(taken.outbound.direct.len(), 2);
+    assert_eq!(taken.acme.outbound, taken.outbound);
+    assert_eq!(taken.sign_in.meant(taken.outbound.clone()).outbound, taken.outbound);
+    let keys = with("proxy = 'http://mine:1'\nno_proxy = ['b.example']", &variables).expect("keys");
+    assert_eq!((keys.outbound.proxy, keys.outbound.direct.len()), (proxy("http://mine:1"), 1));
+    for (text, variables) in [
+        ("proxy = 'socks5://ada:canary@p:1'", &[][..]),
+        ("", &[("https_proxy", "socks5://ada:canary@p:1")][..]),
+    ] {
+        let refused = with(text, variables).expect_err("no such proxy");
+        assert!(refused.contains("http://") && !refused.contains("canary"), "{refused}");
+    }
 }

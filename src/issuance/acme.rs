@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::order::Proof;
 use super::{Challenges, Validity, files};
-use crate::{clock::SharedClock, ops::Metrics};
+use crate::{clock::SharedClock, ops::Metrics, outbound::Outbound};
 
 /// Let's Encrypt.
 pub const DEFAULT_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -43,6 +43,8 @@ pub struct Options {
     pub hook: Option<PathBuf>,
     /// A root in PEM with which the authority's own site is trusted, instead of the machine's roots.
     pub root: Option<PathBuf>,
+    /// How the authority is reached.
+    pub outbound: Outbound,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             directory: DEFAULT_DIRECTORY.into(),
             hook: None,
             root: None,
+            outbound: Outbound::default(),
         }
     }
 }
@@ -161,7 +164,7 @@ impl Keeper {
 
     /// Gets one certificate and writes it.
     pub async fn renew(&self, wanted: &Wanted) -> Result<Validity, AcmeError> {
-        let client = transport::Transport::new(self.options.root.as_deref())?;
+        let client = transport::Transport::new(self.options.root.as_deref(), self.options.outbound.clone())?;
         let account = account::open(&self.options, &self.folder, client).await?;
         let proof = match &self.options.hook {
             Some(hook) => Proof::Dns(hook),

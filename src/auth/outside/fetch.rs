@@ -4,7 +4,6 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -18,10 +17,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     sync::Semaphore,
 };
 use tokio_rustls::TlsConnector;
+
+use crate::outbound::{Outbound, is_this_machine};
 
 /// From the first byte of a connection to the last of an answer.
 const TIME: Duration = Duration::from_secs(10);
@@ -36,6 +36,7 @@ pub struct Endpoint(Uri);
 
 /// Asks providers.
 pub(super) struct Fetcher {
+    outbound: Outbound,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     at_once: Semaphore,
 }
@@ -112,8 +113,9 @@ impl Endpoint {
 }
 
 impl Fetcher {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(outbound: Outbound) -> Self {
         Self {
+            outbound,
             tls: OnceLock::new(),
             at_once: Semaphore::new(MAX_AT_ONCE),
         }
@@ -156,7 +158,8 @@ impl Fetcher {
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<Box<dyn Connection>> {
-        let stream = dial(endpoint).await?;
+        let port = endpoint.0.port_u16().unwrap_or(if endpoint.is_tls() { 443 } else { 80 });
+        let stream = self.outbound.dial(endpoint.host(), port).await?;
         stream.set_nodelay(true)?;
         if !endpoint.is_tls() {
             return Ok(Box::new(stream));
@@ -232,26 +235,6 @@ fn request(question: &Question<'_>) -> Result<Request<Full<Bytes>>, http::Error>
     request
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Full::new(form.into()))
-}
-
-/// Connects by name; names under `.localhost` are loopback (RFC 6761), which glibc does not know.
-async fn dial(endpoint: &Endpoint) -> io::Result<TcpStream> {
-    let host = endpoint.host().trim_matches(['[', ']']);
-    let port = endpoint.0.port_u16().unwrap_or(if endpoint.is_tls() { 443 } else { 80 });
-    if is_localhost(host) {
-        let addresses: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-        return TcpStream::connect(&addresses[..]).await;
-    }
-    TcpStream::connect((host, port)).await
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    is_localhost(host) || address.is_ok_and(|address| address.is_loopback())
-}
-
-fn is_localhost(host: &str) -> bool {
-    host == "localhost" || host.ends_with(".localhost")
 }
 
 #[cfg(test)]

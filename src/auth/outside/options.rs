@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::HeaderName;
 
 use super::fetch::Endpoint;
-use crate::domain::Networks;
+use crate::{domain::Networks, outbound::Outbound};
 
 /// How people may sign in besides with links and tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Options {
     pub passwords: bool,
     pub providers: Vec<ProviderOptions>,
     pub header: Option<HeaderOptions>,
+    /// How providers are reached.
+    pub outbound: Outbound,
 }
 
 /// A provider of identities.
@@ -102,6 +104,7 @@ impl Default for Options {
             passwords: true,
             providers: Vec::new(),
             header: None,
+            outbound: Outbound::default(),
         }
     }
 }

@@ -13,10 +13,11 @@ use rustls::{
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::AcmeError;
+use crate::outbound::Outbound;
 
 /// Longest exchange.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,11 +28,12 @@ const MAX_BYTES: usize = 1024 * 1024;
 #[derive(Clone)]
 pub(super) struct Transport {
     tls: TlsConnector,
+    outbound: Outbound,
 }
 
 impl Transport {
     /// Trusts one root, or those of the machine.
-    pub(super) fn new(root: Option<&Path>) -> Result<Self, AcmeError> {
+    pub(super) fn new(root: Option<&Path>, outbound: Outbound) -> Result<Self, AcmeError> {
         let mut roots = RootCertStore::empty();
         match root {
             Some(path) => {
@@ -50,6 +52,7 @@ impl Transport {
             .with_no_client_auth();
         Ok(Self {
             tls: TlsConnector::from(Arc::new(config)),
+            outbound,
         })
     }
 
@@ -62,9 +65,7 @@ impl Transport {
         let field = HeaderValue::from_str(authority).map_err(|_| wrong("its address is none"))?;
         request.headers_mut().insert(header::HOST, field);
         *request.uri_mut() = uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
-        let stream = TcpStream::connect((host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(443)))
-            .await
-            .map_err(other)?;
+        let stream = self.outbound.dial(&host, uri.port_u16().unwrap_or(443)).await.map_err(other)?;
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(other)?;
         let stream = self.tls.connect(name, stream).await.map_err(other)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(other)?;
