@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Edge, Tls,
+    Edge, Fronts, Tls,
     addresses::{Addresses, Place, TooMany},
     caller::Caller,
     connection::Connection,
@@ -56,9 +56,11 @@ impl Gate {
         }
     }
 
-    /// Takes a place among those of an address.
-    pub(super) fn place(&self, address: IpAddr) -> Result<Option<Place>, TooMany> {
-        self.addresses.take(address)
+    /// Looks who is at an address, and takes a place for a connection from there.
+    pub(super) fn admit(&self, address: IpAddr, fronts: &Fronts) -> Result<(Caller, Option<Place>), TooMany> {
+        let caller = Caller::new(address, fronts, &self.addresses);
+        let place = caller.place(&self.addresses)?;
+        Ok((caller, place))
     }
 }
 
@@ -68,14 +70,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// Speaks TLS if it is given a way to, else plain HTTP.
 pub async fn serve(edge: Edge, listener: TcpListener, tls: Option<Tls>, gate: Gate, drain: CancellationToken) {
-    let Gate { options, slots, addresses } = gate;
+    let (options, slots) = (gate.options, Arc::clone(&gate.slots));
     let cut = CancellationToken::new();
     let connections = tokio_util::task::TaskTracker::new();
     let door = Door {
         edge,
         tls,
         options,
-        addresses,
+        gate,
         drain: drain.clone(),
         cut: cut.clone(),
     };
@@ -101,7 +103,7 @@ struct Door {
     edge: Edge,
     tls: Option<Tls>,
     options: Options,
-    addresses: Addresses,
+    gate: Gate,
     drain: CancellationToken,
     cut: CancellationToken,
 }
@@ -110,12 +112,11 @@ impl Door {
     /// Takes a place for a connection. One too many is closed without a word: an answer, and TLS before it, is what a flood
     /// would want (LIM-1).
     fn admit(&self, address: IpAddr) -> Option<(Caller, Option<Place>)> {
-        let caller = Caller::new(address, &self.edge.fronts, &self.addresses);
-        let Ok(place) = caller.place(&self.addresses) else {
+        let admitted = self.gate.admit(address, &self.edge.fronts);
+        if admitted.is_err() {
             self.edge.metrics.closed("too_many_of_address");
-            return None;
-        };
-        Some((caller, place))
+        }
+        admitted.ok()
     }
 
     /// Reads whose connection a balancer passes on, then serves it.
