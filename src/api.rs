@@ -9,6 +9,7 @@ mod account;
 mod agent_calls;
 mod audit;
 mod body;
+mod certificates;
 mod codespaces;
 mod device;
 mod events;
@@ -41,8 +42,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{
-    audit::Audit, auth::Auth, clock::SharedClock, codespace::Codespaces, doctor::Doctor, domain::CodespaceName, route::Sites,
-    tunnel::SharedDialer,
+    audit::Audit, auth::Auth, clock::SharedClock, codespace::Codespaces, doctor::Doctor, domain::CodespaceName, issuance::Ledger,
+    route::Sites, tunnel::SharedDialer,
 };
 use problem::Problem;
 
@@ -77,6 +78,8 @@ pub struct Services {
     /// Shared with the edge, which notes what went wrong.
     pub doctor: Doctor,
     pub sites: Sites,
+    /// What is known of the gateway's certificates.
+    pub certificates: Ledger,
     pub clock: SharedClock,
     /// Where live connections are counted, so that a drain can wait for them.
     pub tasks: TaskTracker,
@@ -132,6 +135,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/users/{name}/resume", post(users::resume)),
         ("/api/v1/users/{name}/link", post(users::link)),
         ("/api/v1/audit", get(audit::list)),
+        ("/api/v1/certificates", get(certificates::list)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/explain", get(explain::explain)),
         ("/api/v1/codespaces", get(codespaces::list).post(codespaces::create)),

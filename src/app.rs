@@ -31,7 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use logging::start as start_logging;
 
-use self::certificates::Speech;
+use self::certificates::{Around, Speech};
 use crate::{
     api::{self, Door},
     audit::Audit,
@@ -44,7 +44,7 @@ use crate::{
         self, AccessLog, CertificateError, listener,
         plain::{self, Plain},
     },
-    issuance::{Challenges, local::LocalError},
+    issuance::{Challenges, Ledger, local::LocalError},
     ops::{self, Metrics, Readiness},
     policy::Presented,
     runtime::process::ProcessRuntime,
@@ -84,6 +84,8 @@ pub struct Gateway {
     pub advice: Option<String>,
     /// Has certificates read again.
     poke: Arc<Notify>,
+    /// What is known of the certificates.
+    certificates: Ledger,
     audit: Audit,
     tunnels: Tunnels,
     doctor: Doctor,
@@ -146,7 +148,8 @@ impl Gateway {
             outside: config.sign_in.meant(config.outbound.clone()),
         };
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;
-        let speech = certificates::read(&config, store.as_ref(), &clock).await?;
+        let challenges = Challenges::default();
+        let speech = certificates::read(&config, store.as_ref(), &challenges, &clock).await?;
         let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
         let tunnels = Tunnels::new().with_connect_timeout(config.limits.connect_timeout);
         let deps = deps(&config, store, &auth, &tunnels, &audit, &clock);
@@ -159,6 +162,7 @@ impl Gateway {
             clock,
             advice: None,
             poke: Arc::default(),
+            certificates: Ledger::default(),
             audit,
             doctor: Doctor::new(Arc::new(tunnels.clone())),
             tunnels,
@@ -171,13 +175,14 @@ impl Gateway {
             log: None,
             _lock: lock,
         };
-        gateway.open(sockets, speech)?;
+        gateway.open(sockets, speech, challenges)?;
         Ok(gateway)
     }
 
     /// Serves on every socket, and says so.
-    fn open(&mut self, sockets: Sockets, speech: Option<Speech>) -> Result<(), StartError> {
+    fn open(&mut self, sockets: Sockets, speech: Option<Speech>, challenges: Challenges) -> Result<(), StartError> {
         let metrics = Metrics::new();
+        self.certificates = Ledger::new(metrics.clone());
         let api = api::router(self.api_services());
         if let Some(listener) = sockets.metrics {
             let served = metrics::serve(listener, metrics.clone(), self.codespaces.clone(), self.close.clone());
@@ -192,7 +197,6 @@ impl Gateway {
         self.locals
             .spawn(forget(self.audit.clone(), self.config.audit_retention, self.close.clone()));
         let gate = listener::Gate::new(limits(&self.config));
-        let challenges = Challenges::default();
         let tls = speech.as_ref().map(|speech| speech.tls.clone());
         if let Some(listener) = sockets.plain {
             let plain = Plain {
@@ -205,10 +209,16 @@ impl Gateway {
         }
         if let Some(speech) = speech {
             self.advice.clone_from(&speech.advice);
-            let told = (Arc::clone(&self.clock), metrics.clone());
-            let (watch, acme) = speech.keep(&self.config, challenges, told, Arc::clone(&self.poke), &self.close);
-            self.locals.spawn(watch);
-            self.locals.spawn(acme);
+            let around = Around {
+                challenges,
+                clock: Arc::clone(&self.clock),
+                metrics: metrics.clone(),
+                ledger: self.certificates.clone(),
+                poke: Arc::clone(&self.poke),
+            };
+            for kept in speech.keep(&self.config, around, &self.close) {
+                self.locals.spawn(kept);
+            }
         }
         let door = edges::Door {
             listener: sockets.edge,
@@ -234,6 +244,7 @@ impl Gateway {
             dialer: Arc::new(self.tunnels.clone()),
             doctor: self.doctor.clone(),
             sites: self.config.sites(),
+            certificates: self.certificates.clone(),
             clock: Arc::clone(&self.clock),
             tasks: self.listeners.clone(),
             drain: self.drain.clone(),

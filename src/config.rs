@@ -15,7 +15,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     edge::{Fronts, Pair},
-    issuance::{acme, local},
+    issuance::{Source, acme, local},
     outbound::Outbound,
     route::{Origin, Sites},
 };
@@ -76,6 +76,8 @@ pub struct Tls {
     pub keys: Vec<PathBuf>,
     /// Whether the gateway signs a certificate for itself, for development.
     pub local: bool,
+    /// The secret of session tickets that several gateways share; without one, each has its own in its store.
+    pub ticket_key_file: Option<PathBuf>,
 }
 
 /// Bounds of what one client, codespace or exchange may take (decision 12, LIM-1, TO-1).
@@ -161,18 +163,18 @@ impl Config {
         let named = named.map(|(certificate, key)| Pair {
             certificate,
             key,
-            own: false,
+            source: Source::Files,
         });
         let local = self.tls.local.then(|| local::Files::of(&self.data)).map(|files| Pair {
             certificate: files.certificate,
             key: files.key,
-            own: true,
+            source: Source::Local,
         });
         let acme = acme::files(&self.data).into_iter().filter(|_| self.acme.accept_terms);
         let acme = acme.map(|file| Pair {
             certificate: file.clone(),
             key: file,
-            own: true,
+            source: Source::Acme,
         });
         named.chain(local).chain(acme).collect()
     }

@@ -50,7 +50,9 @@ pub use access_log::{ACCESS_LOG_TARGET, AccessLog, Form, Page, Record, Taken};
 pub use body::Body;
 pub use caller::Fronts;
 pub use context::Peer;
-pub use tls::{CertificateError, Certificates, Pair, Tls, watch as watch_certificates};
+pub use tls::{
+    CertificateError, Certificates, Pair, TicketSecret, Tls, shared_secret as shared_ticket_secret, watch as watch_certificates,
+};
 
 use self::{
     addressee::Addressee,

@@ -48,6 +48,35 @@ pub struct Codespace {
     pub last_used_at: OffsetDateTime,
 }
 
+/// A certificate with which the gateway speaks TLS, or the want of one.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Certificate {
+    /// `gateway` or `codespaces`.
+    pub hosts: String,
+    /// The name that it is for.
+    #[schema(example = "*.example-codespaces.net")]
+    pub name: String,
+    /// `files`, `local` or `acme`; none if nobody gives one.
+    pub source: Option<String>,
+    /// `good`, `expires_soon`, `expired`, `not_yet` or `missing`.
+    pub state: String,
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub valid_from: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
+    /// What went wrong at the last try, in plain words; none if that went well.
+    pub last_error: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_error_at: Option<OffsetDateTime>,
+    /// When the gateway renews it by itself, or tries again; none if that is not its to do.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_try_at: Option<OffsetDateTime>,
+}
+
 /// One step of making a codespace ready.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Step {

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod browsers;
+mod certificates;
 mod document;
 mod events;
 mod explain;
@@ -168,6 +169,7 @@ impl TestApi {
             dialer: agents.clone(),
             doctor: Doctor::new(agents.clone()),
             sites,
+            certificates: Ledger::default(),
             clock: shared_clock,
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),

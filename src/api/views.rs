@@ -9,6 +9,7 @@ use crate::{
     codespace::{PortView, Snapshot},
     doctor::Fix,
     domain::{Port, UserId},
+    issuance::{Record, Urgency},
     protocol::tunnel::EditorState,
     store::{AuditEntry, PortRecord},
 };
@@ -188,4 +189,27 @@ fn printed_path(path: Option<&str>) -> &str {
         path.starts_with('/') && !path.starts_with("//") && path.len() <= 200 && path.bytes().all(safe)
     };
     path.filter(plain).unwrap_or("/")
+}
+
+/// Shows what is known of a certificate.
+pub fn certificate(record: Record, now: OffsetDateTime) -> model::Certificate {
+    let state = match record.validity.map(|validity| validity.urgency(now)) {
+        None => "missing",
+        Some(None) => "good",
+        Some(Some(Urgency::Soon)) => "expires_soon",
+        Some(Some(Urgency::Expired)) => "expired",
+        Some(Some(Urgency::NotYet)) => "not_yet",
+    };
+    let (last_error, last_error_at) = record.trouble.map(|trouble| (trouble.text, trouble.at)).unzip();
+    model::Certificate {
+        hosts: record.hosts.as_str().to_owned(),
+        name: record.name,
+        source: record.source.map(|source| source.as_str().to_owned()),
+        state: state.to_owned(),
+        valid_from: record.validity.map(|validity| validity.from),
+        expires_at: record.validity.map(|validity| validity.until),
+        last_error,
+        last_error_at,
+        next_try_at: record.next,
+    }
 }

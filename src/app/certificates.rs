@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
@@ -14,8 +15,8 @@ use crate::{
     config::Config,
     edge::{self, CertificateError, Certificates, Tls},
     issuance::{
-        Challenges,
-        acme::{self, Keeper, Wanted},
+        Challenges, Ledger,
+        acme::{self, Wanted},
         local,
     },
     ops::Metrics,
@@ -35,20 +36,22 @@ pub(super) struct Speech {
 }
 
 /// Reads the certificates that are configured, if any are, and makes what is our own.
-pub(super) async fn read(config: &Config, store: &dyn Store, clock: &SharedClock) -> Result<Option<Speech>, StartError> {
+pub(super) async fn read(
+    config: &Config,
+    store: &dyn Store,
+    challenges: &Challenges,
+    clock: &SharedClock,
+) -> Result<Option<Speech>, StartError> {
     if !config.speaks_tls() {
         return Ok(None);
     }
-    let failed = |source| StartError::Store {
-        path: config.data.join(STORE_FILE),
-        source,
+    let secret = match &config.tls.ticket_key_file {
+        Some(path) => edge::shared_ticket_secret(path)?,
+        None => kept_secret(config, store).await?,
     };
-    let kept = store.keep_secret(TICKET_KEY, &rand::random::<[u8; 32]>()).await.map_err(failed)?;
-    let secret = kept.try_into();
-    let secret = secret.map_err(|_| failed(StoreError::Failed("the key of TLS tickets in the store is damaged".into())))?;
-    let is_new = config.tls.local && local::ensure(&config.data, &config.url.host, &config.domain, clock.now())?;
+    let is_new = config.tls.local && local::ensure(&config.data, &config.url.host, &config.domain, clock.now())?.authority;
     let wanted = wanted(config)?;
-    let tls = Tls::load(config.pairs(), &config.sites(), secret, Arc::clone(clock))?;
+    let tls = Tls::load(config.pairs(), &config.sites(), secret, challenges.clone(), Arc::clone(clock))?;
     Ok(Some(Speech {
         tls,
         advice: is_new.then(|| local::Files::of(&config.data).advice()),
@@ -56,28 +59,60 @@ pub(super) async fn read(config: &Config, store: &dyn Store, clock: &SharedClock
     }))
 }
 
+/// The key of session tickets that this gateway keeps for itself.
+async fn kept_secret(config: &Config, store: &dyn Store) -> Result<edge::TicketSecret, StartError> {
+    let failed = |source| StartError::Store {
+        path: config.data.join(STORE_FILE),
+        source,
+    };
+    let kept = store.keep_secret(TICKET_KEY, &rand::random::<[u8; 32]>()).await.map_err(failed)?;
+    let secret = kept.try_into();
+    secret.map_err(|_| failed(StoreError::Failed("the key of TLS tickets in the store is damaged".into())))
+}
+
+/// What is told and asked while certificates are kept.
+pub(super) struct Around {
+    pub challenges: Challenges,
+    pub clock: SharedClock,
+    pub metrics: Metrics,
+    pub ledger: Ledger,
+    /// Has certificates read again.
+    pub poke: Arc<Notify>,
+}
+
 impl Speech {
-    /// What must run beside the listener: the watch over files, and ACME.
-    pub(super) fn keep(
-        self,
-        config: &Config,
-        challenges: Challenges,
-        (clock, metrics): (SharedClock, Metrics),
-        poke: Arc<Notify>,
-        close: &CancellationToken,
-    ) -> (impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>) {
-        let keeper = Keeper {
+    /// What must run beside the listener: the watch over files, ACME, and our own authority.
+    pub(super) fn keep(self, config: &Config, around: Around, close: &CancellationToken) -> Vec<BoxFuture<'static, ()>> {
+        let Around {
+            challenges,
+            clock,
+            metrics,
+            ledger,
+            poke,
+        } = around;
+        let acme = acme::Keeper {
             options: config.acme.clone(),
             wanted: self.wanted,
             folder: acme::folder(&config.data),
             challenges,
+            plain_http: config.redirect_http.is_some(),
             clock: Arc::clone(&clock),
-            metrics: metrics.clone(),
+            ledger: ledger.clone(),
+            metrics,
             renewed: Arc::clone(&poke),
         };
+        let local = config.tls.local.then(|| local::Keeper {
+            data: config.data.clone(),
+            host: config.url.host.clone(),
+            domain: config.domain.clone(),
+            clock: Arc::clone(&clock),
+            ledger: ledger.clone(),
+            renewed: Arc::clone(&poke),
+        });
         let (tls, watched) = (self.tls, close.clone());
-        let watch = async move { edge::watch_certificates(tls, &poke, clock, metrics, watched).await };
-        (watch, keeper.run(close.clone()))
+        let watch = async move { edge::watch_certificates(tls, &poke, clock, ledger, watched).await };
+        let local = local.map(|keeper| keeper.run(close.clone()).boxed());
+        [watch.boxed(), acme.run(close.clone()).boxed()].into_iter().chain(local).collect()
     }
 }
 

@@ -308,7 +308,13 @@ fn settle_paths(config: &mut Config, variables: &HashMap<String, String>) -> Res
         let share = share.ok_or_else(|| ConfigError("there is no home directory, so say where the data goes: --data DIR".into()))?;
         config.data = share.join("portico");
     }
-    let own = config.acme.hook.iter_mut().chain(&mut config.acme.root);
+    let own = config
+        .acme
+        .hook
+        .iter_mut()
+        .chain(&mut config.acme.root)
+        .chain(&mut config.acme.eab_key_file);
+    let own = own.chain(&mut config.tls.ticket_key_file);
     let files = config.tls.certificates.iter_mut().chain(&mut config.tls.keys).chain(own);
     for path in std::iter::once(&mut config.data).chain(config.editor.as_mut()).chain(files) {
         if let (Ok(rest), Some(home)) = (path.strip_prefix("~"), &home) {
@@ -334,18 +340,16 @@ fn check_tls(config: &Config) -> Result<(), ConfigError> {
             "with tls.certificate, tls.local or acme.accept_terms the gateway speaks TLS, so url must begin with https://".into(),
         ));
     }
-    if config.acme.accept_terms && config.acme.hook.is_none() {
-        if config.redirect_http.is_none() {
-            return Err(ConfigError(
-                "without acme.hook the authority proves the gateway's host over plain HTTP: set redirect_http = \"0.0.0.0:80\"".into(),
-            ));
-        }
-        if config.tls.certificates.is_empty() && !config.tls.local {
-            return Err(ConfigError(format!(
-                "a wildcard certificate for *.{} takes acme.hook (DNS-01), or name one in tls.certificate",
-                config.domain
-            )));
-        }
+    if config.acme.accept_terms && config.acme.hook.is_none() && config.tls.certificates.is_empty() && !config.tls.local {
+        return Err(ConfigError(format!(
+            "a wildcard certificate for *.{} takes acme.hook (DNS-01), or name one in tls.certificate",
+            config.domain
+        )));
+    }
+    if config.acme.eab_key_id.is_some() != config.acme.eab_key_file.is_some() {
+        return Err(ConfigError(
+            "acme.eab_key_id and acme.eab_key_file belong together: the authority gives both when an account there must be named".into(),
+        ));
     }
     Ok(())
 }

@@ -154,6 +154,11 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.tls.local, text.parse().ok()),
     },
     Key {
+        name: "tls.ticket_key_file",
+        allowed: "the path of a file, or nothing for a key of this gateway's own",
+        set: |config, text| put(&mut config.tls.ticket_key_file, optional(text, path)),
+    },
+    Key {
         name: "acme.accept_terms",
         allowed: "true or false",
         set: |config, text| put(&mut config.acme.accept_terms, text.parse().ok()),
@@ -165,7 +170,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "acme.hook",
-        allowed: "the path of a program, or nothing for HTTP-01",
+        allowed: "the path of a program, or nothing if the gateway itself proves its host",
         set: |config, text| put(&mut config.acme.hook, optional(text, path)),
     },
     Key {
@@ -177,6 +182,16 @@ pub(super) const KEYS: &[Key] = &[
         name: "acme.root",
         allowed: "the path of a PEM file, or nothing for the machine's own roots",
         set: |config, text| put(&mut config.acme.root, optional(text, path)),
+    },
+    Key {
+        name: "acme.eab_key_id",
+        allowed: "the id of a key that the authority gave you, or nothing for none",
+        set: |config, text| put(&mut config.acme.eab_key_id, optional(text, |text| Some(text.to_owned()))),
+    },
+    Key {
+        name: "acme.eab_key_file",
+        allowed: "the path of a file with that key, or nothing for none",
+        set: |config, text| put(&mut config.acme.eab_key_file, optional(text, path)),
     },
     Key {
         name: "limits.connections",

@@ -14,7 +14,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::{Config, site};
 use crate::{
     clock::{Clock as _, SystemClock},
-    edge::Certificates,
+    edge::{Certificates, shared_ticket_secret},
     issuance::{Urgency, acme::Troubles, local::Files},
     route::Scheme,
 };
@@ -55,6 +55,7 @@ pub(super) fn find(config: &Config) -> Vec<Problem> {
         url,
         url_port,
         certificates,
+        ticket_key,
         expiry,
         local,
         acme,
@@ -166,7 +167,8 @@ fn certificates(config: &Config) -> Option<Problem> {
         Ok(hosts) if hosts.is_empty() => None,
         Ok(hosts) => {
             let text = format!("No certificate covers {}: browsers will refuse to go there.", hosts.join(" and "));
-            if config.tls.local || config.acme.hook.is_some() {
+            let can_get = |host: &str| config.acme.hook.is_some() || config.acme.accept_terms && !host.starts_with("*.");
+            if config.tls.local || hosts.iter().all(|host| can_get(host)) {
                 return problem(
                     Severity::Note,
                     "tls.certificate",
@@ -184,6 +186,12 @@ fn certificates(config: &Config) -> Option<Problem> {
             "Correct the paths of tls.certificate and tls.key; each certificate needs its own key, in the same order.",
         ),
     }
+}
+
+fn ticket_key(config: &Config) -> Option<Problem> {
+    let error = shared_ticket_secret(config.tls.ticket_key_file.as_ref()?).err()?;
+    let fix = "Correct tls.ticket_key_file, or leave it empty: the gateway then keeps a key of its own.";
+    problem(Severity::Error, "tls.ticket_key_file", format!("{error}."), fix)
 }
 
 fn expiry(config: &Config) -> Option<Problem> {
@@ -239,9 +247,13 @@ fn acme(config: &Config) -> Option<Problem> {
         let text = format!("The hook {} cannot be run.", hook.display());
         return problem(Severity::Error, "acme.hook", text, "Correct the path, or make it executable.");
     }
+    if let Err(error) = config.acme.check_binding() {
+        let fix = "Write the key there as the authority shows it, readable by this user alone.";
+        return problem(Severity::Error, "acme.eab_key_file", format!("{error}."), fix);
+    }
     let troubles = Troubles::of(&config.data);
     if troubles.is_empty() {
-        return None;
+        return at_443(config);
     }
     let text: Vec<_> = troubles
         .iter()
@@ -253,6 +265,20 @@ fn acme(config: &Config) -> Option<Problem> {
         text.join(" "),
         "The gateway tries again by itself, after 5 minutes at first and 12 hours at most; a restart tries at once.",
     )
+}
+
+/// The authority comes to port 443 and nowhere else, if it is to see a proof in a handshake (RFC 8737 §3).
+fn at_443(config: &Config) -> Option<Problem> {
+    if config.acme.hook.is_some() || config.redirect_http.is_some() || config.listen.port() == 443 {
+        return None;
+    }
+    let text = format!(
+        "The authority looks for a proof at port 443 of {}, and the gateway listens on port {}.",
+        config.url.host,
+        config.listen.port()
+    );
+    let fix = "Right if a port mapping stands between them; else listen on port 443, or set redirect_http to be asked over plain HTTP.";
+    problem(Severity::Note, "acme.accept_terms", text, fix)
 }
 
 fn fronts(config: &Config) -> Option<Problem> {

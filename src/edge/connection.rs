@@ -72,8 +72,11 @@ impl Connection {
             () = self.drain.cancelled() => return,
         };
         // An error is the client's: it was too slow, or speaks no TLS of this century.
-        let Ok(Ok((stream, settled))) = shaken else {
+        let Ok(Ok(shaken)) = shaken else {
             return self.edge.metrics.closed("tls_handshake");
+        };
+        let Some((stream, settled)) = shaken else {
+            return self.edge.metrics.closed("acme_challenge");
         };
         if settled.http_2 {
             Box::pin(self.http_2(stream, settled.side)).await;

@@ -1,5 +1,6 @@
 //! The edge over real sockets: TLS, HTTP/2, times; with a codespace whose agent and app the tests play.
 
+mod challenge;
 mod fronts;
 mod http_1;
 mod http_2;
@@ -63,6 +64,7 @@ struct Bench {
     app: App,
     metrics: Metrics,
     speech: Option<Tls>,
+    challenges: crate::issuance::Challenges,
     token: String,
     drain: CancellationToken,
     files: tempfile::TempDir,
@@ -200,7 +202,7 @@ fn certificates(directory: &std::path::Path) -> Vec<Pair> {
         Pair {
             certificate,
             key,
-            own: false,
+            source: crate::issuance::Source::Files,
         }
     };
     vec![of("gateway", "portico.test"), of("codespaces", "*.codespaces.example")]
@@ -251,6 +253,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         dialer: Arc::clone(&dialer),
         doctor: doctor.clone(),
         sites: sites.clone(),
+        certificates: crate::issuance::Ledger::default(),
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
         drain: drain.clone(),
@@ -274,7 +277,8 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         access_log: None,
     });
     let pairs = certificates(files.path());
-    let tls = tls.then(|| Tls::load(pairs, &sites, [1; 32], clock).expect("good certificates"));
+    let challenges = crate::issuance::Challenges::default();
+    let tls = tls.then(|| Tls::load(pairs, &sites, [1; 32], challenges.clone(), clock).expect("good certificates"));
     let speech = tls.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("it is bound");
@@ -297,6 +301,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         token: String::new(),
         drain,
         speech,
+        challenges,
         files,
     };
     bench.token = bench.new_token().await;

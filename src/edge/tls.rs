@@ -1,9 +1,10 @@
 //! TLS at the front door: certificates chosen by server name without a lock and read again when their files change, TLS 1.2
-//! and 1.3, no 0-RTT (TLS-1 to TLS-3).
+//! and 1.3, no 0-RTT (TLS-1 to TLS-3), and the handshakes by which an authority sees that a name is ours.
 //!
 //! Refuses to decide anything by the server name: it chooses the certificate, and a request is routed by its authority.
 
 mod certificates;
+mod suites;
 mod tickets;
 mod watch;
 
@@ -14,20 +15,22 @@ use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{ClientHello, ResolvesServerCert},
+    server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use self::tickets::Tickets;
 pub use self::{
     certificates::{CertificateError, Certificates, Pair},
+    tickets::shared_secret,
     watch::watch,
 };
+use self::{suites::Preferred, tickets::Tickets};
 use crate::{
     clock::SharedClock,
+    issuance::Challenges,
     route::{Authority, Route, Sites},
 };
 
@@ -36,11 +39,17 @@ pub type TicketSecret = [u8; 32];
 
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
+/// What an authority says when it wants to see a proof, and never HTTP (RFC 8737 §4).
+const CHALLENGE: &[u8] = b"acme-tls/1";
 
 /// Speaks TLS with whoever connects. Cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
-    acceptor: TlsAcceptor,
+    /// For everybody, and for whoever would rather have ChaCha20.
+    usual: Preferred<Arc<ServerConfig>>,
+    /// For an authority that looks for a proof.
+    proof: Arc<ServerConfig>,
+    challenges: Challenges,
     sites: Sites,
     shown: Arc<Shown>,
 }
@@ -82,22 +91,33 @@ impl Side {
 
 impl Tls {
     /// Reads certificates with their keys; the first is shown to who asks for no name of ours.
-    pub fn load(pairs: Vec<Pair>, sites: &Sites, secret: TicketSecret, clock: SharedClock) -> Result<Self, CertificateError> {
-        let provider = provider();
+    pub fn load(
+        pairs: Vec<Pair>,
+        sites: &Sites,
+        secret: TicketSecret,
+        challenges: Challenges,
+        clock: SharedClock,
+    ) -> Result<Self, CertificateError> {
         let shown = Arc::new(Shown {
             looks: watch::of(&pairs),
-            now: ArcSwap::from_pointee(Certificates::read(&pairs, sites, &provider)?),
+            now: ArcSwap::from_pointee(Certificates::read(&pairs, sites, &provider())?),
             pairs,
         });
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(CertificateError::Provider)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
-        config.ticketer = Arc::new(Tickets::new(secret, clock));
+        let tickets = Arc::new(Tickets::new(secret, clock));
+        let usual = Preferred::both(|provider| {
+            let mut config = config(provider, Arc::clone(&shown) as Arc<dyn ResolvesServerCert>)?;
+            config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
+            config.ticketer = Arc::clone(&tickets) as _;
+            Ok(Arc::new(config))
+        })?;
+        let mut proof = config(provider(), Arc::new(Proofs(challenges.clone())))?;
+        proof.alpn_protocols = vec![CHALLENGE.to_vec()];
+        proof.session_storage = Arc::new(NoServerSessionStorage {});
+        proof.send_tls13_tickets = 0;
         Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
+            usual,
+            proof: Arc::new(proof),
+            challenges,
             sites: sites.clone(),
             shown,
         })
@@ -115,15 +135,38 @@ impl Tls {
         self.shown.now.load_full()
     }
 
-    /// Shakes hands. The caller bounds the time.
-    pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<(TlsStream<S>, Settled)> {
-        let stream = self.acceptor.accept(stream).await?;
+    /// Shakes hands; none if that was all that was wanted, by an authority. The caller bounds the time.
+    pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<Option<(TlsStream<S>, Settled)>> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        if self.is_wanted_proof(&hello.client_hello()) {
+            let mut stream = hello.into_stream(Arc::clone(&self.proof)).await?;
+            stream.shutdown().await?;
+            return Ok(None);
+        }
+        let config = Arc::clone(self.usual.of(hello.client_hello().cipher_suites()));
+        let stream = hello.into_stream(config).await?;
         let (_, connection) = stream.get_ref();
         let settled = Settled {
             http_2: connection.alpn_protocol() == Some(HTTP_2),
             side: connection.server_name().and_then(|name| side(&self.sites, name)),
         };
-        Ok((stream, settled))
+        Ok(Some((stream, settled)))
+    }
+
+    /// Whether somebody looks for a proof alone, of a name for which there is one now.
+    fn is_wanted_proof(&self, hello: &ClientHello<'_>) -> bool {
+        let asks = hello.alpn().is_some_and(|offered| offered.eq([CHALLENGE]));
+        asks && hello.server_name().is_some_and(|name| self.challenges.certificate(name).is_some())
+    }
+}
+
+/// Shows proofs, and nothing else.
+#[derive(Debug)]
+struct Proofs(Challenges);
+
+impl ResolvesServerCert for Proofs {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.certificate(hello.server_name()?)
     }
 }
 
@@ -131,6 +174,16 @@ impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.now.load().choose(hello.server_name())
     }
+}
+
+fn config(provider: Arc<CryptoProvider>, resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, CertificateError> {
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(CertificateError::Provider)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.ignore_client_order = true;
+    Ok(config)
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -1,5 +1,7 @@
 //! An authority of this machine's own, for development: made once, allowed to sign for our names alone.
 
+mod keeper;
+
 use std::{
     fs, io,
     net::IpAddr,
@@ -14,6 +16,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
+pub use self::keeper::Keeper;
 use super::{Validity, files};
 
 /// How long the authority lives: made again, everybody would have to trust it again.
@@ -69,29 +72,42 @@ impl Files {
     }
 }
 
-/// Makes what is missing, is for other names or grows old; tells whether the authority is new and must be trusted.
-pub fn ensure(data: &Path, host: &str, domain: &str, now: OffsetDateTime) -> Result<bool, LocalError> {
+/// What was made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Made {
+    /// The authority: it must be trusted anew.
+    pub authority: bool,
+    /// Its certificate.
+    pub certificate: bool,
+}
+
+/// Makes what is missing, is for other names or grows old.
+pub fn ensure(data: &Path, host: &str, domain: &str, now: OffsetDateTime) -> Result<Made, LocalError> {
     let files = Files::of(data);
     let names = format!("{host}\n{domain}\n");
-    let kept = authority_key(&files, &names)?;
-    let is_new = kept.is_none();
+    let kept = authority_key(&files, &names, now)?;
+    let authority = kept.is_none();
     let key = match kept {
         Some(key) => key,
         None => found_authority(&files, &names, now)?,
     };
-    let young = |path: &Path| {
-        let der = CertificateDer::from_pem_file(path).ok()?;
-        Validity::of(&der).filter(|validity| now >= validity.from && now < validity.renewal())
-    };
-    if is_new || young(&files.certificate).is_none() || !files.key.exists() {
+    let young = validity(&files.certificate).is_some_and(|validity| now >= validity.from && now < validity.renewal());
+    let certificate = authority || !young || !files.key.exists();
+    if certificate {
         sign(&files, host, domain, key, now)?;
     }
-    Ok(is_new)
+    Ok(Made { authority, certificate })
 }
 
-/// The authority's key, if there is an authority for these names.
-fn authority_key(files: &Files, names: &str) -> Result<Option<KeyPair>, LocalError> {
-    if !files.authority.exists() || read(&files.names)?.as_deref() != Some(names) {
+fn validity(path: &Path) -> Option<Validity> {
+    let der = CertificateDer::from_pem_file(path).ok()?;
+    Validity::of(&der)
+}
+
+/// The authority's key, if there is an authority for these names and for long enough.
+fn authority_key(files: &Files, names: &str, now: OffsetDateTime) -> Result<Option<KeyPair>, LocalError> {
+    let lives = validity(&files.authority).is_some_and(|validity| now + LIFE < validity.until);
+    if !lives || read(&files.names)?.as_deref() != Some(names) {
         return Ok(None);
     }
     let Some(pem) = read(&files.authority_key)? else { return Ok(None) };
@@ -213,7 +229,7 @@ mod tests {
     fn it_is_made_once_and_its_certificate_when_that_grows_old() {
         let directory = tempfile::tempdir().expect("a directory");
         let files = Files::of(directory.path());
-        let ensure = |host: &str, now| ensure(directory.path(), host, "codespaces.localhost", now).expect("made");
+        let ensure = |host: &str, now| ensure(directory.path(), host, "codespaces.localhost", now).expect("made").authority;
         let contents = || {
             (
                 fs::read(&files.authority).expect("read"),
@@ -253,6 +269,11 @@ mod tests {
         assert!(is_trusted(&files, "portico.localhost", NOW + Duration::days(600)));
         assert!(ensure("127.0.0.1", later), "other names need another authority");
         assert!(is_trusted(&files, "127.0.0.1", later) && !is_trusted(&files, "portico.localhost", later));
+        assert!(
+            ensure("127.0.0.1", NOW + Duration::days(10 * 365)),
+            "an authority that ends before its certificate would is made anew"
+        );
+        assert!(is_trusted(&files, "127.0.0.1", NOW + Duration::days(10 * 365 + 200)));
         fs::write(&files.authority_key, "no key").expect("written");
         assert!(super::ensure(directory.path(), "127.0.0.1", "codespaces.localhost", later).is_err());
     }

@@ -51,6 +51,8 @@ struct Inner {
     connections: Gauge,
     closed: Family<ReasonLabel, Counter>,
     certificates: Family<HostsLabel, Gauge>,
+    certificates_next: Family<HostsLabel, Gauge>,
+    certificates_failing: Family<HostsLabel, Gauge>,
     acme_failures: Counter,
     codespaces: Family<PhaseLabel, Gauge>,
     /// One reader at a time, so that the numbers of one answer belong together.
@@ -125,6 +127,8 @@ impl Metrics {
         let connections = Gauge::default();
         let closed = Family::<ReasonLabel, Counter>::default();
         let certificates = Family::<HostsLabel, Gauge>::default();
+        let certificates_next = Family::<HostsLabel, Gauge>::default();
+        let certificates_failing = Family::<HostsLabel, Gauge>::default();
         let acme_failures = Counter::default();
         let codespaces = Family::<PhaseLabel, Gauge>::default();
         registry.register("exchanges", "Requests answered, upgraded ones included", exchanges.clone());
@@ -138,8 +142,18 @@ impl Metrics {
         );
         registry.register(
             "certificate_expires_seconds",
-            "When the certificate that is shown expires, in seconds since 1970",
+            "When the certificate that is shown expires, in seconds since 1970; 0 if there is none",
             certificates.clone(),
+        );
+        registry.register(
+            "certificate_next_try_seconds",
+            "When the gateway renews the certificate by itself or tries again, in seconds since 1970; 0 if it does not",
+            certificates_next.clone(),
+        );
+        registry.register(
+            "certificate_failing",
+            "1 while the certificate's last renewal failed or its files cannot be read",
+            certificates_failing.clone(),
         );
         registry.register("acme_failures", "Certificates that ACME did not give", acme_failures.clone());
         registry.register("codespaces", "Codespaces by state", codespaces.clone());
@@ -152,6 +166,8 @@ impl Metrics {
                 connections,
                 closed,
                 certificates,
+                certificates_next,
+                certificates_failing,
                 acme_failures,
                 codespaces,
                 reading: Mutex::new(()),
@@ -176,9 +192,13 @@ impl Metrics {
         self.inner.closed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Notes when the certificate of the `gateway` or of the `codespaces` expires, in seconds since 1970.
-    pub fn certificate(&self, hosts: &'static str, expires: i64) {
-        self.inner.certificates.get_or_create(&HostsLabel { hosts }).set(expires);
+    /// Notes when the certificate of the `gateway` or of the `codespaces` expires and is tried next, in seconds since 1970,
+    /// and whether something is wrong with it.
+    pub fn certificate(&self, hosts: &'static str, expires: i64, next: i64, failing: bool) {
+        let label = HostsLabel { hosts };
+        self.inner.certificates.get_or_create(&label).set(expires);
+        self.inner.certificates_next.get_or_create(&label).set(next);
+        self.inner.certificates_failing.get_or_create(&label).set(failing.into());
     }
 
     /// Counts a failure to get a certificate.

@@ -52,6 +52,7 @@ pub fn router(ways: Ways, signed_in: impl Fn(&HeaderMap, &Extensions) -> bool + 
         .route("/device", get(dashboard))
         .route("/admin", get(dashboard))
         .route("/admin/audit", get(dashboard))
+        .route("/admin/certificates", get(dashboard))
         .route("/codespaces/{name}", get(dashboard))
         .route("/codespaces/{name}/terminals/{id}", get(dashboard))
         .route("/sign-in", get(sign_in))

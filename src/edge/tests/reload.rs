@@ -104,8 +104,9 @@ async fn tls_2_files_that_changed_are_read_by_themselves_and_old_ones_are_told_o
     let clock: SharedClock = Arc::new(ManualClock::at(time::OffsetDateTime::now_utc()));
     let (poke, close) = (Arc::new(tokio::sync::Notify::new()), CancellationToken::new());
     let watching = {
-        let (tls, poke, metrics, close) = (tls, Arc::clone(&poke), bench.metrics.clone(), close.clone());
-        tokio::spawn(async move { watch_certificates(tls, &poke, clock, metrics, close).await })
+        let ledger = crate::issuance::Ledger::new(bench.metrics.clone());
+        let (tls, poke, close) = (tls, Arc::clone(&poke), close.clone());
+        tokio::spawn(async move { watch_certificates(tls, &poke, clock, ledger, close).await })
     };
     certificates(bench.files.path());
     let changed = async { while bench.shown().await == first {} };

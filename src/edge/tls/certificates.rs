@@ -19,7 +19,10 @@ use rustls::{
 use thiserror::Error;
 
 use super::{Side, provider, side};
-use crate::{issuance::Validity, route::Sites};
+use crate::{
+    issuance::{Hosts, Source, Validity},
+    route::Sites,
+};
 
 /// Largest file that is read: a chain is a few KiB.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -43,6 +46,8 @@ pub enum CertificateError {
         key: PathBuf,
         source: rustls::Error,
     },
+    #[error("{} holds fewer than 32 bytes: make it with head -c 32 /dev/urandom, and give each gateway the same", .0.display())]
+    TicketKey(PathBuf),
     #[error("no certificate is named")]
     None,
     #[error("TLS cannot be set up: {0}")]
@@ -54,8 +59,7 @@ pub enum CertificateError {
 pub struct Pair {
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Whether the gateway gets it by itself, so that there may be none yet.
-    pub own: bool,
+    pub source: Source,
 }
 
 /// The certificates of a gateway, chosen for each group of its hosts.
@@ -65,9 +69,16 @@ pub struct Certificates {
     /// None before the gateway got its first.
     first: Option<Arc<CertifiedKey>>,
     /// None where no certificate covers the gateway host.
-    gateway: Option<Arc<CertifiedKey>>,
+    gateway: Option<Found>,
     /// None where no certificate covers what is under DOMAIN.
-    codespaces: Option<Arc<CertifiedKey>>,
+    codespaces: Option<Found>,
+}
+
+/// A certificate, and where it comes from.
+#[derive(Clone, Debug)]
+struct Found {
+    certified: Arc<CertifiedKey>,
+    source: Source,
 }
 
 impl Certificates {
@@ -76,12 +87,19 @@ impl Certificates {
         if pairs.is_empty() {
             return Err(CertificateError::None);
         }
-        let there = pairs.iter().filter(|pair| !pair.own || pair.certificate.exists());
-        let read: Result<Vec<_>, _> = there.map(|pair| read_pair(&pair.certificate, &pair.key, provider)).collect();
+        let there = pairs.iter().filter(|pair| !pair.source.is_own() || pair.certificate.exists());
+        let found = |pair: &Pair| {
+            let certified = read_pair(&pair.certificate, &pair.key, provider)?;
+            Ok(Found {
+                certified,
+                source: pair.source,
+            })
+        };
+        let read: Result<Vec<Found>, CertificateError> = there.map(found).collect();
         let read = read?;
-        let covering = |host: &str| read.iter().find(|certified| covers(certified, host)).map(Arc::clone);
+        let covering = |host: &str| read.iter().find(|found| covers(&found.certified, host)).cloned();
         Ok(Self {
-            first: read.first().map(Arc::clone),
+            first: read.first().map(|found| Arc::clone(&found.certified)),
             gateway: covering(&sites.gateway().host),
             codespaces: codespace_host(sites).and_then(|host| covering(&host)),
             sites: sites.clone(),
@@ -93,21 +111,24 @@ impl Certificates {
         Self::read(pairs, sites, &provider())
     }
 
-    /// The hosts for which there is no certificate, the gateway's and `*.DOMAIN`.
+    /// The names for which there is no certificate, the gateway's and `*.DOMAIN`.
     pub fn uncovered(&self) -> Vec<String> {
-        let gateway = self.gateway.is_none().then(|| self.sites.gateway().host.clone());
-        let codespaces = codespace_host(&self.sites).filter(|_| self.codespaces.is_none());
-        let codespaces = codespaces.map(|host| host.replacen(ANY_CODESPACE, "*", 1));
-        gateway.into_iter().chain(codespaces).collect()
+        let missing = self.by_name().into_iter().filter(|(_, certificate)| certificate.is_none());
+        missing.map(|(name, _)| name).collect()
     }
 
-    /// For how long the certificates of the `gateway` and of the `codespaces` are good.
-    pub fn validities(&self) -> impl Iterator<Item = (&'static str, Validity)> {
-        let both = [("gateway", &self.gateway), ("codespaces", &self.codespaces)];
-        both.into_iter().filter_map(|(hosts, certified)| {
-            let certificate = certified.as_ref()?.cert.first()?;
-            Some((hosts, Validity::of(certificate)?))
-        })
+    /// For how long the certificates are good.
+    pub fn validities(&self) -> impl Iterator<Item = (Hosts, Validity)> {
+        let found = self.by_name().into_iter();
+        found.filter_map(|(name, certificate)| Some((Hosts::of(&name), certificate?.1)))
+    }
+
+    /// Where the certificates for the gateway's name and for `*.DOMAIN` come from, and for how long they are good.
+    pub(super) fn by_name(&self) -> Vec<(String, Option<(Source, Validity)>)> {
+        let codespaces = codespace_host(&self.sites).map(|host| (host.replacen(ANY_CODESPACE, "*", 1), &self.codespaces));
+        let both = [Some((self.sites.gateway().host.clone(), &self.gateway)), codespaces];
+        let found = both.into_iter().flatten();
+        found.map(|(name, found)| (name, found.as_ref().and_then(Found::known))).collect()
     }
 
     /// The certificate for a server name.
@@ -117,7 +138,14 @@ impl Certificates {
             Some(Side::Codespaces) => self.codespaces.as_ref(),
             None => None,
         };
-        chosen.or(self.first.as_ref()).map(Arc::clone)
+        chosen.map(|found| &found.certified).or(self.first.as_ref()).map(Arc::clone)
+    }
+}
+
+impl Found {
+    fn known(&self) -> Option<(Source, Validity)> {
+        let certificate = self.certified.cert.first()?;
+        Some((self.source, Validity::of(certificate)?))
     }
 }
 
@@ -153,7 +181,7 @@ fn read_pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Resul
     Ok(Arc::new(certified))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let unreadable = |source| CertificateError::Unreadable {
         path: path.to_owned(),
         source,

@@ -4,14 +4,14 @@
 //! Each key serves six hours. With TLS 1.3 a ticket only resumes: who steals the secret reads no recorded connection,
 //! because each has its own key exchange. TLS 1.2 does not have that for resumed sessions.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rustls::server::ProducesTickets;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
-use super::TicketSecret;
+use super::{CertificateError, TicketSecret, certificates};
 use crate::clock::SharedClock;
 
 const KEY_SECONDS: u64 = 6 * 3600;
@@ -21,6 +21,20 @@ const LATER_KEYS: u64 = 2;
 const LIFETIME: u32 = 12 * 3600;
 /// Bytes of the number of the key, in front of a ticket.
 const EPOCH_BYTES: usize = 8;
+/// Fewest bytes of a file that gateways share.
+const MIN_FILE_BYTES: usize = 32;
+
+/// Reads the secret that several gateways share from a file.
+pub fn shared_secret(path: &Path) -> Result<TicketSecret, CertificateError> {
+    let bytes = certificates::read(path)?;
+    if bytes.len() < MIN_FILE_BYTES {
+        return Err(CertificateError::TicketKey(path.to_owned()));
+    }
+    Ok(Sha256::new_with_prefix(b"portico shared ticket secret")
+        .chain_update(bytes)
+        .finalize()
+        .into())
+}
 
 /// Seals and opens session tickets.
 pub(super) struct Tickets {

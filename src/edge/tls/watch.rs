@@ -9,7 +9,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Pair, Tls};
-use crate::{clock::SharedClock, issuance::Urgency, ops::Metrics};
+use crate::{
+    clock::SharedClock,
+    issuance::{Ledger, Trouble, Urgency},
+};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -43,7 +46,7 @@ impl Watcher {
 }
 
 /// Watches until told to close; `poke` has the files read at once.
-pub async fn watch(tls: Tls, poke: &Notify, clock: SharedClock, metrics: Metrics, close: CancellationToken) {
+pub async fn watch(tls: Tls, poke: &Notify, clock: SharedClock, ledger: Ledger, close: CancellationToken) {
     let mut watcher = Watcher {
         read: tls.shown.looks.clone(),
         seen: tls.shown.looks.clone(),
@@ -58,29 +61,41 @@ pub async fn watch(tls: Tls, poke: &Notify, clock: SharedClock, metrics: Metrics
         let looks = of(&tls.shown.pairs);
         let changed = watcher.look(looks);
         if poked || changed {
-            match tls.reload() {
-                Ok(()) => tracing::info!("certificates were read again; new connections get them"),
-                Err(error) => tracing::error!(%error, "new certificates cannot be used; the old ones are kept"),
-            }
+            ledger.read(reload(&tls).map(|text| Trouble { text, at: clock.now() }));
         }
         if poked || changed || number.is_multiple_of(LOOKS_BETWEEN_WORDS) {
-            tell(&tls, &clock, &metrics);
+            tell(&tls, &clock, &ledger);
+        }
+    }
+}
+
+/// Reads the files again; gives why they cannot be used.
+fn reload(tls: &Tls) -> Option<String> {
+    match tls.reload() {
+        Ok(()) => {
+            tracing::info!("certificates were read again; new connections get them");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "new certificates cannot be used; the old ones are kept");
+            Some(format!("New files cannot be used, the old ones are kept: {error}"))
         }
     }
 }
 
 /// Says when each certificate ends, aloud if that is soon.
-fn tell(tls: &Tls, clock: &SharedClock, metrics: &Metrics) {
+fn tell(tls: &Tls, clock: &SharedClock, ledger: &Ledger) {
     let now = clock.now();
-    for (hosts, validity) in tls.certificates().validities() {
-        metrics.certificate(hosts, validity.until.unix_timestamp());
+    for (name, certificate) in tls.certificates().by_name() {
+        ledger.shown(&name, certificate);
+        let Some((_, validity)) = certificate else { continue };
         let (until, days) = (validity.until, (validity.until - now).whole_days());
         match validity.urgency(now) {
-            Some(Urgency::Expired) => tracing::error!(hosts, %until, "the certificate has expired: browsers refuse it"),
+            Some(Urgency::Expired) => tracing::error!(name, %until, "the certificate has expired: browsers refuse it"),
             Some(Urgency::NotYet) => {
-                tracing::error!(hosts, from = %validity.from, "the certificate is not good yet, or this machine's clock is wrong")
+                tracing::error!(name, from = %validity.from, "the certificate is not good yet, or this machine's clock is wrong")
             }
-            Some(Urgency::Soon) => tracing::warn!(hosts, %until, days, "the certificate expires soon and has not been renewed"),
+            Some(Urgency::Soon) => tracing::warn!(name, %until, days, "the certificate expires soon and has not been renewed"),
             None => {}
         }
     }

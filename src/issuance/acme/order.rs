@@ -2,9 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use instant_acme::{Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
+use instant_acme::{Account, AuthorizationStatus, ChallengeHandle, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy};
 
-use super::{AcmeError, hook, plain, problem_in_words};
+use super::{AcmeError, handshake, hook, plain, problem_in_words};
 use crate::issuance::{Challenges, Kept};
 
 /// How long an authority may take to look at our proof, and to sign.
@@ -14,14 +14,18 @@ const PATIENCE: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(5 *
 #[derive(Clone, Copy)]
 pub(super) enum Proof<'a> {
     Dns(&'a Path),
-    Http(&'a Challenges),
+    /// By the gateway itself: over plain HTTP, if it answers that, or in a handshake.
+    Own {
+        challenges: &'a Challenges,
+        plain_http: bool,
+    },
 }
 
 /// What must be taken away when the order is done.
 #[derive(Default)]
 struct Shown {
     records: Vec<(String, String)>,
-    _answers: Vec<Kept>,
+    answers: Vec<Kept>,
 }
 
 /// Gets a certificate: its key and its chain in PEM.
@@ -52,6 +56,7 @@ pub(super) async fn place(account: &Account, name: &str, proof: Proof<'_>, direc
             }
         }
     }
+    shown.answers.clear();
     proved?;
     let key = order.finalize().await.map_err(authority)?;
     let chain = order.poll_certificate(&PATIENCE).await.map_err(authority)?;
@@ -72,28 +77,59 @@ async fn show(
         if authorization.status == AuthorizationStatus::Valid {
             continue;
         }
-        let (kind, word) = match proof {
-            Proof::Dns(_) => (ChallengeType::Dns01, "dns-01"),
-            Proof::Http(_) => (ChallengeType::Http01, "http-01"),
-        };
-        let challenge = authorization.challenge(kind);
-        let mut challenge = challenge.ok_or_else(|| AcmeError::NoChallenge(word, name.to_owned()))?;
+        let offered = |kind: &&ChallengeType| authorization.challenges.iter().any(|challenge| challenge.r#type == **kind);
+        let kind = proof.kinds().iter().find(offered).cloned();
+        let kind = kind.ok_or_else(|| AcmeError::NoChallenge(proof.words(), name.to_owned()))?;
+        let challenge = authorization.challenge(kind.clone());
+        let mut challenge = challenge.ok_or_else(|| AcmeError::NoChallenge(proof.words(), name.to_owned()))?;
+        proof.give(kind, name, &challenge, shown).await?;
+        challenge.set_ready().await.map_err(authority)?;
+    }
+    Ok(())
+}
+
+impl Proof<'_> {
+    /// The kinds of challenges that are answered so, the preferred one first.
+    fn kinds(self) -> &'static [ChallengeType] {
+        match self {
+            Self::Dns(_) => &[ChallengeType::Dns01],
+            Self::Own { plain_http: true, .. } => &[ChallengeType::Http01, ChallengeType::TlsAlpn01],
+            Self::Own { plain_http: false, .. } => &[ChallengeType::TlsAlpn01],
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Dns(_) => "dns-01",
+            Self::Own { plain_http: true, .. } => "http-01 or tls-alpn-01",
+            Self::Own { plain_http: false, .. } => "tls-alpn-01",
+        }
+    }
+
+    /// Puts the proof where the authority will look.
+    async fn give(self, kind: ChallengeType, name: &str, challenge: &ChallengeHandle<'_>, shown: &mut Shown) -> Result<(), AcmeError> {
         let answer = challenge.key_authorization();
-        match proof {
-            Proof::Dns(program) => {
+        match self {
+            Self::Dns(program) => {
                 let record = format!("_acme-challenge.{}", name.strip_prefix("*.").unwrap_or(name));
                 let value = answer.dns_value();
                 // Before it is there: a hook that fails half-way may have made it.
                 shown.records.push((record.clone(), value.clone()));
                 hook::run(program, "present", &record, &value).await?;
             }
-            Proof::Http(challenges) => shown
-                ._answers
+            Self::Own { challenges, .. } if kind == ChallengeType::TlsAlpn01 => {
+                let digest = answer.digest();
+                let digest = digest.as_ref().try_into();
+                let digest = digest.map_err(|_| AcmeError::Proof("its digest is none of SHA-256".into()))?;
+                let certificate = handshake::certificate(name, digest)?;
+                shown.answers.push(challenges.put_certificate(name.to_owned(), certificate));
+            }
+            Self::Own { challenges, .. } => shown
+                .answers
                 .push(challenges.put(challenge.token.clone(), answer.as_str().to_owned())),
         }
-        challenge.set_ready().await.map_err(authority)?;
+        Ok(())
     }
-    Ok(())
 }
 
 /// What the authority found wrong with our proof.
