@@ -1,20 +1,21 @@
-// For administrators: accounts, and what happened.
+// For administrators: accounts, certificates, and what happened.
 
+import { Certificates } from "./certificates.js";
 import { useTitle } from "./hooks.js";
 import { ago, attempt, Dialog, Icon, Message, toast } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
 export function Admin({ call, user, path }) {
-  const log = path.pathname.startsWith("/admin/audit");
-  useTitle(log ? "Audit log" : "People");
+  const [here, title, Section] = SECTIONS.find(([start]) => path.pathname.startsWith(start)) ?? SECTIONS.at(-1);
+  useTitle(title);
   if (!user) return html`<p class="quiet" role="status">Loading…</p>`;
   if (user.role !== "admin") {
     return html`<div class="narrow"><h1 tabindex="-1">For administrators</h1><p>Your account is a member's. Ask an administrator of this gateway if you need more.</p><p><a class="button" href="/">Back to your codespaces</a></p></div>`;
   }
   return html`<div>
-    <h1 tabindex="-1">${log ? "Audit log" : "People"}</h1>
-    <nav class="sections" aria-label="Administration"><a href="/admin" aria-current=${log ? undefined : "page"}>People</a><a href="/admin/audit" aria-current=${log ? "page" : undefined}>Audit log</a></nav>
-    ${log ? html`<${Log} call=${call} query=${path.searchParams} />` : html`<${People} ...${{ call, user }} />`}
+    <h1 tabindex="-1">${title}</h1>
+    <nav class="sections" aria-label="Administration">${SECTIONS.toReversed().map(([start, word]) => html`<a href=${start} aria-current=${start === here ? "page" : undefined}>${word}</a>`)}</nav>
+    <${Section} ...${{ call, user, query: path.searchParams }} />
   </div>`;
 }
 
@@ -130,3 +131,5 @@ function Log({ call, query }) {
     ${more && html`<p><button type="button" class="button" onClick=${() => ask(events.at(-1).id)}>Show older events</button></p>`}
     <p class="quiet small">Newest first. Events cannot be changed or removed before their time. <span class="mono">portico audit --lines</span> gives all of them to a machine.</p>`;
 }
+
+const SECTIONS = [["/admin/audit", "Audit log", Log], ["/admin/certificates", "Certificates", Certificates], ["/admin", "People", People]];
