@@ -21,7 +21,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::TlsConnector;
 
@@ -47,6 +47,8 @@ struct Authority {
     dns: u16,
     /// Where it looks for HTTP-01.
     http: u16,
+    /// Where it looks for TLS-ALPN-01.
+    tls: u16,
     _running: [Running; 2],
 }
 
@@ -64,22 +66,30 @@ fn free_port() -> u16 {
 
 impl Authority {
     fn start() -> Self {
+        Self::start_with(&serde_json::json!({}))
+    }
+
+    /// Starts it with more in its configuration.
+    fn start_with(more: &serde_json::Value) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = |name: &str| directory.path().join(name).display().to_string();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         fs::write(file("site.pem"), made.cert.pem()).expect("written");
         fs::write(file("site.key"), made.signing_key.serialize_pem()).expect("written");
-        let [acme, management, dns, dns_management, http] = std::array::from_fn(|_| free_port());
-        let config = serde_json::json!({ "pebble": {
+        let [acme, management, dns, dns_management, http, tls] = std::array::from_fn(|_| free_port());
+        let mut config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{acme}"),
             "managementListenAddress": format!("127.0.0.1:{management}"),
             "certificate": file("site.pem"),
             "privateKey": file("site.key"),
             "httpPort": http,
-            "tlsPort": free_port(),
+            "tlsPort": tls,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
         }});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            config["pebble"][key] = value.clone();
+        }
         fs::write(file("pebble.json"), config.to_string()).expect("written");
         let at = |port: u16| format!("127.0.0.1:{port}");
         let names = start(
@@ -115,6 +125,7 @@ impl Authority {
             management,
             dns: dns_management,
             http,
+            tls,
             _running: [names, pebble],
         }
     }
@@ -173,26 +184,38 @@ impl Authority {
     }
 }
 
+type Stream = tokio_rustls::client::TlsStream<TcpStream>;
+
 /// Shakes hands with a port of loopback, as someone who trusts these roots.
-async fn connect(port: u16, name: &str, roots: RootCertStore) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+async fn connect(port: u16, name: &str, roots: RootCertStore) -> std::io::Result<Stream> {
+    connect_for(port, name, roots, &[]).await
+}
+
+/// The same, to speak one of these protocols.
+async fn connect_for(port: u16, name: &str, roots: RootCertStore, protocols: &[&str]) -> std::io::Result<Stream> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("a provider")
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await?;
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+fn trusting(root: &CertificateDer<'static>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).expect("it can be trusted");
+    roots
 }
 
 /// Waits until the gateway shows a certificate of the authority for a name.
 async fn is_trusted(gateway: &Gateway, name: &str, root: &CertificateDer<'static>) {
     let trusted = async {
         loop {
-            let mut roots = RootCertStore::empty();
-            roots.add(root.clone()).expect("it can be trusted");
-            if connect(gateway.address.port(), name, roots).await.is_ok() {
+            if connect(gateway.address.port(), name, trusting(root)).await.is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -256,20 +279,12 @@ async fn the_gateways_own_host_by_http_01_beside_a_wildcard_from_files() {
     answering(&authority).await;
     let root = authority.root().await;
     let data = tempfile::tempdir().expect("a directory");
-    let made = rcgen::generate_simple_self_signed([format!("*.{DOMAIN}")]).expect("a certificate");
-    fs::write(authority.file("wild.pem"), made.cert.pem()).expect("written");
-    fs::write(authority.file("wild.key"), made.signing_key.serialize_pem()).expect("written");
-    let config = authority.config(
-        data.path(),
-        &[
-            ("redirect_http", format!("127.0.0.1:{}", authority.http)),
-            ("tls.certificate", authority.file("wild.pem").display().to_string()),
-            ("tls.key", authority.file("wild.key").display().to_string()),
-        ],
-    );
+    let ([certificate, key], wild) = wildcard(&authority);
+    let redirect = ("redirect_http", format!("127.0.0.1:{}", authority.http));
+    let config = authority.config(data.path(), &[redirect, certificate, key]);
     let gateway = Gateway::start(config).await.expect("it starts");
     is_trusted(&gateway, GATEWAY, &root).await;
-    is_trusted(&gateway, "amber-x.apps.example.net", made.cert.der()).await;
+    is_trusted(&gateway, "amber-x.apps.example.net", &wild).await;
     assert!(
         !data.path().join("tls/acme/codespaces.pem").exists(),
         "nothing is asked for that is there"
@@ -277,40 +292,188 @@ async fn the_gateways_own_host_by_http_01_beside_a_wildcard_from_files() {
     gateway.stop().await;
 }
 
+/// Files with a wildcard certificate for DOMAIN, which no authority gives without DNS.
+fn wildcard(authority: &Authority) -> ([(&'static str, String); 2], CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed([format!("*.{DOMAIN}")]).expect("a certificate");
+    let files = [("tls.certificate", "wild.pem"), ("tls.key", "wild.key")].map(|(key, name)| (key, authority.file(name)));
+    fs::write(&files[0].1, made.cert.pem()).expect("written");
+    fs::write(&files[1].1, made.signing_key.serialize_pem()).expect("written");
+    (files.map(|(key, file)| (key, file.display().to_string())), made.cert.der().clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateways_own_host_by_tls_alpn_01_on_its_own_listener() {
+    let authority = Authority::start();
+    answering(&authority).await;
+    let root = authority.root().await;
+    let data = tempfile::tempdir().expect("a directory");
+    let ([certificate, key], wild) = wildcard(&authority);
+    let listen = ("listen", format!("127.0.0.1:{}", authority.tls));
+    let config = authority.config(data.path(), &[listen, certificate, key]);
+    let gateway = Gateway::start(config).await.expect("it starts");
+    is_trusted(&gateway, GATEWAY, &root).await;
+    is_trusted(&gateway, "amber-x.apps.example.net", &wild).await;
+    let asked = connect_for(authority.tls, GATEWAY, trusting(&root), &["acme-tls/1"]).await;
+    assert!(asked.is_err(), "the proof is gone");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_must_be_bound_to_another() {
+    const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let authority = Authority::start_with(&serde_json::json!({
+        "externalAccountBindingRequired": true,
+        "externalAccountMACKeys": { "kid-1": KEY },
+    }));
+    answering(&authority).await;
+    let root = authority.root().await;
+    let data = tempfile::tempdir().expect("a directory");
+    let ([certificate, key], _) = wildcard(&authority);
+    let base = [("listen", format!("127.0.0.1:{}", authority.tls)), certificate, key];
+    let bound = |id: &str, key: &str| {
+        let file = authority.file("eab.key");
+        fs::write(&file, key).expect("written");
+        let binding = [
+            ("acme.eab_key_id", id.to_owned()),
+            ("acme.eab_key_file", file.display().to_string()),
+        ];
+        authority.config(data.path(), &[&base[..], &binding].concat())
+    };
+    fails_with(&authority.config(data.path(), &base), "set acme.eab_key_id and acme.eab_key_file").await;
+    fails_with(&bound("kid-2", KEY), "the field 'kid' references a key that is not known").await;
+    fails_with(
+        &bound("kid-1", "b10lLJs8l1GPIzsLP0s6pMt8O0XVGnfTaCeROxQM0BI"),
+        "external account binding",
+    )
+    .await;
+    fails_with(&bound("kid-1", "no key"), "eab.key holds no key of an external account").await;
+    let gateway = Gateway::start(bound("kid-1", &format!("{KEY}\n"))).await.expect("it starts");
+    is_trusted(&gateway, GATEWAY, &root).await;
+    gateway.stop().await;
+}
+
+/// Asks as the operator on the gateway's own machine does.
+async fn certificates(data: &Path) -> serde_json::Value {
+    let mut stream = UnixStream::connect(data.join("portico.sock")).await.expect("it listens");
+    let request = "GET /api/v1/certificates HTTP/1.1\r\nHost: portico\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    serde_json::from_str(body).expect("a list")
+}
+
+/// What a new connection is shown.
+async fn shown(gateway: &Gateway, root: &CertificateDer<'static>) -> (Vec<u8>, Stream) {
+    let stream = connect(gateway.address.port(), GATEWAY, trusting(root)).await.expect("trusted");
+    let chain = stream.get_ref().1.peer_certificates().expect("a certificate");
+    (chain.first().expect("one").to_vec(), stream)
+}
+
+/// Waits until something is so.
+async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_renewed_under_a_gateway_that_goes_on() {
+    // Long enough to be looked at, short enough to be waited for: two thirds of it.
+    let authority = Authority::start_with(&serde_json::json!({ "certificateValidityPeriod": 20 }));
+    answering(&authority).await;
+    let root = authority.root().await;
+    let data = tempfile::tempdir().expect("a directory");
+    let ([certificate, key], _) = wildcard(&authority);
+    let listen = ("listen", format!("127.0.0.1:{}", authority.tls));
+    let gateway = Gateway::start(authority.config(data.path(), &[listen, certificate, key]))
+        .await
+        .expect("it starts");
+    is_trusted(&gateway, GATEWAY, &root).await;
+    let (first, mut old) = shown(&gateway, &root).await;
+    let renewed = until("it is not renewed", async || {
+        let (now, _) = shown(&gateway, &root).await;
+        (now != first).then_some(now)
+    })
+    .await;
+    until("it is not renewed again", async || {
+        (shown(&gateway, &root).await.0 != renewed).then_some(())
+    })
+    .await;
+    // Who was there before all that is served as ever.
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {GATEWAY}\r\nConnection: close\r\n\r\n");
+    old.write_all(request.as_bytes()).await.expect("still open");
+    let mut answer = String::new();
+    old.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let told = certificates(data.path()).await;
+    assert_eq!(
+        (told[0]["name"].as_str(), told[0]["source"].as_str()),
+        (Some(GATEWAY), Some("acme")),
+        "{told}"
+    );
+    assert_eq!(
+        (told[1]["hosts"].as_str(), told[1]["source"].as_str()),
+        (Some("codespaces"), Some("files")),
+        "{told}"
+    );
+    let time = |field: &str| told[0][field].as_str().map(str::to_owned);
+    assert!(
+        time("valid_from") < time("next_try_at") && time("next_try_at") < time("expires_at"),
+        "{told}"
+    );
+    assert!(told[0]["last_error"].is_null() && told[1]["next_try_at"].is_null(), "{told}");
+    // The authority goes away: the operator is told, and when it is tried again.
+    let Authority { directory, _running, .. } = authority;
+    drop(_running);
+    until("nobody is told", async || {
+        let told = certificates(data.path()).await;
+        let said = told[0]["last_error"].as_str()?.contains("the authority at https://localhost");
+        (said && told[0]["last_error_at"].is_string() && time("next_try_at")? < told[0]["next_try_at"].as_str()?.to_owned()).then_some(())
+    })
+    .await;
+    gateway.stop().await;
+    drop(directory);
+}
+
+/// Starts a gateway, and waits until it says what is wrong.
+async fn fails_with(config: &Config, expected: &str) {
+    let gateway = Gateway::start(config.clone()).await.expect("it starts");
+    let told = async {
+        loop {
+            let text: Vec<_> = config.problems().into_iter().map(|problem| problem.text).collect();
+            if text.iter().any(|text| text.contains(expected)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(PATIENCE, told).await;
+    let problems = config.problems();
+    gateway.stop().await;
+    assert!(outcome.is_ok(), "{expected} is not among {problems:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_wrong_is_told_in_words() {
     let authority = Authority::start();
     answering(&authority).await;
     let data = tempfile::tempdir().expect("a directory");
-    let told = |hook: PathBuf, expected: &'static str| {
-        let config = authority.config(data.path(), &[("acme.hook", hook.display().to_string())]);
-        async move {
-            let gateway = Gateway::start(config.clone()).await.expect("it starts");
-            let told = async {
-                loop {
-                    let text: Vec<_> = config.problems().into_iter().map(|problem| problem.text).collect();
-                    if text.iter().any(|text| text.contains(expected)) {
-                        return;
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            };
-            let outcome = tokio::time::timeout(PATIENCE, told).await;
-            let problems = config.problems();
-            gateway.stop().await;
-            assert!(outcome.is_ok(), "{expected} is not among {problems:#?}");
-        }
-    };
     let script = |name: &str, text: &str| {
         let path = authority.file(name);
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("set");
-        path
+        authority.config(data.path(), &[("acme.hook", path.display().to_string())])
     };
-    told(
-        script("broken", "echo the provider is away >&2; exit 3"),
-        "ended with exit status: 3: the provider is away",
-    )
-    .await;
-    told(script("idle", "exit 0"), "No TXT records found").await;
+    let broken = script("broken", "echo the provider is away >&2; exit 3");
+    fails_with(&broken, "ended with exit status: 3: the provider is away").await;
+    fails_with(&script("idle", "exit 0"), "No TXT records found").await;
 }

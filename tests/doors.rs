@@ -33,5 +33,7 @@ mod shares;
 mod sockets;
 #[path = "doors/tenants.rs"]
 mod tenants;
+#[path = "doors/tls.rs"]
+mod tls;
 #[path = "doors/wire.rs"]
 mod wire;
