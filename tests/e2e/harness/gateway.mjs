@@ -32,13 +32,14 @@ export class Gateway {
     return secret;
   }
 
-  /** Starts a gateway. `t` is the test; `editor: false` leaves it without an editor; `url` is where a proxy has it. */
-  static async start(t, { editor = true, config, url } = {}) {
+  /** Starts a gateway. `t` is the test; `editor: false` leaves it without an editor; `url` is where a proxy has it, and `domain` the codespaces' then. */
+  static async start(t, { editor = true, config, url, domain } = {}) {
     const gateway = new Gateway();
     // Short, because Unix sockets below it must fit into 107 bytes.
     gateway.data = mkdtempSync('/tmp/pt-');
     gateway.port = await freePort();
     gateway.url = url;
+    gateway.domain = domain;
     gateway.name = t.name.replaceAll(/[^a-z0-9]+/gi, '-').slice(0, 60);
     if (config) writeFileSync(path.join(gateway.data, 'portico.toml'), config);
     gateway.config = config ? ['--config', path.join(gateway.data, 'portico.toml')] : [];
@@ -58,12 +59,12 @@ export class Gateway {
   }
 
   get host() {
-    return `portico.localhost:${this.port}`;
+    return this.domain ? new URL(this.url).host : `portico.localhost:${this.port}`;
   }
 
   /** The host of a codespace's editor, or of one of its ports. */
   hostOf(codespace, port) {
-    return `${codespace}${port ? `-${port}` : ''}.codespaces.localhost:${this.port}`;
+    return `${codespace}${port ? `-${port}` : ''}.${this.domain ?? `codespaces.localhost:${this.port}`}`;
   }
 
   urlOf(codespace, port) {
@@ -73,7 +74,7 @@ export class Gateway {
   /** Starts the process, or starts it again, and returns when it answers. */
   async serve() {
     mkdirSync(ARTEFACTS, { recursive: true });
-    const arguments_ = ['serve', ...this.config, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--url', this.origin, '--domain', 'codespaces.localhost'];
+    const arguments_ = ['serve', ...this.config, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--url', this.origin, '--domain', this.domain ?? 'codespaces.localhost'];
     const log = createWriteStream(path.join(ARTEFACTS, `${this.name}.log`), { flags: 'a' });
     this.process = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], env: environment(LEVEL ? { PORTICO_LOG_LEVEL: LEVEL } : {}) });
     this.output = '';
@@ -117,7 +118,9 @@ export class Gateway {
 
   /** Runs `portico …`; fails unless it ends with `status` (null for any). */
   async command(arguments_, { token, input, status = 0, env = {} } = {}) {
-    const client = token ? { PORTICO_URL: this.origin, PORTICO_TOKEN: token } : {};
+    // A name that is only made up leads nowhere: then the operator asks, for the first admin.
+    const named = this.domain ? { PORTICO_DATA: this.data } : { PORTICO_URL: this.origin, PORTICO_TOKEN: token };
+    const client = token ? named : {};
     const child = spawn(BINARY, arguments_, { stdio: ['pipe', 'pipe', 'pipe'], env: environment({ ...client, ...env }) });
     const done = { stdout: '', stderr: '' };
     child.stdout.on('data', (chunk) => (done.stdout += chunk));
