@@ -7,6 +7,7 @@
 pub mod checkout;
 pub mod connector;
 pub mod control;
+pub mod declared;
 pub mod editor;
 pub mod environment;
 pub mod exec;
@@ -89,6 +90,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
         }
         () = &mut prepare => {}
         () = workshop.ports.watch() => {}
+        () = declared::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
         () = subreaper::bury_orphans() => {}
         () = listen(direct, control.streams.clone()) => {}
     }

@@ -11,6 +11,7 @@ mod audit;
 mod body;
 mod certificates;
 mod codespaces;
+mod connect;
 mod device;
 mod events;
 mod explain;
@@ -150,6 +151,8 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/codespaces/{name}/logs", get(codespaces::logs)),
         ("/api/v1/codespaces/{name}/ports", get(ports::list)),
         ("/api/v1/codespaces/{name}/ports/{port}", patch(ports::change)),
+        ("/api/v1/codespaces/{name}/ports/{port}/connect", get(connect::connect)),
+        ("/api/v1/codespaces/{name}/offer", post(ports::decide_offer)),
         ("/api/v1/codespaces/{name}/terminals", get(terminals::list).post(terminals::create)),
         ("/api/v1/codespaces/{name}/terminals/{id}", delete(terminals::remove)),
         ("/api/v1/codespaces/{name}/terminals/{id}/attach", get(terminals::attach)),

@@ -2,8 +2,9 @@
 //!
 //! Owns the way there: callers say an event and go on; one task writes. Refuses to know: what the events mean.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -15,6 +16,8 @@ use crate::{
 
 /// Events that may wait for the store; more than a busy gateway makes in seconds.
 const QUEUE: usize = 4096;
+/// Most events that are remembered because they are told seldom.
+const MAX_SELDOM: usize = 4096;
 
 /// Writes audit events without making the caller wait. Cheap to clone.
 #[derive(Clone)]
@@ -24,7 +27,12 @@ pub struct Audit {
     clock: SharedClock,
     tasks: TaskTracker,
     closing: CancellationToken,
+    /// When an event was told that is not told each time.
+    seldom: Arc<Mutex<HashMap<Seldom, OffsetDateTime>>>,
 }
+
+/// Action, actor, address and target.
+type Seldom = (&'static str, String, Option<String>, String);
 
 /// Who did it, from where.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -64,12 +72,41 @@ impl Audit {
             clock,
             tasks,
             closing,
+            seldom: Arc::default(),
         }
     }
 
     /// Appends an event. `action` is a dotted word such as `port.visibility`; `target` and `detail` hold no secrets.
     pub fn record(&self, action: &str, actor: &Actor, target: impl Into<String>, detail: impl Into<String>) {
         self.record_at(self.clock.now(), action, actor, target.into(), detail.into());
+    }
+
+    /// As [`Audit::record`], for what may happen very often: within `period` of an event, those of the same actor from the
+    /// same address to the same target are not told.
+    pub fn record_once_in(
+        &self,
+        period: time::Duration,
+        action: &'static str,
+        actor: &Actor,
+        target: impl Into<String>,
+        detail: impl Into<String>,
+    ) {
+        let (now, target) = (self.clock.now(), target.into());
+        let key = (action, actor.name.clone(), actor.address.clone(), target.clone());
+        let told = {
+            let mut seldom = self.seldom.lock();
+            if seldom.len() >= MAX_SELDOM {
+                seldom.clear();
+            }
+            let told = seldom.get(&key).is_some_and(|at| now - *at < period);
+            if !told {
+                seldom.insert(key, now);
+            }
+            told
+        };
+        if !told {
+            self.record_at(now, action, actor, target, detail.into());
+        }
     }
 
     fn record_at(&self, at: OffsetDateTime, action: &str, actor: &Actor, target: String, detail: String) {

@@ -5,6 +5,7 @@
 //! facts that policy is asked with. Refuses to know: HTTP, pages, what is allowed (`policy` says), how a runtime works.
 
 mod credentials;
+mod declaration;
 mod error;
 mod handle;
 mod launch;
@@ -17,7 +18,7 @@ mod task;
 mod work;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -28,6 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{credentials::Credentials, snapshot::Shared, task::Order};
 pub use self::{
+    declaration::Offer,
     error::{BadChange, CodespaceError},
     handle::Codespace,
     question::Question,
@@ -108,6 +110,13 @@ pub struct PortChange {
     pub users: Option<Vec<UserId>>,
 }
 
+/// What the owner does with what the repository asks to share.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OfferDecision {
+    Accept,
+    Dismiss,
+}
+
 /// What to change of a codespace; none leaves it as it is.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CodespaceChange {
@@ -151,9 +160,11 @@ impl Codespaces {
             going: CancellationToken::new(),
         });
         let mut ports = inner.stored_ports().await?;
+        let mut decided = inner.stored_decisions().await?;
         for record in inner.deps.store.codespaces().await? {
             let ports = ports.remove(&record.name).unwrap_or_default();
-            inner.add_handle(record, ports);
+            let decided = decided.remove(&record.name).unwrap_or_default();
+            inner.add_handle(record, ports, decided);
         }
         inner.deps.tunnels.trust(Arc::clone(&inner) as Arc<dyn AgentCredentials>);
         Ok(Self { inner })
@@ -200,7 +211,7 @@ impl Codespaces {
             .deps
             .audit
             .record("codespace.created", actor, name.to_string(), record.repository.clone());
-        Ok((self.inner.add_handle(record, Ports::new()), Created::New))
+        Ok((self.inner.add_handle(record, Ports::new(), BTreeSet::new()), Created::New))
     }
 
     /// Starts a codespace; a hundred calls at once start it once. Returns at once: watch it for progress.
@@ -237,6 +248,22 @@ impl Codespaces {
     ) -> Result<PortView, CodespaceError> {
         let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
         codespace.order(|reply| Order::ChangePort(port, change, actor.clone(), reply)).await
+    }
+
+    /// Decides on what the repository asks to share: takes all of it, or leaves it. Asked once for each content; refuses
+    /// a hash that is not that of the present offer.
+    pub async fn decide_offer(
+        &self,
+        name: &CodespaceName,
+        hash: String,
+        decision: OfferDecision,
+        actor: &Actor,
+    ) -> Result<Arc<Codespace>, CodespaceError> {
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        codespace
+            .order(|reply| Order::DecideOffer(hash, decision, actor.clone(), reply))
+            .await?;
+        Ok(codespace)
     }
 
     /// Changes settings of a codespace.
@@ -296,9 +323,17 @@ impl Inner {
         let mut ports: HashMap<CodespaceName, Ports> = HashMap::new();
         for settings in self.deps.store.ports().await? {
             let of_codespace = ports.entry(settings.codespace.clone()).or_default();
-            of_codespace.insert(settings.port, Arc::new(PortView { settings, listening: None }));
+            of_codespace.insert(settings.port, Arc::new(PortView::new(settings)));
         }
         Ok(ports)
+    }
+
+    async fn stored_decisions(&self) -> Result<HashMap<CodespaceName, BTreeSet<[u8; 32]>>, StoreError> {
+        let mut decided: HashMap<CodespaceName, BTreeSet<[u8; 32]>> = HashMap::new();
+        for decision in self.deps.store.offer_decisions().await? {
+            decided.entry(decision.codespace).or_default().insert(decision.hash);
+        }
+        Ok(decided)
     }
 
     /// Stores a new codespace under a name that was never used.
@@ -334,11 +369,12 @@ impl Inner {
     }
 
     /// Adds a codespace to the map; its task begins at once if there is something for it to do.
-    fn add_handle(self: &Arc<Self>, record: CodespaceRecord, ports: Ports) -> Arc<Codespace> {
+    fn add_handle(self: &Arc<Self>, record: CodespaceRecord, ports: Ports, decided: BTreeSet<[u8; 32]>) -> Arc<Codespace> {
         if let Some(hash) = record.agent_hash {
             self.credentials.add(hash, &record.name, record.generation);
         }
-        let snapshot = Snapshot::new(record, ports);
+        let mut snapshot = Snapshot::new(record, ports);
+        snapshot.decided = Arc::new(decided);
         let rests = snapshot.rests();
         let codespace = Arc::new(Codespace {
             shared: Arc::new(Shared::new(snapshot)),

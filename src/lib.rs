@@ -10,6 +10,7 @@ pub mod route;
 pub mod policy;
 pub mod lifecycle;
 pub mod forward;
+pub mod devcontainer;
 pub mod protocol;
 pub mod relay;
 pub mod clock;

@@ -73,6 +73,11 @@ pub trait Store: Send + Sync + 'static {
     /// Adds or overwrites what is set on a port; [`StoreError::Missing`] if there is no such codespace.
     async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError>;
 
+    /// What owners decided on what their repositories ask to share.
+    async fn offer_decisions(&self) -> Result<Vec<OfferDecisionRecord>, StoreError>;
+    /// Adds or overwrites a decision; [`StoreError::Missing`] if there is no such codespace.
+    async fn put_offer_decision(&self, decision: &OfferDecisionRecord) -> Result<(), StoreError>;
+
     /// A secret of the gateway's own by its key, for instance the key of host cookies.
     async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps a secret unless the key has one already; returns the one that is kept.
@@ -192,12 +197,22 @@ pub struct PortRecord {
     pub visibility: Visibility,
     /// When the visibility falls back to private.
     pub expires_at: Option<OffsetDateTime>,
-    /// `http`, `https`, `h2c` or `grpc`.
-    pub protocol: String,
+    /// `http`, `https`, `h2c` or `grpc`; none where nobody set it.
+    pub protocol: Option<String>,
     /// `localhost` or `preserve`.
     pub host_header: String,
     /// People named besides the owner.
     pub users: Vec<UserId>,
+}
+
+/// What an owner decided on what the repository asks to share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OfferDecisionRecord {
+    pub codespace: CodespaceName,
+    /// SHA-256 of what was asked.
+    pub hash: [u8; 32],
+    pub accepted: bool,
+    pub at: OffsetDateTime,
 }
 
 #[derive(Clone, Debug, PartialEq)]

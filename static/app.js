@@ -2,13 +2,13 @@
 
 import { client } from "./api.js";
 import { Admin } from "./admin.js";
+import { announcePorts } from "./announce.js";
 import { Create } from "./create.js";
 import { CodespacePage } from "./codespace.js";
 import { Device } from "./device.js";
 import { List } from "./list.js";
 import { Live } from "./live.js";
-import { attempt, Icon, leave, toast, Toasts } from "./parts.js";
-import { announcePorts } from "./ports.js";
+import { attempt, Icon, leave, Toasts } from "./parts.js";
 import { Settings } from "./settings.js";
 import { html, render, useEffect, useRef, useState } from "./vendor/preact.js";
 
@@ -82,7 +82,8 @@ function App() {
     addEventListener("portico-go", moved);
     document.addEventListener("click", followLinks);
     load();
-    return live.subscribe(() => announcePorts(live, toast));
+    const share = (codespace, port) => go(`/codespaces/${codespace.name}?port=${port.port}`);
+    return live.subscribe(() => announcePorts(live, { share }));
   }, []);
   useEffect(() => {
     if (!first.current && !path.pathname.includes("/terminals/")) document.querySelector("h1")?.focus();

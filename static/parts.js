@@ -116,6 +116,9 @@ export function toast(text, { key = text, actions, tone = "info", seconds = 12 }
   setTimeout(() => dismiss(id), seconds * 1000);
 }
 
+/** Takes away the toast of a key, if it is there. */
+export const dismissToast = (key) => toasts.filter((other) => other.key === key).forEach(({ id }) => dismiss(id));
+
 function dismiss(id) {
   toasts = toasts.filter((other) => other.id !== id);
   showToasts(toasts);

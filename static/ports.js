@@ -1,7 +1,8 @@
 // Ports: who may open them, and their addresses.
 
 import { Advice } from "./mend.js";
-import { attempt, CopyButton, Dialog, Icon, Message, toast } from "./parts.js";
+import { Offer } from "./offer.js";
+import { attempt, CopyButton, Dialog, Icon, Message } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
 const VISIBILITIES = {
@@ -14,37 +15,18 @@ const LASTING = [[3600, "1 hour"], [8 * 3600, "8 hours"], [86_400, "1 day"], [7 
 
 const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
 
-const seen = new Map();
-
-/** Shows a toast for each port that began to listen since the last look. */
-export function announcePorts(live) {
-  for (const codespace of live.codespaces.values()) {
-    const now = new Set((codespace.ports ?? []).filter((port) => port.listening).map((port) => port.port));
-    const before = seen.get(codespace.name);
-    seen.set(codespace.name, now);
-    if (!before) continue;
-    for (const port of codespace.ports ?? []) if (port.listening && !before.has(port.port)) announce(codespace, port);
-  }
-}
-
-function announce(codespace, port) {
-  const what = port.label || port.process;
-  toast(html`Port <strong>${port.port}</strong>${what && ` (${what})`} is up in <span class="mono">${codespace.name}</span>.`, {
-    key: `port ${codespace.name} ${port.port}`,
-    actions: html`<a class="button primary compact" href=${port.url} target="_blank" rel="noopener"><${Icon} name="open" />Open</a><${CopyButton} text=${port.url} label="Copy the port's address" />`,
-    seconds: 20,
-  });
-}
-
 export function Ports({ codespace, call, live }) {
   const ports = [...(codespace.ports ?? [])].sort((a, b) => a.port - b.port);
-  if (ports.length === 0) return html`<p class="quiet small">Nothing listens yet. Start a server in a terminal and its port shows up here.</p>`;
-  return html`<ul class="ports">${ports.map((port) => html`<${Row} key=${port.port} ...${{ codespace, port, call, live }} />`)}</ul>`;
+  const offer = html`<${Offer} ...${{ codespace, call, live }} />`;
+  if (ports.length === 0) return html`${offer}<p class="quiet small">Nothing listens yet. Start a server in a terminal and its port shows up here.</p>`;
+  return html`${offer}<ul class="ports">${ports.map((port) => html`<${Row} key=${port.port} ...${{ codespace, port, call, live }} />`)}</ul>`;
 }
 
 function Row({ codespace, port, call, live }) {
   const [asking, setAsking] = useState(false);
   const [more, setMore] = useState(false);
+  const wanted = Boolean(call) && new URLSearchParams(location.search).get("port") === String(port.port);
+  useEffect(() => wanted && setMore(true), [wanted]);
   const { icon, word, means } = VISIBILITIES[port.visibility] ?? VISIBILITIES.private;
   async function change(what) {
     await attempt(async () => {

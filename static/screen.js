@@ -13,7 +13,7 @@ const LOCAL = /^(localhost|127(\.\d+){3}|0\.0\.0\.0|\[::1?\])$|\.localhost$/;
 
 /** Where a URL that a program printed leads from this browser: to the forwarded port, if it names a local server. */
 export function forwarded(printed, codespace) {
-  const url = new URL(printed);
+  const url = new URL(printed.includes("://") ? printed : `http://${printed}`);
   const editor = new URL(codespace.editor_url);
   if (!LOCAL.test(url.hostname) || url.hostname.endsWith(`.${editor.hostname.split(".").slice(1).join(".")}`) || url.host === location.host) return printed;
   const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
@@ -21,6 +21,23 @@ export function forwarded(printed, codespace) {
   const origin = known ?? editor.origin.replace(`//${codespace.name}.`, `//${codespace.name}-${port}.`);
   return new URL(origin).origin + url.pathname + url.search + url.hash;
 }
+
+/** An address of a local server without a scheme, which the links of xterm.js leave alone. */
+const BARE = /(?<![\w.:/@-])(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\]):\d{2,5}(?:\/[^\s"'<>`]*[^\s"'<>`.,;:!?)\]}])?(?![\w:])/g;
+
+/** Makes links of bare addresses in the lines of a terminal. */
+const bareLinks = (terminal, activate, hover, leave) => ({
+  provideLinks(y, done) {
+    const text = terminal.buffer.active.getLine(y - 1)?.translateToString(true) ?? "";
+    done([...text.matchAll(BARE)].map(({ 0: found, index }) => ({
+      text: found,
+      range: { start: { x: index + 1, y }, end: { x: index + found.length, y } },
+      activate,
+      hover,
+      leave,
+    })));
+  },
+});
 
 /** Draws with WebGL where that works, and with the DOM where it does not or stops to. */
 function accelerate(terminal) {
@@ -50,7 +67,11 @@ function open(element, codespace) {
   terminal.unicode.activeVersion = "11";
   const follow = (_, uri) => window.open(forwarded(uri, codespace()), "_blank", "noopener");
   const hover = (_, uri) => (element.title = `Open ${forwarded(uri, codespace())}`);
-  terminal.loadAddon(new WebLinksAddon(follow, { hover, leave: () => element.removeAttribute("title") }));
+  const leave = () => element.removeAttribute("title");
+  terminal.loadAddon(new WebLinksAddon(follow, { hover, leave }));
+  terminal.registerLinkProvider(bareLinks(terminal, follow, hover, leave));
+  // Links that a program made (OSC 8) may show any text: the title says where they lead.
+  terminal.options.linkHandler = { activate: follow, hover, leave };
   terminal.open(element);
   accelerate(terminal);
   return { terminal, fit };

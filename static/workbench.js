@@ -2,7 +2,8 @@
 
 import { client } from "./api.js";
 import { Icon, Message, State, titleOf, Toasts } from "./parts.js";
-import { announcePorts, Ports } from "./ports.js";
+import { announcePorts } from "./announce.js";
+import { Ports } from "./ports.js";
 import { usePolling } from "./hooks.js";
 import { Terminals } from "./terminals.js";
 import { html, render, useState } from "./vendor/preact.js";

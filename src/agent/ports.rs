@@ -3,6 +3,7 @@
 //! Owns detection and dialling. Refuses to dial anything but loopback (SSRF-1), and anything that is not this
 //! codespace's own (product.md §3).
 
+pub mod carry;
 mod listeners;
 mod noise;
 mod owners;

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::ports::printed::Printed;
 use crate::{
+    devcontainer::PortsAsWritten,
     domain::{StepName, StepState},
     protocol::tunnel::{ActivityKind, EditorState, FromAgent, ListeningPort, MAX_CONTROL_BYTES},
 };
@@ -49,6 +50,8 @@ pub struct State {
     steps: BTreeMap<StepName, (StepState, String)>,
     prepared: bool,
     editor: Option<EditorState>,
+    /// None until somebody looked.
+    declared: Option<PortsAsWritten>,
 }
 
 /// What was printed about a port.
@@ -99,6 +102,11 @@ impl Reporter {
     /// Reports the editor's state.
     pub fn editor(&self, state: EditorState) {
         self.change(|all| all.editor = Some(state));
+    }
+
+    /// Reports what the checkout's `devcontainer.json` says of ports.
+    pub fn declared(&self, ports: PortsAsWritten) {
+        self.change(|all| all.declared = Some(ports));
     }
 
     /// Reports that something happened just now; sent at most every 15 s.
@@ -199,7 +207,10 @@ impl State {
             .listening()
             .filter(|ports| told.listening().as_ref() != Some(ports))
             .map(|ports| FromAgent::Ports { ports });
-        steps.chain(prepared).chain(editor).chain(ports).collect()
+        let declared = self.declared.clone().filter(|ports| told.declared.as_ref() != Some(ports));
+        let declared = declared.map(|ports| FromAgent::Declared { ports });
+        // What is declared of ports comes before the ports.
+        steps.chain(prepared).chain(editor).chain(declared).chain(ports).collect()
     }
 
     /// Whether what was said of a port is replaced: what a server says of itself stays while it listens, whatever else

@@ -1,4 +1,4 @@
-//! The agent's HTTP API: terminals, exec, work, ports, log, shutdown.
+//! The agent's HTTP API: terminals, exec, work, ports and connections to them, log, shutdown.
 //!
 //! Owns paths, bodies and statuses. Refuses to know who asks: the gateway authorized it, and only the gateway gets here.
 
@@ -15,10 +15,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     exec,
+    ports::carry::carry,
     terminals::{NewTerminal, NewTerminalError, attach},
     websocket::{self, Socket},
     work,
     workshop::Workshop,
+};
+
+use crate::{
+    domain::{Port, PortError},
+    protocol::tunnel::Refusal,
 };
 
 /// Largest request body in bytes.
@@ -67,6 +73,7 @@ async fn route(request: Request<Incoming>, workshop: Arc<Workshop>) -> Result<An
         }
         (&Method::GET, ["work"]) => Ok(json_reply(StatusCode::OK, &work::look(&workshop.git()).await)),
         (&Method::GET, ["ports"]) => Ok(json_reply(StatusCode::OK, &workshop.ports.scan().await)),
+        (&Method::GET, ["ports", port, "connect"]) => connect(port, request, &workshop).await,
         (&Method::GET, ["log"]) => Ok(reply(StatusCode::OK, "text/plain; charset=utf-8", workshop.log.text())),
         (&Method::POST, ["shutdown"]) => {
             workshop.ending.cancel();
@@ -99,6 +106,21 @@ fn attach_terminal(id: &str, request: Request<Incoming>, workshop: &Workshop) ->
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such terminal"))?;
     let wish = attach_wish(request.uri().query().unwrap_or_default())?;
     upgrade(request, workshop, async move |socket| attach::attach(socket, terminal, wish).await)
+}
+
+/// Carries a connection to a port. It is there before the handshake is answered, so that a refusal has words.
+async fn connect(port: &str, request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {
+    let port: Port = port
+        .parse()
+        .map_err(|error: PortError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    let app = workshop.ports.dial(port).await.map_err(|refusal| match refusal {
+        Refusal::NothingListens => Problem::new(
+            StatusCode::CONFLICT,
+            format!("Nothing listens on port {port} there. Start the server first."),
+        ),
+        other => Problem::new(StatusCode::SERVICE_UNAVAILABLE, other.to_string()),
+    })?;
+    upgrade(request, workshop, async move |socket| carry(socket, app).await)
 }
 
 fn attach_wish(query: &str) -> Result<attach::Request, Problem> {

@@ -35,9 +35,12 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
+/// A WebSocket on any of these.
+pub type Stream = WebSocketStream<Box<dyn Io>>;
+
 /// An accepted WebSocket that pings by itself while it is read.
 pub struct Socket {
-    stream: WebSocketStream<Box<dyn Io>>,
+    stream: Stream,
     heard: Instant,
     ping_at: Instant,
 }
@@ -75,6 +78,11 @@ impl Socket {
             heard: now,
             ping_at: now + PING_EVERY,
         }
+    }
+
+    /// The stream itself, for who keeps pings and deadlines of its own.
+    pub fn into_stream(self) -> Stream {
+        self.stream
     }
 
     /// The next message; cancelling loses nothing.

@@ -1,6 +1,11 @@
 //! Server-sent events: codespaces as they change, for whoever may look at them.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
@@ -12,7 +17,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::{
     Services,
     identify::{Who, ownership},
-    model::{Codespace, Removed},
+    model::{Codespace, Port, PortEvent, Removed},
     problem::{Problem, ProblemBody},
     websocket::credential_ends,
 };
@@ -28,13 +33,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Sends every codespace that whoever asks may look at, then each again when it changes, and the name of each that is removed.
 #[utoipa::path(get, path = "/api/v1/events", tag = "codespaces", responses(
     (status = 200, content_type = "text/event-stream", body = String,
-     description = "`event: codespace` with a codespace, `event: removed` with a name, as JSON in `data`"),
+     description = "`event: codespace` with a codespace, `event: port` with a port that began to listen or ceased to, `event: removed` with a name, as JSON in `data`"),
     (status = 401, body = ProblemBody),
 ))]
 pub async fn events(State(services): State<Services>, Who(who): Who) -> Result<Response, Problem> {
     let mut feed = Feed {
         events: services.codespaces.subscribe(),
         waiting: VecDeque::new(),
+        listening: HashMap::new(),
         services,
         who,
     };
@@ -56,6 +62,8 @@ pub async fn events(State(services): State<Services>, Who(who): Who) -> Result<R
 struct Feed {
     events: broadcast::Receiver<CodespaceEvent>,
     waiting: VecDeque<Bytes>,
+    /// The ports that listened when each codespace was sent last.
+    listening: HashMap<String, BTreeMap<u16, Port>>,
     services: Services,
     who: Identity,
 }
@@ -80,6 +88,7 @@ impl Feed {
             match event {
                 Ok(CodespaceEvent::Changed(codespace)) => self.changed(&codespace),
                 Ok(CodespaceEvent::Removed { name, owner }) => {
+                    self.listening.remove(name.as_str());
                     if self.may_view(&Ownership { name: name.clone(), owner }) {
                         self.waiting.push_back(written("removed", &Removed { name: name.to_string() }));
                     }
@@ -104,6 +113,27 @@ impl Feed {
         if self.may_view(&ownership(codespace)) {
             let shown: Codespace = self.services.show(&codespace.snapshot());
             self.waiting.push_back(written("codespace", &shown));
+            self.ports_changed(&shown);
+        }
+    }
+
+    /// Tells which ports began to listen or ceased to since the codespace was sent before.
+    fn ports_changed(&mut self, shown: &Codespace) {
+        let listen = shown.ports.iter().filter(|port| port.listening);
+        let now: BTreeMap<u16, Port> = listen.map(|port| (port.port, port.clone())).collect();
+        let Some(before) = self.listening.insert(shown.name.clone(), now.clone()) else {
+            return;
+        };
+        let missing_in = |ports: &BTreeMap<u16, Port>, port: &Port| !ports.contains_key(&port.port);
+        let began = now.values().filter(|port| missing_in(&before, port)).map(|port| (port, true));
+        let ceased = before.values().filter(|port| missing_in(&now, port)).map(|port| (port, false));
+        for (port, listening) in began.chain(ceased) {
+            let event = PortEvent {
+                codespace: shown.name.clone(),
+                listening,
+                port: Port { listening, ..port.clone() },
+            };
+            self.waiting.push_back(written("port", &event));
         }
     }
 

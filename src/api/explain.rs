@@ -131,14 +131,14 @@ impl Services {
 
     async fn examine(&self, snapshot: &Snapshot, port: Port, target: &str) -> Option<Examination> {
         let name = &snapshot.record.name;
-        let settings = snapshot.ports.get(&port).map(|view| &view.settings);
+        let view = snapshot.ports.get(&port);
         let origin = self.sites.port(name, port);
         let authority = origin.authority();
-        let preserves = settings.is_some_and(|settings| settings.host_header == "preserve");
+        let preserves = view.is_some_and(|view| view.settings.host_header == "preserve");
         let ask = Ask {
             codespace: name,
             port,
-            protocol: settings.map_or(Protocol::Http, |settings| Protocol::of(&settings.protocol)),
+            protocol: view.map_or(Protocol::Http, |view| Protocol::of(view.protocol())),
             target,
             host: match preserves {
                 true => As::Forwarded {
@@ -280,7 +280,7 @@ fn explained_upstream(snapshot: &Snapshot, port: Port, forwarded: &str, examinat
         listening: listening.is_some(),
         process: listening.and_then(|listening| listening.process.clone()),
         addresses: listening.map(|listening| listening.addresses.clone()).unwrap_or_default(),
-        protocol: view.map_or("http", |view| &view.settings.protocol).to_owned(),
+        protocol: view.map_or("http", |view| view.protocol()).to_owned(),
         host_header: host_header.to_owned(),
         host: if host_header == "preserve" {
             forwarded.to_owned()

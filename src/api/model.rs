@@ -36,6 +36,9 @@ pub struct Codespace {
     pub connected: bool,
     pub steps: Vec<Step>,
     pub ports: Vec<Port>,
+    /// What the repository's `devcontainer.json` asks to share, until its owner has decided on it; nothing is open before.
+    #[serde(default)]
+    pub offer: Option<Offer>,
     pub idle_timeout_minutes: u16,
     /// Why it is awake; empty when nothing keeps it so.
     pub awake_because: Vec<String>,
@@ -107,6 +110,10 @@ pub struct Port {
     /// Accounts that may open it besides the owner.
     pub users: Vec<String>,
     pub listening: bool,
+    /// What happens when it begins to listen, as `devcontainer.json` says: `notify`, `openBrowser`, `openBrowserOnce`,
+    /// `openPreview`, `silent` or `ignore`.
+    #[serde(default)]
+    pub on_auto_forward: String,
     pub process: Option<String>,
     pub pid: Option<u32>,
     pub command: Option<String>,
@@ -134,6 +141,35 @@ pub struct PortAdvice {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub at: OffsetDateTime,
+}
+
+/// What a repository asks to share, by `customizations.portico.ports` in its `devcontainer.json`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Offer {
+    /// What a decision names: another content has another hash.
+    pub hash: String,
+    /// The file.
+    pub source: String,
+    pub ports: Vec<OfferedShare>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct OfferedShare {
+    pub port: u16,
+    /// `org` or `public`.
+    pub visibility: String,
+    /// The visibility that it has now.
+    pub now: String,
+}
+
+/// A decision on what a repository asks to share.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecideOffer {
+    /// The offer's hash, so that nothing is taken that nobody saw.
+    pub hash: String,
+    /// Whether to share all of it; otherwise it is not asked again.
+    pub accept: bool,
 }
 
 /// What to create a codespace of.
@@ -536,6 +572,15 @@ pub struct Session {
     pub last_seen_at: OffsetDateTime,
     /// Whether it is the one that asks.
     pub current: bool,
+}
+
+/// The data of a `port` event.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct PortEvent {
+    pub codespace: String,
+    /// Whether it began to listen or ceased to.
+    pub listening: bool,
+    pub port: Port,
 }
 
 /// The data of a `removed` event.

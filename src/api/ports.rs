@@ -7,11 +7,11 @@ use super::{
     Services,
     body::Sent,
     identify::{By, Params, Who},
-    model::{ChangePort, Port},
+    model::{ChangePort, DecideOffer, Port},
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    codespace::PortChange,
+    codespace::{OfferDecision, PortChange},
     domain::{self, Access, UserId},
 };
 
@@ -49,6 +49,32 @@ pub async fn change(
         services.doctor.memory().forget(codespace.name(), port);
     }
     Ok(Json(services.show_port(&codespace.snapshot(), port, &view, services.clock.now())))
+}
+
+/// Decides on what the repository asks to share: takes all of it, or leaves it for good.
+#[utoipa::path(post, path = "/api/v1/codespaces/{name}/offer", tag = "ports", params(("name" = String, Path)), request_body = DecideOffer,
+    responses(
+    (status = 200, body = [Port], description = "The ports as they are now"), (status = 401, body = ProblemBody),
+    (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody),
+))]
+pub async fn decide_offer(
+    State(services): State<Services>,
+    Who(who): Who,
+    By(actor): By,
+    Params(name): Params<String>,
+    Sent(sent): Sent<DecideOffer>,
+) -> Result<Json<Vec<Port>>, Problem> {
+    let codespace = services.codespace(&who, &name, Access::Share)?;
+    let decision = if sent.accept {
+        OfferDecision::Accept
+    } else {
+        OfferDecision::Dismiss
+    };
+    let codespace = services
+        .codespaces
+        .decide_offer(codespace.name(), sent.hash, decision, &actor)
+        .await?;
+    Ok(Json(services.show_ports(&codespace.snapshot())))
 }
 
 fn read(services: &Services, sent: ChangePort) -> Result<PortChange, Problem> {

@@ -89,7 +89,7 @@ pub async fn attach(
 ) -> Result<Response, Problem> {
     let codespace = services.codespace(&who, &name, Access::Work)?;
     let path = format!("/terminals/{}/attach{}", terminal_id(&id)?, attach_query(&uri)?);
-    websocket::forward(&services, who, codespace, request, &path, websocket::AtDrain::End).await
+    websocket::forward(&services, who, codespace, request, &path, websocket::Kind::Terminal).await
 }
 
 /// Runs a command: a WebSocket that begins with what to run and ends with its exit status.
@@ -106,7 +106,7 @@ pub async fn exec(
 ) -> Result<Response, Problem> {
     let codespace = services.codespace(&who, &name, Access::Work)?;
     codespace.touch(Activity::Exec);
-    websocket::forward(&services, who, codespace, request, "/exec", websocket::AtDrain::GoOn).await
+    websocket::forward(&services, who, codespace, request, "/exec", websocket::Kind::Command).await
 }
 
 /// Checks an id before it becomes part of a path that the agent reads.

@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod browsers;
 mod certificates;
+mod connect;
 mod document;
 mod events;
 mod explain;

@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 use super::{Services, model};
 use crate::{
     auth,
-    codespace::{PortView, Snapshot},
+    codespace::{Offer, PortView, Snapshot},
     doctor::Fix,
-    domain::{Port, UserId},
+    domain::{Port, UserId, Visibility},
     issuance::{Record, Urgency},
     protocol::tunnel::EditorState,
     store::{AuditEntry, PortRecord},
@@ -33,6 +33,7 @@ impl Services {
             connected: snapshot.connected,
             steps: snapshot.steps.iter().map(step).collect(),
             ports: self.show_ports(snapshot),
+            offer: snapshot.offer().map(|offer| self.show_offer(snapshot, &offer)),
             idle_timeout_minutes: record.idle_timeout_minutes,
             awake_because: snapshot.awake_because.clone(),
             stopped_because: snapshot.stopped_because.clone(),
@@ -51,6 +52,21 @@ impl Services {
             .collect()
     }
 
+    /// Shows what the repository asks to share.
+    fn show_offer(&self, snapshot: &Snapshot, offer: &Offer) -> model::Offer {
+        let now = self.clock.now();
+        let share = |(port, visibility): (&Port, &Visibility)| model::OfferedShare {
+            port: port.number(),
+            visibility: visibility.to_string(),
+            now: snapshot.visibility(*port, now).to_string(),
+        };
+        model::Offer {
+            hash: offer.id(),
+            source: offer.source.clone(),
+            ports: offer.shares.iter().map(share).collect(),
+        }
+    }
+
     /// Shows a port.
     pub(super) fn show_port(&self, snapshot: &Snapshot, port: Port, view: &PortView, now: OffsetDateTime) -> model::Port {
         let settings = &view.settings;
@@ -59,13 +75,14 @@ impl Services {
         model::Port {
             port: port.number(),
             url: format!("{}{}", self.sites.port(&snapshot.record.name, port), printed_path(path)),
-            label: settings.label.clone(),
-            protocol: settings.protocol.clone(),
+            label: view.label().map(str::to_owned),
+            protocol: view.protocol().to_owned(),
             host_header: settings.host_header.clone(),
             visibility: view.visibility(now).to_string(),
             expires_at: settings.expires_at.filter(|deadline| *deadline > now),
             users: settings.users.iter().map(|id| self.account_name(id)).collect(),
             listening: listening.is_some(),
+            on_auto_forward: view.on_auto_forward().as_str().to_owned(),
             process: listening.and_then(|listening| listening.process.clone()),
             pid: listening.and_then(|listening| listening.pid),
             command: listening.and_then(|listening| listening.command.clone()),

@@ -22,7 +22,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    codespace::Codespace,
+    codespace::{Codespace, Question},
     domain::{Access, Credential, Identity},
     policy::grants,
     relay::{WriteTimeout, relay},
@@ -33,6 +33,8 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of what it is sent.
 const WRITE_STALL: Duration = Duration::from_secs(30);
+/// The same where the client is a program whose own peer may read as slowly as it likes.
+const PATIENT_WRITE_STALL: Duration = Duration::from_secs(15 * 60);
 /// Longest body of a refused handshake that is read.
 const MAX_REFUSAL_BYTES: usize = 16 * 1024;
 
@@ -43,7 +45,7 @@ pub async fn forward(
     codespace: Arc<Codespace>,
     mut request: Request,
     path: &str,
-    at_drain: AtDrain,
+    kind: Kind,
 ) -> Result<Response, Problem> {
     let key = check_handshake(&request)?;
     let client = request
@@ -56,7 +58,8 @@ pub async fn forward(
     };
     let agent = tokio::time::timeout(TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))?;
     let drain = services.drain.clone();
-    let fallen = over(services.clone(), who, codespace);
+    let (at_drain, stall) = (kind.at_drain(), kind.write_stall());
+    let fallen = over(services.clone(), who, codespace, kind);
     let ended = async move {
         tokio::select! {
             () = fallen => {}
@@ -66,7 +69,7 @@ pub async fn forward(
     services.tasks.spawn(async move {
         // A client that went away before its 101 is no fault of anyone's.
         if let Ok(client) = client.await {
-            let outcome = relay(WriteTimeout::new(TokioIo::new(client), WRITE_STALL), TokioIo::new(agent), ended).await;
+            let outcome = relay(WriteTimeout::new(TokioIo::new(client), stall), TokioIo::new(agent), ended).await;
             tracing::debug!(forth = outcome.forth, back = outcome.back, end = ?outcome.end, "a socket to an agent ended");
         }
     });
@@ -159,24 +162,61 @@ fn switching(key: &str) -> Response {
     response
 }
 
-/// What a socket does when the gateway drains.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AtDrain {
-    /// It ends at once: its client comes back and resumes.
-    End,
+/// What a socket is for.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Its client comes back and resumes: it ends when the gateway drains.
+    Terminal,
     /// It goes on for as long as the drain lasts: what runs behind it would be lost.
+    Command,
+    /// The same, for whoever may open the port, as it is asked.
+    Port(Question),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum AtDrain {
+    End,
     GoOn,
 }
 
+impl Kind {
+    fn at_drain(&self) -> AtDrain {
+        match self {
+            Self::Terminal => AtDrain::End,
+            Self::Command | Self::Port(_) => AtDrain::GoOn,
+        }
+    }
+
+    fn write_stall(&self) -> Duration {
+        match self {
+            Self::Terminal | Self::Command => WRITE_STALL,
+            Self::Port(_) => PATIENT_WRITE_STALL,
+        }
+    }
+
+    /// Whether it would be allowed if it were asked for now.
+    fn stands(&self, services: &Services, who: &Identity, codespace: &Codespace) -> bool {
+        match self {
+            Self::Terminal | Self::Command => grants(who, &ownership(codespace)).allow(Access::Work),
+            Self::Port(question) => question.ask(&codespace.snapshot(), &services.auth, services.clock.now()).is_ok(),
+        }
+    }
+}
+
 /// Ready when the caller may no longer: signed out, token revoked, codespace gone or no longer theirs (SESS-3).
-async fn over(services: Services, who: Identity, codespace: Arc<Codespace>) {
+async fn over(services: Services, who: Identity, codespace: Arc<Codespace>, kind: Kind) {
     let permit_falls = async {
         let mut changes = codespace.changes();
+        let mut organisations = services.auth.organisation_changes();
         loop {
-            if codespace.is_removed() || !grants(&who, &ownership(&codespace)).allow(Access::Work) {
+            if codespace.is_removed() || !kind.stands(&services, &who, &codespace) {
                 return;
             }
-            if changes.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = changes.changed() => changed,
+                changed = organisations.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
         }

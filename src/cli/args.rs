@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod ports;
+
+pub use self::ports::{PortMapping, PortsForward, PortsOffer};
+
 /// A self-hosted browser IDE gateway: open a repository in a real VS Code, run its app, share its port.
 #[derive(Debug, Parser)]
 #[command(
@@ -275,6 +279,10 @@ pub enum PortsCommand {
     Visibility(PortsVisibility),
     /// Say what the app on a port speaks, and as what host it is asked.
     Set(super::ports::PortsSet),
+    /// Bring TCP ports of a codespace to this machine, for databases and whatever else speaks no HTTP.
+    Forward(PortsForward),
+    /// Show what the repository's devcontainer.json asks to share, and take it or leave it.
+    Offer(PortsOffer),
 }
 
 #[derive(Args, Debug)]
@@ -541,6 +549,8 @@ mod tests {
             "portico ports -c amber-x --json",
             "portico ports list -c amber-x",
             "portico ports visibility 3000:public 8000:private -c amber-x --for 2h",
+            "portico ports offer --accept -c amber-x",
+            "portico ports forward 5432 0:80 15432:5432 -c amber-x --bind 0.0.0.0 --json",
             "portico agent --bootstrap f",
             "portico editor install",
             "portico login",
@@ -559,6 +569,10 @@ mod tests {
         for line in [
             "portico ports visibility 3000",
             "portico ports visibility 0:public",
+            "portico ports offer --accept --dismiss",
+            "portico ports forward",
+            "portico ports forward 5432:0",
+            "portico ports forward 1:2:3",
             "portico ports visibility 3000:everyone",
             "portico codespace exec amber-x",
             "portico token create --scope inside:amber-x",

@@ -1,5 +1,7 @@
 //! `portico ports …`.
 
+mod forward;
+
 use std::time::SystemTime;
 
 use clap::Args;
@@ -7,13 +9,13 @@ use http::Method;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    args::{Ports, PortsCommand, PortsList, PortsVisibility, Where, Which},
+    args::{Ports, PortsCommand, PortsList, PortsOffer, PortsVisibility, Where, Which},
     codespace::path,
-    output::{Output, table, words},
+    output::{Output, plain, table, words},
     place,
 };
 use crate::{
-    api::model::{ChangePort, Port},
+    api::model::{ChangePort, Codespace, DecideOffer, Offer, OfferedShare, Port},
     domain::{self, Visibility},
 };
 
@@ -45,6 +47,8 @@ pub async fn run(ports: Ports, output: Output) -> anyhow::Result<()> {
         Some(PortsCommand::List(which)) => list(&which, output).await,
         Some(PortsCommand::Visibility(change)) => visibility(&change, output).await,
         Some(PortsCommand::Set(change)) => set(&change, output).await,
+        Some(PortsCommand::Forward(wish)) => forward::run(&wish, output).await,
+        Some(PortsCommand::Offer(decision)) => offer(&decision, output).await,
     }
 }
 
@@ -119,5 +123,34 @@ async fn set(change: &PortsSet, output: Output) -> anyhow::Result<()> {
     let path = format!("{}/ports/{}", path(&name), change.port);
     let port: Port = client.json(Method::PATCH, &path, Some(&body)).await?;
     show(&[port], output);
+    Ok(())
+}
+
+async fn offer(decision: &PortsOffer, output: Output) -> anyhow::Result<()> {
+    let client = place::gateway(&decision.place).await?;
+    let name = place::codespace(&client, decision.which.codespace.as_deref()).await?;
+    let codespace: Codespace = client.get(&path(&name)).await?;
+    let Some(offer) = codespace.offer else {
+        words("The repository asks to share nothing, or you have decided on it.");
+        output.show(&None::<Offer>, String::new);
+        return Ok(());
+    };
+    if !decision.accept && !decision.dismiss {
+        output.show(&offer, || {
+            let row = |share: &OfferedShare| vec![share.port.to_string(), share.visibility.clone(), share.now.clone()];
+            table(&["port", "asked", "now"], &offer.ports.iter().map(row).collect::<Vec<_>>())
+        });
+        words(&format!(
+            "{} asks to share these ports. Say yes with: portico ports offer --accept -c {name}   or no with --dismiss",
+            plain(&offer.source)
+        ));
+        return Ok(());
+    }
+    let body = DecideOffer {
+        hash: offer.hash,
+        accept: decision.accept,
+    };
+    let ports: Vec<Port> = client.json(Method::POST, &format!("{}/offer", path(&name)), Some(&body)).await?;
+    show(&ports, output);
     Ok(())
 }

@@ -67,6 +67,8 @@ pub enum BadChange {
     TooManyPeople,
     #[error("a codespace keeps settings for at most 512 ports")]
     TooManyPorts,
+    #[error("the repository does not ask to share that, or no longer, or you have decided already. Look again at what it asks")]
+    NoSuchOffer,
     #[error("the path of a devcontainer.json is relative to the repository")]
     DevcontainerPath,
     #[error("a pull request has a number above 0")]

@@ -144,6 +144,7 @@ async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential: Secret) ->
             allow_local: owner.role == Role::Admin,
         }),
         prepared: record.prepared,
+        devcontainer: record.devcontainer_path.clone(),
         git_name: owner.name.to_string(),
         git_email: email,
         ..Bootstrap::default()

@@ -80,7 +80,7 @@ pub fn default_port(codespace: &CodespaceName, port: Port) -> PortRecord {
         label: None,
         visibility: Visibility::Private,
         expires_at: None,
-        protocol: "http".into(),
+        protocol: None,
         host_header: "localhost".into(),
         users: Vec::new(),
     }
@@ -110,7 +110,7 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
         record.label = label.map(|label| text(&label, BadChange::Label)).transpose()?;
     }
     if let Some(protocol) = change.protocol {
-        record.protocol = one_of(protocol, &Protocol::WORDS, BadChange::Protocol)?;
+        record.protocol = Some(one_of(protocol, &Protocol::WORDS, BadChange::Protocol)?);
     }
     if let Some(world) = change.host_header {
         record.host_header = one_of(world, &["localhost", "preserve"], BadChange::HostHeader)?;

@@ -1,7 +1,7 @@
 //! How a codespace is at one moment.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -10,8 +10,12 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::task::Desk;
+use super::{
+    declaration::{Declaration, Offer},
+    task::Desk,
+};
 use crate::{
+    devcontainer::{Attributes, OnAutoForward},
     domain::{CodespaceName, Generation, Phase, Port, Step, UserId, Visibility},
     protocol::tunnel::{EditorState, ListeningPort},
     store::{CodespaceRecord, PortRecord},
@@ -23,6 +27,10 @@ pub struct Snapshot {
     pub record: CodespaceRecord,
     /// Ports that listen or have settings.
     pub ports: Ports,
+    /// What the repository declares of ports.
+    pub declaration: Arc<Declaration>,
+    /// The offers of a declaration that the owner has decided on, by their hashes.
+    pub decided: Arc<BTreeSet<[u8; 32]>>,
     /// The steps of the latest start, in order.
     pub steps: Vec<Step>,
     /// None while nobody knows.
@@ -45,6 +53,8 @@ pub type Ports = BTreeMap<Port, Arc<PortView>>;
 pub struct PortView {
     pub settings: PortRecord,
     pub listening: Option<ListeningPort>,
+    /// What the repository declares of it; what is set counts more.
+    pub declared: Attributes,
 }
 
 pub(super) struct Shared {
@@ -64,6 +74,8 @@ impl Snapshot {
         Self {
             stopped_because: record.reason.clone().filter(|_| stopped),
             ports,
+            declaration: Arc::default(),
+            decided: Arc::default(),
             steps: Vec::new(),
             editor: None,
             connected: false,
@@ -91,6 +103,11 @@ impl Snapshot {
         self.ports.get(&port).is_some_and(|view| view.settings.users.contains(user))
     }
 
+    /// What the repository asks to share and the owner has not decided on.
+    pub fn offer(&self) -> Option<Offer> {
+        self.declaration.offer().filter(|offer| !self.decided.contains(&offer.hash))
+    }
+
     /// Whether nothing will happen to it by itself.
     pub(super) fn rests(&self) -> bool {
         let stopped = matches!(self.record.phase, Phase::Stopped | Phase::Failed);
@@ -104,6 +121,30 @@ impl Snapshot {
 }
 
 impl PortView {
+    /// A port of which is known what is set on it.
+    pub fn new(settings: PortRecord) -> Self {
+        Self {
+            settings,
+            listening: None,
+            declared: Attributes::default(),
+        }
+    }
+
+    /// What the app speaks, `http` or `https`: as it is set, else as it is declared.
+    pub fn protocol(&self) -> &str {
+        self.settings.protocol.as_deref().or(self.declared.protocol).unwrap_or("http")
+    }
+
+    /// What people call it: as it is set, else as it is declared.
+    pub fn label(&self) -> Option<&str> {
+        self.settings.label.as_deref().or(self.declared.label.as_deref())
+    }
+
+    /// What happens when it begins to listen.
+    pub fn on_auto_forward(&self) -> OnAutoForward {
+        self.declared.on_auto_forward.unwrap_or_default()
+    }
+
     /// Who may open it now.
     pub fn visibility(&self, now: OffsetDateTime) -> Visibility {
         match self.settings.expires_at {

@@ -2,6 +2,7 @@
 
 mod agent;
 mod orders;
+mod ports;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use crate::{
     auth::hash_secret,
     domain::{Phase, Step, StepName, StepState, Visibility},
     lifecycle::{Activity, Effect, Event, Situation, Used, decide, idle},
-    protocol::bootstrap::Secret,
+    protocol::{bootstrap::Secret, tunnel::ListeningPort},
     runtime::InstanceState,
     store::StoreError,
     tunnel::AgentEvent,
@@ -72,6 +73,8 @@ pub struct Task {
     /// Until when a started agent must have connected.
     connect_by: Option<Instant>,
     link: Option<u64>,
+    /// What listens, also what is not shown.
+    listening: Vec<ListeningPort>,
     /// Who waits for the end of the codespace.
     deleting: Vec<Reply<()>>,
     stored_use: OffsetDateTime,
@@ -117,6 +120,7 @@ impl Task {
             look_at: None,
             connect_by: None,
             link: None,
+            listening: Vec::new(),
             deleting: Vec::new(),
             stored_use: now.record.last_used_at,
             forgotten: false,

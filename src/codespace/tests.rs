@@ -16,6 +16,8 @@ use crate::{
     tunnel::{AgentEvent, Verdict},
 };
 
+mod declared;
+
 struct Bench {
     store: SharedStore,
     runtime: Arc<FakeRuntime>,

@@ -49,9 +49,9 @@ impl Target {
                 app_scheme: Scheme::Http,
             };
         };
-        let settings = snapshot.ports.get(&port).map(|view| &view.settings);
-        let protocol = settings.map_or(Protocol::Http, |settings| Protocol::of(&settings.protocol));
-        let preserve = settings.is_some_and(|settings| settings.host_header == "preserve");
+        let view = snapshot.ports.get(&port);
+        let protocol = view.map_or(Protocol::Http, |view| Protocol::of(view.protocol()));
+        let preserve = view.is_some_and(|view| view.settings.host_header == "preserve");
         Self {
             key: key(Endpoint::Port(port), protocol),
             world: if preserve { World::Preserve } else { World::Localhost },

@@ -32,6 +32,9 @@ pub struct Bootstrap {
     /// Whether it was checked out once: then nothing is cloned again, and at most the history is fetched to its end.
     #[serde(default)]
     pub prepared: bool,
+    /// The `devcontainer.json` that was chosen, below the workspace; none for the usual places.
+    #[serde(default)]
+    pub devcontainer: Option<String>,
     pub git_name: String,
     pub git_email: String,
 }

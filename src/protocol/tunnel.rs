@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Port;
+use crate::{devcontainer::PortsAsWritten, domain::Port};
 
 /// The version of this protocol; the gateway refuses another major one in words.
 pub const VERSION: u32 = 1;
@@ -117,6 +117,8 @@ pub enum FromAgent {
     },
     /// All listening ports of this codespace, whenever they change.
     Ports { ports: Vec<ListeningPort> },
+    /// What the checkout's `devcontainer.json` says of ports, whenever it changes; empty if there is none.
+    Declared { ports: PortsAsWritten },
     /// A step changed.
     Step { name: String, state: String, detail: String },
     /// The repository is checked out; nothing will be cloned again.

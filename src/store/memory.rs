@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord,
-    UserRecord,
+    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord, PortRecord, SessionRecord, Store,
+    StoreError, TokenRecord, UserRecord,
 };
 use crate::domain::{CodespaceName, Port, SessionId, TokenId, UserId};
 
@@ -27,6 +27,7 @@ struct State {
     codespaces: BTreeMap<CodespaceName, CodespaceRecord>,
     used_names: BTreeSet<CodespaceName>,
     ports: BTreeMap<(CodespaceName, Port), PortRecord>,
+    decisions: BTreeMap<(CodespaceName, [u8; 32]), OfferDecisionRecord>,
     secrets: BTreeMap<String, Vec<u8>>,
     audit: Vec<AuditEntry>,
     last_audit_id: i64,
@@ -180,6 +181,7 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         state.codespaces.remove(name);
         state.ports.retain(|(codespace, _), _| codespace != name);
+        state.decisions.retain(|(codespace, _), _| codespace != name);
         Ok(())
     }
 
@@ -193,6 +195,20 @@ impl Store for MemoryStore {
             return Err(StoreError::Missing);
         }
         state.ports.insert((port.codespace.clone(), port.port), port.clone());
+        Ok(())
+    }
+
+    async fn offer_decisions(&self) -> Result<Vec<OfferDecisionRecord>, StoreError> {
+        Ok(self.state.lock().decisions.values().cloned().collect())
+    }
+
+    async fn put_offer_decision(&self, decision: &OfferDecisionRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if !state.codespaces.contains_key(&decision.codespace) {
+            return Err(StoreError::Missing);
+        }
+        let key = (decision.codespace.clone(), decision.hash);
+        state.decisions.insert(key, decision.clone());
         Ok(())
     }
 

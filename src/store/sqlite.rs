@@ -30,8 +30,8 @@ use time::OffsetDateTime;
 
 use self::{faults::fault, rows::kept_time};
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, PortRecord, SessionRecord, Store, StoreError, TokenRecord,
-    UserRecord,
+    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord, PortRecord, SessionRecord, Store,
+    StoreError, TokenRecord, UserRecord,
 };
 use crate::domain::{CodespaceName, SessionId, TokenId};
 
@@ -305,9 +305,24 @@ impl Store for SqliteStore {
             .bind(&port.label)
             .bind(port.visibility.as_str())
             .bind(port.expires_at.map(kept_time))
-            .bind(&port.protocol)
+            .bind(port.protocol.as_deref().unwrap_or_default())
             .bind(&port.host_header)
             .bind(users);
+        self.write(query).await.map(drop)
+    }
+
+    async fn offer_decisions(&self) -> Result<Vec<OfferDecisionRecord>, StoreError> {
+        self.all(rows::OFFER_DECISION, rows::offer_decision).await
+    }
+
+    async fn put_offer_decision(&self, decision: &OfferDecisionRecord) -> Result<(), StoreError> {
+        let query =
+            "INSERT INTO offer_decisions VALUES (?1, ?2, ?3, ?4) ON CONFLICT (codespace, hash) DO UPDATE SET accepted = ?3, at = ?4";
+        let query = sqlx::query(query)
+            .bind(decision.codespace.as_str())
+            .bind(decision.hash.as_slice())
+            .bind(decision.accepted)
+            .bind(kept_time(decision.at));
         self.write(query).await.map(drop)
     }
 

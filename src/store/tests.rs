@@ -79,7 +79,7 @@ fn port(codespace: &str, number: u16) -> PortRecord {
         label: Some("web".into()),
         visibility: Visibility::Public,
         expires_at: Some(at(7)),
-        protocol: "http".into(),
+        protocol: Some("https".into()),
         host_header: "localhost".into(),
         users: vec![UserId("u1".into()), UserId("u2".into())],
     }
@@ -254,6 +254,18 @@ async fn codespaces_and_ports(store: SharedStore) {
     store.put_port(&port("beryl", 65535)).await.expect("a port");
     assert_eq!(store.codespaces().await.expect("codespaces"), [changed, codespace("beryl")]);
     assert_eq!(store.ports().await.expect("ports"), [private, port("beryl", 65535)]);
+    let decision = |accepted| OfferDecisionRecord {
+        codespace: codespace("amber").name,
+        hash: [7; 32],
+        accepted,
+        at: at(5),
+    };
+    store.put_offer_decision(&decision(true)).await.expect("a decision");
+    store.put_offer_decision(&decision(false)).await.expect("another");
+    assert_eq!(store.offer_decisions().await.expect("decisions"), [decision(false)]);
+    store.remove_codespace(&codespace("amber").name).await.expect("gone");
+    assert!(store.offer_decisions().await.expect("decisions").is_empty());
+    assert!(matches!(store.put_offer_decision(&decision(true)).await, Err(StoreError::Missing)));
 }
 
 async fn share_2_names_are_never_used_again(store: SharedStore) {

@@ -18,6 +18,7 @@ pub fn bound(message: FromAgent) -> Option<FromAgent> {
             ports.iter_mut().for_each(bound_port);
             Some(FromAgent::Ports { ports })
         }
+        FromAgent::Declared { ports } => Some(FromAgent::Declared { ports: ports.bounded() }),
         FromAgent::Step {
             mut name,
             mut state,

@@ -35,7 +35,7 @@ fn http(status: &str, body: &str) -> String {
     )
 }
 
-fn socket(path: &str) -> Call {
+pub(super) fn socket(path: &str) -> Call {
     Call::get(path)
         .header("connection", "Upgrade")
         .header("upgrade", "websocket")
@@ -219,7 +219,7 @@ async fn an_agent_that_does_not_speak_websocket_gets_no_bytes() {
 }
 
 /// Opens an exec socket and gives both ends.
-async fn opened(api: &TestApi, call: Call) -> (TokioIo<Upgraded>, DuplexStream) {
+pub(super) async fn opened(api: &TestApi, call: Call) -> (TokioIo<Upgraded>, DuplexStream) {
     let mut agent = api.agents.expect();
     let played = tokio::spawn(async move {
         head(&mut agent).await;
@@ -232,7 +232,7 @@ async fn opened(api: &TestApi, call: Call) -> (TokioIo<Upgraded>, DuplexStream) 
 }
 
 /// The stream ends within the second that SESS-3 allows.
-async fn closes(mut stream: TokioIo<Upgraded>) {
+pub(super) async fn closes(mut stream: TokioIo<Upgraded>) {
     let mut rest = Vec::new();
     let end = tokio::time::timeout(std::time::Duration::from_secs(1), stream.read_to_end(&mut rest)).await;
     // A reset is an end too.

@@ -123,6 +123,8 @@ fn routes_of_a_codespace() -> Vec<(Method, String)> {
 fn body_of(path: &str) -> Value {
     if path.contains("/ports/") {
         json!({ "visibility": "public" })
+    } else if path.ends_with("/offer") {
+        json!({ "hash": "", "accept": true })
     } else {
         json!({})
     }

@@ -1,16 +1,13 @@
 //! What an agent's reports mean for its codespace.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::{FIRST_LOOK, Task};
 use crate::{
     audit::Actor,
-    codespace::{PortView, request::default_port},
-    domain::{Phase, Port, StepName, StepState},
+    domain::{Phase, StepName, StepState},
     lifecycle::{Activity, Event},
-    protocol::tunnel::{ActivityKind, FromAgent, ListeningPort},
+    protocol::tunnel::{ActivityKind, FromAgent},
     tunnel::AgentEvent,
 };
 
@@ -52,6 +49,8 @@ impl Task {
     async fn said(&mut self, message: FromAgent) {
         match message {
             FromAgent::Ports { ports } => self.hear_ports(ports),
+            FromAgent::Declared { ports } if self.now.declaration.is(&ports) => return,
+            FromAgent::Declared { ports } => self.hear_declared(ports),
             FromAgent::Step { name, state, detail } => {
                 let (Ok(name), Ok(state)) = (name.parse::<StepName>(), state.parse::<StepState>()) else {
                     return;
@@ -82,32 +81,6 @@ impl Task {
             FromAgent::Hello { .. } | FromAgent::Pong => return,
         }
         self.publish();
-    }
-
-    /// Replaces what listens. Ports keep what is set on them; an agent changes nothing there (SHARE-1).
-    pub(super) fn hear_ports(&mut self, ports: Vec<ListeningPort>) {
-        for view in self.now.ports.values_mut().filter(|view| view.listening.is_some()) {
-            Arc::make_mut(view).listening = None;
-        }
-        for listening in ports {
-            let Some(port) = Port::new(listening.port) else { continue };
-            let name = &self.shared.name;
-            let is_set = |view: &Arc<PortView>| view.settings != default_port(name, port);
-            if listening.noise.is_some() && !self.now.ports.get(&port).is_some_and(is_set) {
-                continue;
-            }
-            let view = self.now.ports.entry(port).or_insert_with(|| {
-                Arc::new(PortView {
-                    settings: default_port(name, port),
-                    listening: None,
-                })
-            });
-            Arc::make_mut(view).listening = Some(listening);
-        }
-        let name = &self.shared.name;
-        self.now
-            .ports
-            .retain(|port, view| view.listening.is_some() || view.settings != default_port(name, *port));
     }
 
     fn audit(&self, action: &str, detail: &str) {

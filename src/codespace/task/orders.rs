@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Task;
 use crate::{
     audit::Actor,
-    codespace::{CodespaceChange, CodespaceError, PortChange, PortView, request},
+    codespace::{CodespaceChange, CodespaceError, OfferDecision, PortChange, PortView, request},
     domain::{Phase, Port},
     lifecycle::{Activity, Event},
     runtime::RuntimeError,
@@ -22,6 +22,7 @@ pub enum Order {
     Stop(Actor, Reply<()>),
     Delete(Actor, Reply<()>),
     ChangePort(Port, PortChange, Actor, Reply<PortView>),
+    DecideOffer(String, OfferDecision, Actor, Reply<()>),
     Change(CodespaceChange, Actor, Reply<()>),
 }
 
@@ -33,6 +34,7 @@ impl Task {
             Order::Stop(actor, reply) => drop(reply.send(self.stop(&actor).await)),
             Order::Delete(actor, reply) => self.delete(&actor, reply).await,
             Order::ChangePort(port, change, actor, reply) => drop(reply.send(self.change_port(port, change, &actor).await)),
+            Order::DecideOffer(hash, decision, actor, reply) => drop(reply.send(self.decide_offer(&hash, decision, &actor).await)),
             Order::Change(change, actor, reply) => drop(reply.send(self.change(&change, &actor).await)),
         }
     }
@@ -78,7 +80,7 @@ impl Task {
     }
 
     /// Stores first, then shows: nothing is open that the store does not know of, and it is closed at once.
-    async fn change_port(&mut self, port: Port, change: PortChange, actor: &Actor) -> Result<PortView, CodespaceError> {
+    pub(super) async fn change_port(&mut self, port: Port, change: PortChange, actor: &Actor) -> Result<PortView, CodespaceError> {
         if self.now.record.phase == Phase::Deleting {
             return Err(CodespaceError::Deleting);
         }
@@ -94,9 +96,11 @@ impl Task {
                 .audit
                 .record("port.changed", actor, format!("{}:{port}", self.shared.name), detail);
         }
-        let listening = self.now.ports.remove(&port).and_then(|view| view.listening.clone());
-        let view = PortView { settings, listening };
-        self.now.ports.insert(port, Arc::new(view.clone()));
+        self.now.ports.insert(port, Arc::new(PortView::new(settings)));
+        self.lay_out_ports();
+        let view = self.now.ports.get(&port).map(|view| PortView::clone(view));
+        // What was set back to what holds anyway, of a port that does not listen, is no longer kept.
+        let view = view.unwrap_or_else(|| PortView::new(request::default_port(&self.shared.name, port)));
         self.touch(Activity::Request).await;
         self.publish();
         Ok(view)

@@ -353,11 +353,11 @@ impl World {
             label: None,
             visibility: new.visibility,
             expires_at: new.until.map(at),
-            protocol: "http".into(),
+            protocol: None,
             host_header: "localhost".into(),
             users: new.guests.iter().map(|guest| self.users[*guest].clone()).collect(),
         };
-        let view = PortView { settings, listening: None };
+        let view = PortView::new(settings);
         self.snapshots[space].ports.insert(port, Arc::new(view));
         self.plain.doors[space][door] = new;
     }
@@ -522,6 +522,8 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
     Snapshot {
         record,
         ports: Default::default(),
+        declaration: Default::default(),
+        decided: Default::default(),
         steps: Vec::new(),
         editor: None,
         connected: true,

@@ -126,6 +126,17 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE sessions ADD COLUMN subject TEXT;
     ALTER TABLE sessions ADD COLUMN origin_session TEXT;
 ",
+    // What owners decided on what repositories ask to share; the protocol of a port that nobody set may be declared.
+    "
+    CREATE TABLE offer_decisions (
+        codespace TEXT NOT NULL REFERENCES codespaces (name) ON DELETE CASCADE,
+        hash BLOB NOT NULL,
+        accepted INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (codespace, hash)
+    ) STRICT, WITHOUT ROWID;
+    UPDATE ports SET protocol = '' WHERE protocol = 'http';
+",
 ];
 
 /// Makes the changes that a file does not have yet.

@@ -6,7 +6,10 @@ use time::OffsetDateTime;
 use super::faults::{damaged, fault};
 use crate::{
     domain::{Generation, Port, SessionId, TokenId, UserId, Work},
-    store::{AuditEntry, AuditRecord, CodespaceRecord, PortRecord, SessionOrigin, SessionRecord, StoreError, TokenRecord, UserRecord},
+    store::{
+        AuditEntry, AuditRecord, CodespaceRecord, OfferDecisionRecord, PortRecord, SessionOrigin, SessionRecord, StoreError, TokenRecord,
+        UserRecord,
+    },
 };
 
 pub(super) const USER: &str = "SELECT id, name, role, password, email, suspended, created_at, made_by FROM users";
@@ -16,6 +19,7 @@ pub(super) const SESSION: &str =
 pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at, last_used_at FROM tokens";
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
      reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits FROM codespaces";
+pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FROM offer_decisions";
 pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users FROM ports";
 /// Names and actions hold no character that sorts between a separator and the one that follows it.
 pub(super) const AUDIT: &str = "SELECT id, at, action, actor, target, detail, address, request_id FROM audit
@@ -113,9 +117,19 @@ pub(super) fn port(row: &SqliteRow) -> Result<PortRecord, StoreError> {
         label: row.get(2)?,
         visibility: row.parsed(3, "visibility")?,
         expires_at: row.maybe_time(4)?,
-        protocol: row.get(5)?,
+        protocol: Some(row.get(5)?).filter(|protocol: &String| !protocol.is_empty()),
         host_header: row.get(6)?,
         users: users.into_iter().map(|id| UserId(id.into())).collect(),
+    })
+}
+
+pub(super) fn offer_decision(row: &SqliteRow) -> Result<OfferDecisionRecord, StoreError> {
+    let row = Columns(row);
+    Ok(OfferDecisionRecord {
+        codespace: row.parsed(0, "codespace name")?,
+        hash: row.hash(1)?.ok_or_else(|| damaged("hash"))?,
+        accepted: row.get(2)?,
+        at: row.time(3)?,
     })
 }
 

@@ -1,0 +1,191 @@
+//! The bytes of a connection to a port, over a WebSocket: binary messages are bytes, an empty one is the end of a direction.
+//!
+//! Owns half-close and back-pressure: neither direction waits for the other, nothing is kept but what is under way.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt as _, StreamExt as _};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::{Instant, sleep},
+};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::agent::websocket::{Over, Socket, Stream};
+
+/// Bytes that are read at once.
+const CHUNK: usize = 32 * 1024;
+/// How often a quiet peer is pinged.
+const PING_EVERY: Duration = Duration::from_secs(25);
+/// A peer that said nothing for this long is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(75);
+
+type Sink = futures_util::stream::SplitSink<Stream, Message>;
+type Messages = futures_util::stream::SplitStream<Stream>;
+
+/// When the peer was heard last; none while what it said is still being written, because then nobody listens.
+#[derive(Clone)]
+struct Heard(Arc<Mutex<Option<Instant>>>);
+
+/// Carries bytes until both directions have ended, or either side breaks.
+pub async fn carry(socket: Socket, app: TcpStream) {
+    let (mut sink, messages) = socket.into_stream().split();
+    let (from_app, to_app) = app.into_split();
+    let heard = Heard(Arc::new(Mutex::new(Some(Instant::now()))));
+    let ended = {
+        let forth = into_app(messages, to_app, heard.clone());
+        let back = out_of_app(&mut sink, from_app, heard);
+        tokio::pin!(forth, back);
+        // A side that broke ends both at once; one that came to its end lets the other go on.
+        tokio::select! {
+            ended = &mut forth => match ended { Ok(()) => back.await, over => over },
+            ended = &mut back => match ended { Ok(()) => forth.await, over => over },
+        }
+    };
+    if ended.is_ok() {
+        let _ = tokio::time::timeout(Duration::from_secs(5), sink.send(Message::Close(None))).await;
+    }
+}
+
+async fn into_app(mut messages: Messages, mut app: OwnedWriteHalf, heard: Heard) -> Result<(), Over> {
+    loop {
+        let message = messages.next().await.ok_or(Over)?.map_err(|_| Over)?;
+        heard.now();
+        match message {
+            Message::Binary(bytes) if bytes.is_empty() => {
+                app.shutdown().await.map_err(|_| Over)?;
+                return Ok(());
+            }
+            Message::Binary(bytes) => {
+                heard.busy();
+                app.write_all(&bytes).await.map_err(|_| Over)?;
+                heard.now();
+            }
+            Message::Close(_) => return Err(Over),
+            Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+}
+
+async fn out_of_app(sink: &mut Sink, mut app: OwnedReadHalf, heard: Heard) -> Result<(), Over> {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(CHUNK);
+        tokio::select! {
+            read = app.read_buf(&mut buffer) => match read {
+                Ok(0) => return sink.send(Message::Binary(Bytes::new())).await.map_err(|_| Over),
+                Ok(_) => {
+                    sink.send(Message::Binary(buffer.split().freeze())).await.map_err(|_| Over)?;
+                    // It may have been stuck for long behind a client that reads slowly.
+                    heard.refresh();
+                }
+                Err(_) => return Err(Over),
+            },
+            () = sleep(PING_EVERY) => {
+                if heard.is_dead() {
+                    return Err(Over);
+                }
+                sink.send(Message::Ping(Bytes::new())).await.map_err(|_| Over)?;
+            }
+        }
+    }
+}
+
+impl Heard {
+    fn now(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    fn busy(&self) {
+        *self.0.lock() = None;
+    }
+
+    fn refresh(&self) {
+        if let Some(heard) = &mut *self.0.lock() {
+            *heard = Instant::now();
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.0.lock().is_some_and(|heard| heard.elapsed() >= DEAD_AFTER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+
+    use super::*;
+
+    /// A carried connection: its client's end, and the app's.
+    async fn carried() -> (WebSocketStream<tokio::io::DuplexStream>, TcpStream) {
+        let (near, far) = tokio::io::duplex(4096);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let dialled = TcpStream::connect(listener.local_addr().expect("it is bound"))
+            .await
+            .expect("connected");
+        let (app, _) = listener.accept().await.expect("accepted");
+        tokio::spawn(async move { carry(Socket::server(far).await, dialled).await });
+        (WebSocketStream::from_raw_socket(near, Role::Client, None).await, app)
+    }
+
+    async fn bytes(client: &mut WebSocketStream<tokio::io::DuplexStream>) -> Option<Bytes> {
+        loop {
+            match client.next().await?.expect("a message") {
+                Message::Binary(bytes) => return Some(bytes),
+                Message::Close(_) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_direction_ends_by_itself() {
+        let (mut client, mut app) = carried().await;
+        client.send(Message::binary(&b"question"[..])).await.expect("sent");
+        client.send(Message::binary(Bytes::new())).await.expect("sent");
+        let mut question = String::new();
+        app.read_to_string(&mut question).await.expect("read to its end");
+        assert_eq!(question, "question");
+        app.write_all(b"answer").await.expect("written");
+        assert_eq!(bytes(&mut client).await.as_deref(), Some(&b"answer"[..]));
+        drop(app);
+        assert_eq!(bytes(&mut client).await.as_deref(), Some(&b""[..]));
+        assert_eq!(bytes(&mut client).await, None, "and then it is closed");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_holds_up_the_app_and_not_its_own_bytes() {
+        let (mut client, app) = carried().await;
+        let (mut from_client, mut to_client) = app.into_split();
+        let flood = tokio::spawn(async move { to_client.write_all(&vec![7; 64 * 1024 * 1024]).await });
+        for _ in 0..100 {
+            client.feed(Message::binary(vec![1; 1000])).await.expect("taken");
+            client.flush().await.expect("sent");
+        }
+        let mut got = vec![0; 100_000];
+        from_client.read_exact(&mut got).await.expect("all of it");
+        assert!(!flood.is_finished(), "64 MiB are not kept anywhere");
+        let mut received = 0;
+        while received < 64 * 1024 * 1024 {
+            received += bytes(&mut client).await.expect("more").len();
+        }
+        flood.await.expect("it ran").expect("written");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_ends_the_apps_connection() {
+        let (client, mut app) = carried().await;
+        drop(client);
+        let mut rest = Vec::new();
+        let _broken_or_ended = app.read_to_end(&mut rest).await;
+        assert!(rest.is_empty());
+    }
+}

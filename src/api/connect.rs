@@ -1,0 +1,55 @@
+//! Raw TCP to a port, for programs: the same question to policy as for its pages, and bytes over a WebSocket.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+
+use super::{
+    Services,
+    identify::{By, Params, Who},
+    problem::{Problem, ProblemBody},
+    websocket,
+};
+use crate::{
+    codespace::Question,
+    domain::{Port, PortError},
+    policy::Presented,
+};
+
+/// A client may open very many connections; one event tells of all within this time.
+const AUDIT_EVERY: time::Duration = time::Duration::minutes(10);
+
+/// Connects to a TCP port: a WebSocket whose binary messages are the connection's bytes; an empty one ends a direction.
+#[utoipa::path(get, path = "/api/v1/codespaces/{name}/ports/{port}/connect", tag = "ports",
+    params(("name" = String, Path), ("port" = u16, Path)), responses(
+    (status = 101, description = "WebSocket"), (status = 400, body = ProblemBody, description = "No valid WebSocket handshake"),
+    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 409, body = ProblemBody, description = "The codespace does not run, or nothing listens on the port"),
+    (status = 422, body = ProblemBody), (status = 426, body = ProblemBody), (status = 502, body = ProblemBody),
+    (status = 503, body = ProblemBody), (status = 504, body = ProblemBody),
+))]
+pub async fn connect(
+    State(services): State<Services>,
+    Who(who): Who,
+    By(actor): By,
+    Params((name, port)): Params<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let port: Port = port
+        .parse()
+        .map_err(|error: PortError| Problem::unprocessable("bad-port", "That is no port", error.to_string()))?;
+    let found = name.parse().ok().and_then(|name| services.codespaces.find(&name));
+    let codespace = found.ok_or_else(Problem::no_such_codespace)?;
+    let question = Question::of_port(Presented::Valid(who.clone()), port);
+    let asked = question.ask(&codespace.snapshot(), &services.auth, services.clock.now());
+    // Not theirs is not there (decision 10).
+    asked.map_err(|_| Problem::no_such_codespace())?;
+    let target = format!("{}:{port}", codespace.name());
+    let path = format!("/ports/{port}/connect");
+    let response = websocket::forward(&services, who, codespace, request, &path, websocket::Kind::Port(question)).await?;
+    services
+        .audit
+        .record_once_in(AUDIT_EVERY, "port.connected", &actor, target, "raw TCP");
+    Ok(response)
+}

@@ -1,0 +1,92 @@
+//! What can be typed after `portico ports`.
+
+use std::net::IpAddr;
+
+use clap::Args;
+
+use super::{Where, Which};
+use crate::domain::{Port, PortError};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico ports forward 5432:5432                  then: psql -h 127.0.0.1 -p 5432
+  portico ports forward 15432:5432 8080:80 -c amber-otter-x7k2
+  portico ports forward 0:6379 --json              any free local port; the output says which
+
+The local port comes first, as in `ssh -L`. Whoever may open a port may forward it: its owner, the people
+that it is shared with, and a token of scope port:NAME:PORT.")]
+pub struct PortsForward {
+    /// LOCAL:PORT, or PORT for the same on both sides; LOCAL 0 takes any free port.
+    #[arg(required = true, value_name = "LOCAL:PORT", value_parser = port_mapping)]
+    pub mappings: Vec<PortMapping>,
+    /// The address of this machine to listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub bind: IpAddr,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+/// One `15432:5432`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PortMapping {
+    /// 0 for any.
+    pub local: u16,
+    pub remote: Port,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "A repository asks with customizations.portico.ports in its devcontainer.json. Nothing is shared before you accept."
+)]
+pub struct PortsOffer {
+    /// Share all of it.
+    #[arg(long, conflicts_with = "dismiss")]
+    pub accept: bool,
+    /// Share none of it, and do not ask again.
+    #[arg(long)]
+    pub dismiss: bool,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub place: Where,
+}
+
+fn port_mapping(text: &str) -> Result<PortMapping, String> {
+    let (local, remote) = text.split_once(':').unwrap_or((text, text));
+    let remote: Port = remote.parse().map_err(|error: PortError| error.to_string())?;
+    let local = match local {
+        "0" | "" => 0,
+        local => local
+            .parse::<Port>()
+            .map_err(|error| format!("{error}, or 0 on the local side"))?
+            .number(),
+    };
+    Ok(PortMapping { local, remote })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings() {
+        for (text, expected) in [
+            ("5432:5432", Some((5432, 5432))),
+            ("15432:5432", Some((15432, 5432))),
+            ("5432", Some((5432, 5432))),
+            ("0:5432", Some((0, 5432))),
+            (":5432", Some((0, 5432))),
+            ("5432:0", None),
+            ("5432:", None),
+            ("1:2:3", None),
+            ("70000:80", None),
+            ("x:80", None),
+            ("", None),
+        ] {
+            let found = port_mapping(text).ok().map(|mapping| (mapping.local, mapping.remote.number()));
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a repository's `devcontainer.json` says of ports, and what only their owner can.
+
+use super::*;
+use crate::devcontainer::PortsAsWritten;
+
+fn declared(text: &str) -> FromAgent {
+    let ports = PortsAsWritten::read(text).expect("it is well-formed");
+    FromAgent::Declared { ports }
+}
+
+fn shown(codespace: &Codespace, number: u16) -> Option<(bool, Option<String>, String)> {
+    let snapshot = codespace.snapshot();
+    let view = snapshot.ports.get(&port(number))?;
+    Some((
+        view.listening.is_some(),
+        view.label().map(str::to_owned),
+        view.protocol().to_owned(),
+    ))
+}
+
+#[tokio::test]
+async fn what_the_repository_declares_holds_where_nothing_is_set() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let file = r#"{ "forwardPorts": [5432],
+        "portsAttributes": { "3000": { "label": "Web", "protocol": "https" }, "9229": { "onAutoForward": "ignore" } } }"#;
+    say(&codespace, 1, declared(file)).await;
+    reaches(&codespace, |now| now.ports.contains_key(&port(5432))).await;
+    assert_eq!(
+        shown(&codespace, 5432),
+        Some((false, None, "http".into())),
+        "listed before it listens"
+    );
+    let mut ports = Vec::new();
+    for (number, noise) in [(3000, None), (9229, None), (9230, Some("debugger")), (5432, Some("debugger"))] {
+        let FromAgent::Ports { ports: mut one } = listening(number) else {
+            panic!("ports")
+        };
+        one[0].noise = noise.map(str::to_owned);
+        ports.append(&mut one);
+    }
+    say(&codespace, 1, FromAgent::Ports { ports }).await;
+    reaches(&codespace, |now| now.ports.contains_key(&port(3000))).await;
+    assert_eq!(shown(&codespace, 3000), Some((true, Some("Web".into()), "https".into())));
+    assert_eq!(
+        shown(&codespace, 5432),
+        Some((true, None, "http".into())),
+        "it is declared, so it is no noise"
+    );
+    assert_eq!((shown(&codespace, 9229), shown(&codespace, 9230)), (None, None));
+
+    let change = PortChange {
+        protocol: Some("http".into()),
+        label: Some(Some("Mine".into())),
+        ..PortChange::default()
+    };
+    for number in [3000, 9230] {
+        let changed = bench
+            .spaces
+            .change_port(codespace.name(), port(number), change.clone(), &Actor::default())
+            .await;
+        assert!(changed.expect("it is changed").listening.is_some());
+    }
+    assert_eq!(
+        shown(&codespace, 3000),
+        Some((true, Some("Mine".into()), "http".into())),
+        "what is set counts more"
+    );
+    assert_eq!(shown(&codespace, 9230), Some((true, Some("Mine".into()), "http".into())));
+    say(&codespace, 1, declared("{}")).await;
+    reaches(&codespace, |now| !now.ports.contains_key(&port(5432))).await;
+    let snapshot = codespace.snapshot();
+    assert!(snapshot.ports.values().all(|view| view.settings.visibility == Visibility::Private));
+}
+
+#[tokio::test]
+async fn share_1_what_a_repository_asks_to_share_is_shared_by_its_owner_alone() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let ask = |ports: &str| declared(&format!(r#"{{ "customizations": {{ "portico": {{ "ports": {ports} }} }} }}"#));
+    let hash = |codespace: &Codespace| codespace.snapshot().offer().map(|offer| offer.id());
+    let visibility = |codespace: &Codespace, number| codespace.snapshot().visibility(port(number), bench.clock.now());
+    let decide = async |hash: String, decision| bench.spaces.decide_offer(codespace.name(), hash, decision, &Actor::default()).await;
+
+    say(&codespace, 1, ask(r#"{ "3000": "public", "8000": "org" }"#)).await;
+    reaches(&codespace, |now| now.offer().is_some()).await;
+    assert_eq!(visibility(&codespace, 3000), Visibility::Private, "asking opens nothing");
+    let first = hash(&codespace).expect("an offer");
+    let wrong = decide("00".repeat(32), OfferDecision::Accept).await;
+    assert!(matches!(wrong, Err(CodespaceError::BadChange(BadChange::NoSuchOffer))));
+    decide(first.clone(), OfferDecision::Accept).await.expect("accepted");
+    assert_eq!(
+        [3000, 8000].map(|number| visibility(&codespace, number)),
+        [Visibility::Public, Visibility::Org]
+    );
+    assert_eq!(hash(&codespace), None);
+    assert!(decide(first, OfferDecision::Accept).await.is_err(), "once");
+
+    say(&codespace, 1, ask(r#"{ "9000": "public" }"#)).await;
+    reaches(&codespace, |now| now.offer().is_some()).await;
+    let second = hash(&codespace).expect("another content is another question");
+    decide(second, OfferDecision::Dismiss).await.expect("dismissed");
+    assert_eq!(visibility(&codespace, 9000), Visibility::Private);
+    say(&codespace, 1, ask(r#"{ "3000": "public", "8000": "org" }"#)).await;
+    say(&codespace, 1, ask(r#"{ "9000": "public", }"#)).await;
+    say(&codespace, 1, listening(9000)).await;
+    reaches(&codespace, |now| now.ports.contains_key(&port(9000))).await;
+    assert_eq!(hash(&codespace), None, "what was decided is not asked again");
+    let kept = bench.store.offer_decisions().await.expect("decisions");
+    assert_eq!(kept.iter().filter(|decision| decision.accepted).count(), 1);
+    assert_eq!(kept.len(), 2);
+}
