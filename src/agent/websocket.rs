@@ -9,13 +9,14 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::{Instant, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Message,
+        Error, Message,
+        error::ProtocolError,
         handshake::derive_accept_key,
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
@@ -29,6 +30,10 @@ const PING_EVERY: Duration = Duration::from_secs(25);
 const DEAD_AFTER: Duration = Duration::from_secs(75);
 /// A write that makes no progress for this long ends the socket (TO-1).
 const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long the end of a socket may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Most bytes that are taken and forgotten after a fault.
+const MAX_EXHAUSTED: u64 = 16 * 1024 * 1024;
 
 /// A byte stream that a WebSocket can run on.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -90,7 +95,10 @@ impl Socket {
         loop {
             tokio::select! {
                 message = self.stream.next() => {
-                    let message = message.ok_or(Over)?.map_err(|_| Over)?;
+                    let message = match message.ok_or(Over)? {
+                        Ok(message) => message,
+                        Err(error) => return Err(self.fail(&error).await),
+                    };
                     self.heard = Instant::now();
                     match message {
                         Message::Text(text) => return Ok(Heard::Text(text.as_str().to_owned())),
@@ -121,8 +129,13 @@ impl Socket {
     }
 
     /// Sends a text message.
+    pub async fn text(&mut self, text: String) -> Result<(), Over> {
+        self.send(Message::Text(text.into())).await
+    }
+
+    /// Sends a value as a text message.
     pub async fn json(&mut self, value: &serde_json::Value) -> Result<(), Over> {
-        self.send(Message::Text(value.to_string().into())).await
+        self.text(value.to_string()).await
     }
 
     /// Closes with a code and waits a moment for the other side's close.
@@ -133,13 +146,34 @@ impl Socket {
         };
         if self.send(Message::Close(Some(frame))).await.is_ok() {
             let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
-            let _ = timeout(Duration::from_secs(5), rest).await;
+            let _ = timeout(LAST_WORDS, rest).await;
         }
     }
 
+    /// Lets the answer to the other side's close go out; it stands ready, and to close once more would be refused.
     async fn finish(&mut self) -> Over {
-        let _ = timeout(Duration::from_secs(5), self.stream.close(None)).await;
+        let _ = timeout(LAST_WORDS, self.stream.flush()).await;
         Over
+    }
+
+    /// Says what was wrong, as far as the other side still listens (RFC 6455 §7.1.7).
+    async fn fail(&mut self, error: &Error) -> Over {
+        if let Some((code, reason)) = fault(error) {
+            let reason = reason.into();
+            if self.send(Message::Close(Some(CloseFrame { code, reason }))).await.is_ok() {
+                let _ = timeout(LAST_WORDS, self.exhaust()).await;
+            }
+        }
+        Over
+    }
+
+    /// Takes what was under way: a stream dropped before that is reset, and the close that was sent with it.
+    async fn exhaust(&mut self) -> std::io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_EXHAUSTED), &mut tokio::io::sink())
+            .await
+            .map(drop)
     }
 
     async fn ping(&mut self) -> Result<(), Over> {
@@ -156,6 +190,17 @@ impl Socket {
             .await
             .map_err(|_| Over)?
             .map_err(|_| Over)
+    }
+}
+
+/// What the other side did wrong; nothing if it is only gone.
+fn fault(error: &Error) -> Option<(CloseCode, &'static str)> {
+    match error {
+        Error::Capacity(_) => Some((CloseCode::Size, "a message is at most 1 MiB")),
+        Error::Utf8(_) => Some((CloseCode::Invalid, "text is UTF-8")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some((CloseCode::Protocol, "not as RFC 6455 says")),
+        _ => None,
     }
 }
 

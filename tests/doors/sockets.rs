@@ -99,9 +99,9 @@ fn frame(first: u8, length: &[u8], payload: &[u8]) -> Vec<u8> {
 fn ws_4_sockets_that_end_here_are_bounded() {
     let gateway = gateway();
     let two_megabytes = [&[0xff][..], &(2u64 << 20).to_be_bytes()].concat();
-    for (what, bytes) in [
-        ("a frame of 2 MiB", frame(0x82, &two_megabytes, b"")),
-        ("a message of 2 MiB in frames", {
+    for (what, code, bytes) in [
+        ("a frame of 2 MiB", 1009, frame(0x82, &two_megabytes, b"")),
+        ("a message of 2 MiB in frames", 1009, {
             let piece = vec![0; 512 << 10];
             let length = [&[0xff][..], &(512u64 << 10).to_be_bytes()].concat();
             let mut bytes = frame(0x02, &length, &piece);
@@ -110,13 +110,13 @@ fn ws_4_sockets_that_end_here_are_bounded() {
             }
             bytes
         }),
-        ("text that is no UTF-8", frame(0x81, &[0x82], &[0xff, 0xfe])),
-        ("a control frame of 126 bytes", frame(0x89, &[0xfe, 0, 126], &[0; 126])),
-        ("a control frame in pieces", frame(0x09, &[0x80], b"")),
-        ("a compressed frame", frame(0xc1, &[0x81], b"a")),
-        ("an unknown kind", frame(0x83, &[0x80], b"")),
-        ("no mask", vec![0x81, 1, b'a']),
-        ("going on with nothing", frame(0x80, &[0x81], b"a")),
+        ("text that is no UTF-8", 1007, frame(0x81, &[0x82], &[0xff, 0xfe])),
+        ("a control frame of 126 bytes", 1002, frame(0x89, &[0xfe, 0, 126], &[0; 126])),
+        ("a control frame in pieces", 1002, frame(0x09, &[0x80], b"")),
+        ("a compressed frame", 1002, frame(0xc1, &[0x81], b"a")),
+        ("an unknown kind", 1002, frame(0x83, &[0x80], b"")),
+        ("no mask", 1002, vec![0x81, 1, b'a']),
+        ("going on with nothing", 1002, frame(0x80, &[0x81], b"a")),
     ] {
         let mut connection = open(&exec(gateway));
         connection.write(&bytes);
@@ -126,7 +126,20 @@ fn ws_4_sockets_that_end_here_are_bounded() {
             "{what}: the socket is closed and says little, not {} bytes",
             rest.len()
         );
+        assert_eq!(close_code(&rest), Some(code), "{what}: {rest:?}");
     }
+    // A close is answered with a close, or the other side must take the socket for broken.
+    let mut connection = open(&exec(gateway));
+    connection.write(&frame(0x88, &[0x82], &1000_u16.to_be_bytes()));
+    assert_eq!(connection.rest(), [0x88, 2, 3, 232]);
+}
+
+/// The code of a close that is the last frame.
+fn close_code(bytes: &[u8]) -> Option<u16> {
+    let at = bytes.iter().rposition(|byte| *byte == 0x88)?;
+    let payload = bytes.get(at + 2..)?;
+    let whole = payload.len() == usize::from(bytes[at + 1]);
+    Some(u16::from_be_bytes([*payload.first()?, *payload.get(1)?])).filter(|_| whole)
 }
 
 #[test]
