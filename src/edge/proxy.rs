@@ -1,6 +1,6 @@
 //! One exchange with an app: the request rebuilt, sent, and its response on the way back.
 
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request::Parts};
 use http_body::Body as _;
 
 use super::{
@@ -158,15 +158,16 @@ impl Edge {
     }
 }
 
-/// Puts a request for the app together; path and query stay as they are, byte by byte (PATH-3).
+/// Puts a request for the app together.
 pub(super) fn rebuilt(mut headers: HeaderMap, head: &Parts, visit: &Visit, body: Option<Upload>) -> Request<RequestBody> {
-    let of_unknown_length = |body: &Upload| !body.is_end_stream() && body.size_hint().exact().is_none();
-    if body.as_ref().is_some_and(of_unknown_length) {
-        request::announce_chunks(&mut headers);
+    match body.as_ref().filter(|body| !body.is_end_stream()) {
+        Some(body) if body.size_hint().exact().is_none() => request::announce_chunks(&mut headers),
+        Some(_) => {}
+        None => request::expect_nothing(&mut headers),
     }
     let mut request = Request::new(RequestBody::new(body, std::sync::Arc::clone(&visit.exchange)));
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = head.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    *request.uri_mut() = request::target(&head.uri);
     *request.headers_mut() = headers;
     request
 }

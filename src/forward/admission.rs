@@ -1,6 +1,13 @@
 //! Which request heads are refused before anything else looks at them (METH, PATH, HDR, SMUG rules).
+//!
+//! Owns the decision about a head as hyper read it. What hyper changes before that, nobody here can refuse:
+//! - It cuts a `#` and what follows off a target (PATH-2). [`Fragment`] tells of it where the connection could see the
+//!   bytes: the first of several requests sent ahead. Of the others, and of a `:path` in HTTP/2, the cut target is what is
+//!   decided on and what the app gets, so that both read the same.
+//! - It makes one `Content-Length` of several that are equal, as RFC 9110 §8.6 allows (SMUG-1): the app gets one. Several
+//!   that differ, or a list, it refuses.
 
-use http::{HeaderMap, Method, StatusCode, Uri, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts};
 use thiserror::Error;
 
 use super::names;
@@ -33,6 +40,8 @@ pub enum Refusal {
     Nominated,
     #[error("a header name uses underscores to look like one of the gateway's own")]
     Disguised,
+    #[error("a header's name or value is malformed")]
+    Field,
     #[error("the request's length is given in more than one way, or in a wrong one")]
     Framing,
 }
@@ -48,7 +57,7 @@ impl Refusal {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Target | Self::Host | Self::Nominated | Self::Disguised | Self::Framing => StatusCode::BAD_REQUEST,
+            Self::Target | Self::Host | Self::Nominated | Self::Disguised | Self::Field | Self::Framing => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -61,6 +70,7 @@ pub fn check(head: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::Target);
     }
     check_sizes(&head.headers)?;
+    check_fields(&head.headers, head.version)?;
     check_framing(&head.headers, head.version)?;
     check_names(&head.headers)
 }
@@ -102,6 +112,20 @@ fn check_sizes(headers: &HeaderMap) -> Result<(), Refusal> {
     } else {
         Ok(())
     }
+}
+
+/// Refuses what hyper takes from a frame of HTTP/2 but no reader of HTTP/1.1 would: a name with `"`, which is no token, and
+/// a value with space around it (RFC 9113 §8.2.1, SMUG-10).
+fn check_fields(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let malformed = |(name, value): (&HeaderName, &HeaderValue)| {
+        let value = value.as_bytes();
+        name.as_str().contains('"') || blank(value.first()) || blank(value.last())
+    };
+    if version == Version::HTTP_2 && headers.iter().any(malformed) {
+        return Err(Refusal::Field);
+    }
+    Ok(())
 }
 
 /// Refuses what hyper lets through although recipients disagree on it (RFC 9112 §6.3, SMUG-1).
@@ -192,5 +216,27 @@ mod tests {
         check_one("GET", "/", &[("x-portico_token", "1")], Err(Refusal::Disguised));
         check_one("GET", "/", &[("my_header", "1")], Ok(()));
         check_one("GET", "/", &[("x", &"a".repeat(MAX_FIELD_BYTES))], Err(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn smug_10_fields_of_http_2_are_fields_of_http_1() {
+        let of_http_2 = |name: &[u8], value: &str| {
+            let name = HeaderName::from_bytes(name).ok()?;
+            let request = http::Request::builder().version(Version::HTTP_2).header(name, value);
+            Some(check(&request.body(()).expect("a request").into_parts().0))
+        };
+        for byte in 0..=u8::MAX {
+            let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            let passes = of_http_2(&[b'x', byte], "1") == Some(Ok(()));
+            assert_eq!(passes, token, "{:?}", char::from(byte));
+        }
+        for (value, expected) in [
+            ("a b", Ok(())),
+            ("", Ok(())),
+            (" a", Err(Refusal::Field)),
+            ("a\t", Err(Refusal::Field)),
+        ] {
+            assert_eq!(of_http_2(b"x", value), Some(expected), "{value:?}");
+        }
     }
 }

@@ -127,6 +127,13 @@ pub fn rebuild(client: &HeaderMap, facts: Facts<'_>, translation: Translation<'_
     headers
 }
 
+/// The target for the app: path and query byte by byte (PATH-3), and `/` where there is no path, as in `http://host`
+/// (RFC 9112 §3.2.1); written as it is, that would leave a request line of two words.
+pub fn target(uri: &Uri) -> Uri {
+    let target = uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    if target.path().is_empty() { Uri::default() } else { target }
+}
+
 /// Says that a body of unknown length follows. Left to itself the connection sends none with a method that seldom has one,
 /// such as GET (RFC 9112 §6.1).
 pub fn announce_chunks(headers: &mut HeaderMap) {
@@ -159,11 +166,17 @@ pub fn into_http_1<B: Body>(request: &mut Request<B>) {
     if let Some(host) = host {
         request.headers_mut().insert(header::HOST, host);
     }
-    *request.uri_mut() = request.uri().path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+    *request.uri_mut() = target(request.uri());
     *request.version_mut() = Version::HTTP_11;
     if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
         announce_chunks(request.headers_mut());
     }
+}
+
+/// Takes the expectation from a request without a body: nobody may send it there, and an app that waits for the body all
+/// the same would take the next request for it (RFC 9110 §10.1.1, SMUG-9).
+pub fn expect_nothing(headers: &mut HeaderMap) {
+    headers.remove(header::EXPECT);
 }
 
 fn crosses(name: &HeaderName, nominated: &[HeaderName]) -> bool {
@@ -252,6 +265,19 @@ mod tests {
             .collect();
         lines.sort();
         lines
+    }
+
+    #[test]
+    fn targets() {
+        #[track_caller]
+        fn check(uri: &str, expected: &str) {
+            assert_eq!(target(&uri.parse().expect("a target")).to_string(), expected, "{uri}");
+        }
+        check("/a/../b?c=%zz", "/a/../b?c=%zz");
+        check("*", "*");
+        check("http://amber-x-3000.codespaces.localhost/a?b", "/a?b");
+        check("http://amber-x-3000.codespaces.localhost", "/");
+        check("http://amber-x-3000.codespaces.localhost#/a", "/");
     }
 
     #[test]

@@ -314,6 +314,10 @@ fn path_3_odd_paths_arrive_as_they_are() {
         ]);
     }
     assert!(paths.len() > 200);
+    // An absolute target without a path is one for `/`.
+    let bare = format!("GET http://{}", gateway().app());
+    let reply = to_app(&bare, "Connection: close\r\n", "");
+    assert!(reply.text.contains("ADA\nGET / HTTP/1.1\r\n"), "{}", reply.text);
     for path in paths {
         let reply = to_app(&format!("GET {path}"), "Connection: close\r\n", "");
         assert!(
