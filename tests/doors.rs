@@ -21,6 +21,8 @@ mod headers;
 mod hosts;
 #[path = "doors/identity.rs"]
 mod identity;
+#[path = "doors/judges.rs"]
+mod judges;
 #[path = "doors/origins.rs"]
 mod origins;
 #[path = "doors/pages.rs"]

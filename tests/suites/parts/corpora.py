@@ -1,134 +1,29 @@
-"""Sends each request of the corpora to a port of a codespace and judges what its app received.
+"""Judges what capture.py kept: whether what arrived means what was sent, and whether seven servers read it as one.
 
-Allowed is nothing, or requests that are well-formed to the letter, that gunicorn and h11 read in the same way, and that
-say the same as the corpus (or, where the corpus refuses, the one sane reading of what was sent)."""
-import glob
+    corpora.py JUDGES-FOLDER CAPTURED…
+
+Allowed is nothing, or requests that are well-formed to the letter, that say the same as the corpus (or, where the corpus
+refuses, the one sane reading of what was sent), and of which all judges see the same number with the same bodies."""
+import collections
 import json
-import os
 import re
-import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
-gunicorn, aiohttp, gateway, host = sys.argv[1:]
-sys.path.insert(0, gunicorn)
-sys.path.insert(0, os.path.join(gunicorn, "tests"))
-import h11
+import judges
 from framing import requests
-from gunicorn.config import Config
-from gunicorn.http.parser import RequestParser
 
-EXPLAINED = {
-    "gunicorn invalid/041": "two Content-Type fields, which gunicorn refuses: an app's own affair, of framing they say nothing",
-}
-unlimited = Config()
-for limit in ("limit_request_line", "limit_request_fields", "limit_request_field_size"):
-    unlimited.set(limit, {"limit_request_line": 0}.get(limit, 30000))
-address = ("127.0.0.1", int(gateway))
-LINE = re.compile(rb"([A-Z-]+ [^\r\n]* HTTP/1\.[01])(\r?\n)")
-
-
-def with_host(data, several):
-    """The request for our host: its first Host says so, or gets said after the first line; of several, in each head."""
-    named = re.compile(rb"(\nHost[ \t]*:[ \t]*)[^\r\n]*", re.I)
-    if several:
-        parts = LINE.split(data)
-        heads = [parts[at] + parts[at + 1] + parts[at + 2] for at in range(1, len(parts), 3)]
-        return parts[0] + b"".join(with_host(head, False) for head in heads)
-    head = re.match(rb".*?\n\r?\n", data, re.S)
-    at = head.end() if head else len(data)
-    if named.search(data[:at]):
-        return named.sub(lambda match: match[1] + host.encode(), data[:at], count=1) + data[at:]
-    line = re.match(rb"(?:\r?\n)*[^\n]*\n", data)
-    if not line:
-        return data
-    end = b"\r\n" if line[0].endswith(b"\r\n") else b"\n"
-    return data[:line.end()] + b"Host: " + host.encode() + end + data[line.end():]
-
-
-def from_gunicorn():
-    import treq
-    for kind in ("valid", "invalid"):
-        for path in sorted(glob.glob(f"{gunicorn}/tests/requests/{kind}/*.http")):
-            try:
-                sent = treq.request(path, []).data
-            except AssertionError:
-                sent = open(path, "rb").read().replace(b"\n", b"").replace(b"\\r\\n", b"\r\n").replace(b"\\n", b"\n")
-            wanted = None
-            if kind == "valid":
-                said = treq.load_py(path[:-5] + ".py")["request"]
-                said = said if isinstance(said, list) else [said]
-                wanted = [(each["method"].encode(), each["uri"]["raw"].encode("latin-1"), each["body"] or b"") for each in said]
-            yield f"gunicorn {kind}/{os.path.basename(path)[:-5]}", sent, wanted
-
-
-def from_llhttp():
-    """As its own tests read them: a line's end is \\r\\n, a backslash takes the line's end away."""
-    for path in sorted(glob.glob(f"{aiohttp}/vendor/llhttp/test/request/*.md")):
-        found = re.findall(r"<!-- meta=(\{[^\n]*?\}) -->\s*```http\n((?:(?!```).)*)```\s*```log\n(.*?)```", open(path).read(), re.S)
-        for number, (meta, text, log) in enumerate(found, 1):
-            text = re.sub(r"\n$", "", text)
-            text = re.sub(r"\\(\r\n|\r|\n)", "", text).replace("\r\n", "\n").replace("\n", "\r\n")
-            text = text.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\\f", "\f")
-            text = re.sub(r"\\x([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), text)
-            wanted, spans = [], lambda name, part: "".join(re.findall(rf'span\[{name}\]="([^"]*)"', part))
-            for part in re.split(r"(?=off=\d+ message begin)", log)[1:]:
-                body = "".join({"cr": "\r", "lf": "\n"}.get(plain, quoted)
-                               for quoted, plain in re.findall(r'span\[body\]=(?:"([^"]*)"|(cr|lf))', part))
-                if "message complete" in part:
-                    wanted.append((spans("method", part).encode(), spans("url", part).encode(), body.encode()))
-            refused = "error code=" in log and "reason=\"on_" not in log or json.loads(meta)["type"] != "request"
-            yield f"llhttp {os.path.basename(path)[:-3]} {number}", text.encode(), None if refused else wanted
-
-
-def exchange(data):
-    with socket.create_connection(address) as stream:
-        stream.settimeout(0.4)
-        answer = b""
-        try:
-            stream.sendall(data)
-            while more := stream.recv(65536):
-                answer += more
-        except OSError:
-            pass
-    return answer
-
-
-def kept():
-    with socket.create_connection(address) as stream:
-        stream.settimeout(20)
-        stream.sendall(f"GET /kept HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        answer = b""
-        while more := stream.recv(65536):
-            answer += more
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b" 200 " in head.split(b"\r\n")[0], answer
-    body = re.search(rb"\[.*\]", body, re.S)
-    return [bytes.fromhex(each) for each in json.loads(body[0])]
-
-
-def by_gunicorn(data):
-    return [(one.method.encode(), one.uri.encode("latin-1"), one.body.read()) for one in RequestParser(unlimited, iter([data]), ("127.0.0.1", 1))]
-
-
-def by_h11(data):
-    connection, found = h11.Connection(h11.SERVER), []
-    connection.receive_data(data)
-    connection.receive_data(b"")
-    while True:
-        event = connection.next_event()
-        if isinstance(event, h11.Request):
-            found.append([event.method, event.target, b""])
-        elif isinstance(event, h11.Data):
-            found[-1][2] += bytes(event.data)
-        elif isinstance(event, h11.EndOfMessage):
-            if connection.our_state is h11.SEND_RESPONSE:
-                connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
-                connection.send(h11.EndOfMessage())
-            if connection.their_state is not h11.DONE or connection.our_state is not h11.DONE:
-                return [tuple(one) for one in found]
-            connection.start_next_cycle()
-        else:
-            return [tuple(one) for one in found]
+# What waitress reads in another way than all others: it takes the request that follows for a body.
+WITNESS = b"GET / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n"
+# Where judges may disagree, and why: (judge, bytes that left, how it ends, reason).
+METHODS = rb"(?m)^(?!(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) )[!-~]+ [!-~]+ HTTP/1.1\r$"
+ALLOWED = [
+    ("node", METHODS, "answers 400", "knows a list of methods and refuses others with the connection, none of them read as anything else"),
+    ("uvicorn-httptools", METHODS, "answers 400", "knows a list of methods and refuses others with the connection, none of them read as anything else"),
+    ("gunicorn", METHODS, "refuses: InvalidRequestMethod", "refuses methods with small letters or #"),
+    ("waitress", METHODS, "answers 400", "refuses methods with small letters"),
+    ("gunicorn", rb"(?im)^content-type:[^\n]*\n([^\n]+\n)*content-type:", "refuses: InvalidHeader", "refuses two Content-Type, which say nothing of framing"),
+]
 
 
 def target(text):
@@ -137,67 +32,108 @@ def target(text):
     return b"/" + text if text[:1] in (b"", b"?") else text
 
 
-def judge(sent, wanted, arrived):
-    """What is wrong, or how it ended."""
-    reached = []
+def meaning(case, cut=False):
+    """How it ended, or what is wrong with the meaning of what arrived."""
+    reached, arrived = [], [bytes.fromhex(each) for each in case["arrived"]]
     for connection in arrived:
         mine, why = requests(connection)
         if why and (why != "cut short" or not mine and b"\r\n\r\n" not in connection):
             return f"the app got what is malformed ({why}): {connection[:300]!r}"
-        mine = [(method, path, body) for method, path, _, body in mine]
-        for name, other in (("gunicorn", by_gunicorn), ("h11", by_h11)):
-            if why is None:
-                try:
-                    read = other(connection)
-                except Exception as error:
-                    return f"{name} refuses what the app got ({error!r}): {connection[:300]!r}"
-                if read != mine:
-                    return f"{name} reads {read}, the letter says {mine}"
-        if why:
-            continue  # A body that its sender never ended: nothing that means anything.
-        reached += mine
+        reached += [(method, path, body) for method, path, _, body in mine]
     if not reached:
         return "refused"
-    accepted = wanted is not None
-    if not accepted:
-        wanted = [(method, path, body) for method, path, _, body in requests(sent, tolerant=True)[0]]
-    wanted = [(method, target(path), body) for method, path, body in wanted]
-    if reached != wanted[:len(reached)]:
-        return f"sent means {wanted}, the app got {reached}: {arrived}"
-    return "passed" if accepted else "made anew"
+    wanted, host = case["wanted"], case["host"].encode()
+    if wanted is None:
+        # What is for another host is not the app's.
+        read = requests(bytes.fromhex(case["sent"]), tolerant=True)[0]
+        wanted = [(method, path, body) for method, path, fields, body in read if (b"host", host) in fields]
+    else:
+        wanted = [tuple(bytes.fromhex(each) for each in one) for one in wanted]
+    wanted = [(method, target(path.split(b"#")[0] if cut else path), body) for method, path, body in wanted]
+    # Streams of HTTP/2 may overtake each other, and the app's connections are not in the order of what came on them.
+    whole = case["over"] == "http2" or len(arrived) > 1
+    # One that is refused whole leaves the connection to the next.
+    left = iter(wanted)
+    if collections.Counter(reached) - collections.Counter(wanted) if whole else not all(each in left for each in reached):
+        return f"sent means {wanted}, the app got {reached}"[:1500]
+    return "passed" if case["wanted"] is not None else "made anew"
 
 
-wrong, ends, anew, strict = [], {}, [], []
-kept()
-for name, sent, wanted in [*from_gunicorn(), *from_llhttp()]:
-    several = wanted is not None and len(wanted) > 1 and len(LINE.findall(sent)) == len(wanted)
-    data = with_host(sent, several)
-    answer = exchange(data)
-    end = judge(data, wanted, kept())
-    corpus = name.split()[0]
-    kind = end if end in ("refused", "passed", "made anew") else "explained" if name in EXPLAINED else "DISAGREES"
-    if kind == "refused" and wanted is not None:
-        kind = "refused though the corpus accepts"
-        strict.append(f"{name}: {answer[9:12].decode() or 'no answer'} to {data[:70]!r}")
-    ends.setdefault(corpus, {}).setdefault(kind, []).append(name)
-    if kind == "made anew":
-        anew.append(f"{name}: {data[:110]!r}")
-    if kind == "DISAGREES":
-        wrong.append(f"{name}: {end}\n    sent {data[:400]!r}\n    answer {answer[:60]!r}")
+def plain(stream):
+    """The bytes without what differs in every request, so that equal streams are judged once."""
+    return re.sub(rb"(?m)^(x-request-id: )[0-9a-f]+\r$", rb"\g<1>0\r", re.sub(rb"(?m)^(host: localhost:)\d+\r$", rb"\g<1>1\r", stream))
 
-for corpus, kinds in ends.items():
-    total = sum(len(names) for names in kinds.values())
-    print(f"{corpus}: {total} requests: " + ", ".join(f"{len(names)} {kind}" for kind, names in sorted(kinds.items())))
-print(f"\ndisagreements: {len(wrong)}")
-for line in wrong:
-    print("  " + line)
-print("\nexplained:")
-for name, why in EXPLAINED.items():
-    print(f"  {name}: {why}")
-print("\naccepted by the corpus, but refused:")
-for line in strict:
-    print("  " + line)
-print("\nrefused by the corpus, but of one meaning, and written anew for the app:")
-for line in anew:
-    print("  " + line)
-sys.exit(1 if wrong else 0)
+
+def explained_by(case):
+    """Why a meaning is another one although nothing is wrong."""
+    if b"#" in bytes.fromhex(case["sent"]) and meaning(case, cut=True) in ("passed", "made anew"):
+        return "hyper cuts a # and what follows off a target, of HTTP/2 and of requests sent ahead, before anybody can refuse it: " \
+            "what is decided on and what the app gets are the same"
+    return None
+
+
+def allowed(judge, stream, how):
+    for who, bytes_of, end, why in ALLOWED:
+        if judge == who and re.search(bytes_of, stream) and re.match(end, how):
+            return f"{who}: {why}"
+    return None
+
+
+def main():
+    folder, *captured = sys.argv[1:]
+    cases = [json.loads(line) for file in captured for line in open(file)]
+    streams = collections.defaultdict(list)
+    for case in cases:
+        for each in case["arrived"]:
+            streams[plain(bytes.fromhex(each))].append(case)
+    court = judges.start(folder)
+    try:
+        if not judges.ask(court, WITNESS):
+            sys.exit("the judges agree on what they are known to disagree on: they are not heard")
+        with ThreadPoolExecutor(4) as several:
+            verdicts = dict(zip(streams, several.map(lambda stream: judges.ask(court, stream), streams)))
+    finally:
+        for judge in court:
+            judge.stop()
+
+    wrong, ends, strict, explained, let = [], collections.defaultdict(collections.Counter), collections.defaultdict(dict), collections.Counter(), collections.Counter()
+    for case in sorted(cases, key=lambda case: (case["over"], case["name"])):
+        end, kind = meaning(case), case["name"].split()[0]
+        if end not in ("refused", "passed", "made anew"):
+            why = explained_by(case)
+            if why:
+                explained[why] += 1
+            else:
+                wrong.append(f"{case['over']}, {case['name']}: {end}\n    sent {bytes.fromhex(case['sent'])[:300]!r}, answered {case['answer']}")
+            end = "explained" if why else "of another meaning"
+        elif end == "refused" and case["wanted"] and case["over"] != "http2":
+            end = "refused though the corpus accepts"
+            strict[case["answer"]][case["name"]] = None
+        ends[f"{kind} over {case['over']}"][end] += 1
+    for stream, found in verdicts.items():
+        for judge, how in found:
+            why = allowed(judge, stream, how)
+            if why:
+                let[why] += 1
+            else:
+                wrong.append(f"{judge} on what arrived of {streams[stream][0]['name']}: {how}"[:1200] + f"\n    {stream[:400]!r}")
+
+    for kind, counts in sorted(ends.items()):
+        print(f"{kind}: {sum(counts.values())} requests: " + ", ".join(f"{count} {end}" for end, count in sorted(counts.items())))
+    many = collections.Counter(len(requests(stream)[0]) for stream in streams)
+    print(f"\n{len(streams)} different streams left the gateway, with " + ", ".join(f"{number} whole requests ({count})" for number, count in sorted(many.items())))
+    print(f"judges: {', '.join(judge.name for judge in court)}\n\ndisagreements: {len(wrong)}")
+    for line in wrong:
+        print("  " + line)
+    for title, list_of in (("allowed, by hand", let), ("another meaning, explained", explained)):
+        print(f"\n{title}:")
+        for why, count in sorted(list_of.items()):
+            print(f"  {count} × {why}")
+    if strict:
+        print("\naccepted by the corpus, but refused:")
+        for answer, names in sorted(strict.items()):
+            print(f"  {answer}: {', '.join(names)}")
+    sys.exit(1 if wrong else 0)
+
+
+main()

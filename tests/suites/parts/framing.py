@@ -80,6 +80,10 @@ def request(data, tolerant=False):
     return (first[1], first[2], fields, body), rest
 
 
+def closing(fields):
+    return any(b"close" in [each.strip() for each in value.lower().split(b",")] for name, value in fields if name == b"connection")
+
+
 def requests(data, tolerant=False):
     """All of them, and why there are no more: None, "cut short" or what is malformed."""
     found = []
