@@ -16,6 +16,7 @@ mod device;
 mod events;
 mod explain;
 mod identify;
+mod links;
 pub mod model;
 mod openapi;
 pub mod outside;
@@ -153,6 +154,13 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/codespaces/{name}/ports/{port}", patch(ports::change)),
         ("/api/v1/codespaces/{name}/ports/{port}/connect", get(connect::connect)),
         ("/api/v1/codespaces/{name}/offer", post(ports::decide_offer)),
+        (
+            "/api/v1/codespaces/{name}/ports/{port}/links",
+            get(links::of_port).post(links::create),
+        ),
+        ("/api/v1/codespaces/{name}/ports/{port}/links/{id}", delete(links::revoke)),
+        ("/api/v1/codespaces/{name}/links", get(links::of_codespace)),
+        ("/api/v1/codespaces/{name}/links/{id}", delete(links::revoke_by_id)),
         ("/api/v1/codespaces/{name}/terminals", get(terminals::list).post(terminals::create)),
         ("/api/v1/codespaces/{name}/terminals/{id}", delete(terminals::remove)),
         ("/api/v1/codespaces/{name}/terminals/{id}/attach", get(terminals::attach)),

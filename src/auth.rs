@@ -8,6 +8,7 @@ mod attempts;
 mod cookies;
 mod denials;
 mod device;
+mod grants;
 mod hop;
 mod host_cookie;
 mod identities;
@@ -49,6 +50,7 @@ pub use cookies::{
     clear_nonce_cookie, clear_session_cookie, is_gateway_cookie, nonce_cookie, nonce_cookies,
 };
 pub use device::{DeviceCodes, DeviceError, DeviceRequest, DeviceWaiting};
+pub use grants::SharePasswordError;
 pub use hop::{Hop, HopError};
 pub use host_cookie::KnownCookie;
 pub use identities::LinkedIdentity;
@@ -130,6 +132,8 @@ struct Inner {
     refusals: Mutex<attempts::Refusals>,
     /// Codes of [`device`] that people type, which are short.
     code_attempts: Mutex<attempts::Attempts>,
+    /// Passwords of share links.
+    share_attempts: Mutex<attempts::Attempts>,
     devices: Mutex<device::Table>,
     denials: Mutex<denials::Denials>,
     outside: outside::Outside,
@@ -167,6 +171,7 @@ impl Auth {
             attempts: Mutex::default(),
             refusals: Mutex::default(),
             code_attempts: Mutex::default(),
+            share_attempts: Mutex::default(),
             devices: Mutex::default(),
             denials: Mutex::default(),
             hasher: passwords::Hasher::new(),

@@ -16,6 +16,7 @@ mod explain;
 mod failure;
 mod gateway;
 mod healthcheck;
+mod links;
 mod login;
 mod offline;
 mod output;

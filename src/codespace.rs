@@ -13,6 +13,7 @@ mod local;
 mod naming;
 mod question;
 mod request;
+mod shares;
 mod snapshot;
 mod task;
 mod work;
@@ -32,10 +33,10 @@ pub use self::{
     declaration::Offer,
     error::{BadChange, CodespaceError},
     handle::Codespace,
-    question::Question,
-    snapshot::{PortView, Ports, Snapshot},
+    question::{Question, Shown},
+    shares::{MadeShare, NewShare, ShareError},
+    snapshot::{PortView, Ports, Shares, Snapshot},
 };
-pub use crate::lifecycle::Activity;
 use crate::{
     audit::{Actor, Audit},
     auth::Auth,
@@ -46,6 +47,7 @@ use crate::{
     store::{CodespaceRecord, SharedStore, StoreError},
     tunnel::{AgentCredentials, Tunnels},
 };
+pub use crate::{lifecycle::Activity, store::ShareRecord as Share};
 
 /// How often a name that was used already is made anew.
 const NAME_TRIES: u32 = 10;
@@ -161,10 +163,12 @@ impl Codespaces {
         });
         let mut ports = inner.stored_ports().await?;
         let mut decided = inner.stored_decisions().await?;
+        let mut shares = inner.stored_shares().await?;
         for record in inner.deps.store.codespaces().await? {
             let ports = ports.remove(&record.name).unwrap_or_default();
             let decided = decided.remove(&record.name).unwrap_or_default();
-            inner.add_handle(record, ports, decided);
+            let shares = shares.remove(&record.name).unwrap_or_default();
+            inner.add_handle(record, ports, shares, decided);
         }
         inner.deps.tunnels.trust(Arc::clone(&inner) as Arc<dyn AgentCredentials>);
         Ok(Self { inner })
@@ -211,7 +215,10 @@ impl Codespaces {
             .deps
             .audit
             .record("codespace.created", actor, name.to_string(), record.repository.clone());
-        Ok((self.inner.add_handle(record, Ports::new(), BTreeSet::new()), Created::New))
+        Ok((
+            self.inner.add_handle(record, Ports::new(), Shares::new(), BTreeSet::new()),
+            Created::New,
+        ))
     }
 
     /// Starts a codespace; a hundred calls at once start it once. Returns at once: watch it for progress.
@@ -369,11 +376,11 @@ impl Inner {
     }
 
     /// Adds a codespace to the map; its task begins at once if there is something for it to do.
-    fn add_handle(self: &Arc<Self>, record: CodespaceRecord, ports: Ports, decided: BTreeSet<[u8; 32]>) -> Arc<Codespace> {
+    fn add_handle(self: &Arc<Self>, record: CodespaceRecord, ports: Ports, shares: Shares, decided: BTreeSet<[u8; 32]>) -> Arc<Codespace> {
         if let Some(hash) = record.agent_hash {
             self.credentials.add(hash, &record.name, record.generation);
         }
-        let mut snapshot = Snapshot::new(record, ports);
+        let mut snapshot = Snapshot::new(record, ports, shares);
         snapshot.decided = Arc::new(decided);
         let rests = snapshot.rests();
         let codespace = Arc::new(Codespace {

@@ -11,6 +11,7 @@ mod organisation;
 mod port;
 mod repository;
 mod return_to;
+mod share;
 
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Work};
@@ -20,3 +21,4 @@ pub use organisation::Organisation;
 pub use port::{Port, PortError, Protocol};
 pub use repository::{Reference, ReferenceError, RepositoryError, RepositoryKind, RepositorySource};
 pub use return_to::ReturnTo;
+pub use share::{ShareEnd, ShareId, ShareKind, ShareMethodError, ShareMethods, SharePath, SharePathError, ShareTerms};

@@ -29,6 +29,7 @@ mod proxy_protocol;
 mod recall;
 mod redirect;
 mod reserved;
+mod shares;
 mod streams;
 mod tls;
 mod upgrade;
@@ -214,8 +215,15 @@ impl Edge {
             let (request, exchange) = (Request::from_parts(head, body), Arc::clone(exchange));
             return Ok(Answer::later(async move { Ok(edge.gateway_host(request, &exchange).await) }));
         }
-        let visit = Visit::begin(self, &head, &asked, peer, exchange)?;
+        let mut visit = Visit::begin(self, &head, &asked, peer, exchange)?;
         if visit.is_reserved() {
+            visit = match shares::call(self, visit, &mut head) {
+                Ok(call) => {
+                    let call = call?;
+                    return Ok(Answer::later(async move { edge.call_hook(call, head, body).await }));
+                }
+                Err(visit) => visit,
+            };
             let request = Request::from_parts(head, body);
             return Ok(Answer::later(async move { edge.reserved(*visit, request).await }));
         }

@@ -7,8 +7,10 @@
 pub mod browser;
 mod grants;
 mod permit;
+mod share;
 #[cfg(test)]
 mod truth;
 
 pub use grants::{Grants, Ownership, grants};
 pub use permit::{Denial, Permit, PortFacts, Presented, Subject, authorize_editor, authorize_port};
+pub use share::{Asked, ShownShare, authorize_share};

@@ -15,7 +15,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::domain::{
-    CodespaceName, Generation, Organisation, Phase, Port, Role, Scope, SessionId, TokenId, UserId, UserName, Visibility, Work,
+    CodespaceName, Generation, Organisation, Phase, Port, Role, Scope, SessionId, ShareId, ShareTerms, TokenId, UserId, UserName,
+    Visibility, Work,
 };
 
 /// A store behind its seam.
@@ -77,6 +78,12 @@ pub trait Store: Send + Sync + 'static {
     async fn offer_decisions(&self) -> Result<Vec<OfferDecisionRecord>, StoreError>;
     /// Adds or overwrites a decision; [`StoreError::Missing`] if there is no such codespace.
     async fn put_offer_decision(&self, decision: &OfferDecisionRecord) -> Result<(), StoreError>;
+    /// The share links of all codespaces, those that are over among them.
+    async fn shares(&self) -> Result<Vec<ShareRecord>, StoreError>;
+    /// Adds or overwrites a share link; [`StoreError::Missing`] if there is no such codespace.
+    async fn put_share(&self, share: &ShareRecord) -> Result<(), StoreError>;
+    /// Removes a share link, if it is there.
+    async fn remove_share(&self, id: &ShareId) -> Result<(), StoreError>;
 
     /// A secret of the gateway's own by its key, for instance the key of host cookies.
     async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
@@ -213,6 +220,26 @@ pub struct OfferDecisionRecord {
     pub hash: [u8; 32],
     pub accepted: bool,
     pub at: OffsetDateTime,
+}
+
+/// A share link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShareRecord {
+    pub id: ShareId,
+    pub codespace: CodespaceName,
+    /// What its owner calls it; may be empty.
+    pub name: String,
+    pub terms: ShareTerms,
+    /// SHA-256 of the secret in its URL.
+    pub secret_hash: [u8; 32],
+    /// An argon2id string in PHC form, where it asks for a password.
+    pub password: Option<String>,
+    pub uses: u64,
+    pub max_uses: Option<u64>,
+    /// Who made it.
+    pub created_by: String,
+    pub created_at: OffsetDateTime,
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

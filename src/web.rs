@@ -5,6 +5,7 @@
 
 pub mod assets;
 pub mod pages;
+pub mod qr;
 pub mod shell;
 
 pub use shell::router;

@@ -1,5 +1,6 @@
 // Ports: who may open them, and their addresses.
 
+import { LinksDialog } from "./links.js";
 import { Advice } from "./mend.js";
 import { Offer } from "./offer.js";
 import { attempt, CopyButton, Dialog, Icon, Message } from "./parts.js";
@@ -25,6 +26,7 @@ export function Ports({ codespace, call, live }) {
 function Row({ codespace, port, call, live }) {
   const [asking, setAsking] = useState(false);
   const [more, setMore] = useState(false);
+  const [linking, setLinking] = useState(false);
   const wanted = Boolean(call) && new URLSearchParams(location.search).get("port") === String(port.port);
   useEffect(() => wanted && setMore(true), [wanted]);
   const { icon, word, means } = VISIBILITIES[port.visibility] ?? VISIBILITIES.private;
@@ -63,6 +65,7 @@ function Row({ codespace, port, call, live }) {
         : html`<span class="state idle" title=${means}><${Icon} name=${icon} />${word}</span>`}
       <span class="port-buttons">
         <${CopyButton} text=${port.url} label="Copy the address of port ${port.port}" />
+        ${call && html`<button type="button" class="button plain compact" aria-label="Links to port ${port.port}" title="Share by a link" onClick=${() => setLinking(true)} data-testid="port-links"><${Icon} name="link" /></button>`}
         ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="People, deadline, label, protocol, host" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
       </span>
     </div>
@@ -70,6 +73,8 @@ function Row({ codespace, port, call, live }) {
     <${Advice} port=${port} change=${call && change} />
     ${port.users?.length > 0 && html`<p class="quiet small" data-testid="port-people">Also for ${port.users.join(", ")}</p>`}
     ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small" data-testid="port-until">Until ${new Date(port.expires_at).toLocaleString()}, then private</p>`}
+    ${port.links > 0 && html`<p class="quiet small" data-testid="port-link-count">Also for whoever has ${port.links === 1 ? "the link" : `one of ${port.links} links`}</p>`}
+    ${linking && html`<${LinksDialog} ...${{ codespace, port, call }} onClose=${() => setLinking(false)} />`}
     ${asking && html`<${Publish} port=${port} onClose=${() => setAsking(false)} onConfirm=${(lasting) => set("public", lasting)} />`}
   </li>`;
 }

@@ -23,6 +23,8 @@ mod hosts;
 mod identity;
 #[path = "doors/judges.rs"]
 mod judges;
+#[path = "doors/links.rs"]
+mod links;
 #[path = "doors/origins.rs"]
 mod origins;
 #[path = "doors/pages.rs"]

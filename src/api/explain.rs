@@ -245,6 +245,7 @@ impl Services {
                 Subject::Owner(_) => (true, "it is your codespace".to_owned()),
                 Subject::Guest(_) if named => (true, "you are one of the people named".to_owned()),
                 Subject::Guest(_) => (true, "you share an organisation with its owner".to_owned()),
+                Subject::Link(_) => (true, "a link opens it".to_owned()),
                 Subject::Anyone => (true, "the port is public".to_owned()),
             },
             Err(Denial::NotShared(_)) if who.user == snapshot.record.owner => (
@@ -255,7 +256,9 @@ impl Services {
                 false,
                 "it is not shared with you; an admin sees codespaces and enters none".to_owned(),
             ),
-            Err(Denial::SignIn | Denial::BadToken | Denial::ForeignPage) => (false, "the credential is not good for this".to_owned()),
+            Err(Denial::SignIn | Denial::BadToken | Denial::ForeignPage | Denial::ShareEnded(_) | Denial::BeyondShare) => {
+                (false, "the credential is not good for this".to_owned())
+            }
         };
         ExplainedYou {
             account: who.name.to_string(),

@@ -7,8 +7,10 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 mod explanation;
+mod links;
 
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, RecentTrouble};
+pub use links::{CreateLink, Lasting, Link, NewLink};
 
 /// A codespace as its people see it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -121,6 +123,9 @@ pub struct Port {
     /// What an app refused lately, and what mends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<PortAdvice>,
+    /// How many share links open it.
+    #[serde(default)]
+    pub links: usize,
 }
 
 /// What an app refused because of how the gateway asks it.

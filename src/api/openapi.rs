@@ -10,8 +10,8 @@ use utoipa::{
 };
 
 use super::{
-    account, audit, certificates, codespaces, connect, device, events, explain, model, outside, ports, problem, sign_in, terminals, tokens,
-    users,
+    account, audit, certificates, codespaces, connect, device, events, explain, links, model, outside, ports, problem, sign_in, terminals,
+    tokens, users,
 };
 
 #[derive(OpenApi)]
@@ -22,7 +22,7 @@ use super::{
         account::end_session, outside::identities, outside::start_link, outside::unlink, tokens::list, tokens::create, tokens::revoke, tokens::own, tokens::revoke_own, users::list, users::create, users::change, users::suspend, users::resume, users::link, audit::list, certificates::list,
         device::begin, device::token, device::request, device::decide, events::events, explain::explain, codespaces::list,
         codespaces::create, codespaces::view, codespaces::change, codespaces::delete, codespaces::start, codespaces::stop,
-        codespaces::activity, codespaces::work, codespaces::logs, ports::list, ports::change, ports::decide_offer, connect::connect, terminals::list, terminals::create,
+        codespaces::activity, codespaces::work, codespaces::logs, ports::list, ports::change, ports::decide_offer, connect::connect, links::of_port, links::create, links::revoke, links::of_codespace, links::revoke_by_id, terminals::list, terminals::create,
         terminals::remove, terminals::attach, terminals::exec,
     ),
     components(schemas(problem::ProblemBody, model::Removed, model::PortEvent)),

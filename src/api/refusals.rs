@@ -4,8 +4,8 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::problem::Problem;
 use crate::{
-    auth::{DeviceError, LinkError, SignInError, UserError},
-    codespace::CodespaceError,
+    auth::{DeviceError, LinkError, SharePasswordError, SignInError, UserError},
+    codespace::{CodespaceError, ShareError},
     runtime::RuntimeError,
     store::StoreError,
     tunnel::DialError,
@@ -22,6 +22,11 @@ impl From<CodespaceError> for Problem {
             CodespaceError::Reference(_) => Self::unprocessable("bad-ref", "That is no branch, tag or commit", said),
             CodespaceError::LocalNotAllowed => Self::new(StatusCode::FORBIDDEN, "local-not-allowed", "Not allowed", said),
             CodespaceError::BadChange(_) => Self::unprocessable("invalid-field", "A field is not right", said),
+            CodespaceError::Share(ShareError::Missing) => Self::not_found("There is no such link."),
+            CodespaceError::Share(ShareError::TooMany) => {
+                Self::new(StatusCode::CONFLICT, "too-many-links", "There are as many as there may be", said)
+            }
+            CodespaceError::Share(_) => Self::unprocessable("invalid-field", "A field is not right", said),
             CodespaceError::UnpushedWork {
                 uncommitted_files,
                 unpushed_commits,
@@ -101,6 +106,16 @@ impl From<UserError> for Problem {
             }
             UserError::Busy => unavailable("busy", said),
             UserError::Store(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SharePasswordError> for Problem {
+    fn from(error: SharePasswordError) -> Self {
+        let said = format!("{}.", capitalised(&error.to_string()));
+        match error {
+            SharePasswordError::TooMany { .. } | SharePasswordError::Busy => unavailable("busy", said),
+            _ => Self::unprocessable("bad-password", "That password will not do", said),
         }
     }
 }

@@ -88,6 +88,11 @@ impl Services {
             command: listening.and_then(|listening| listening.command.clone()),
             addresses: listening.map(|listening| listening.addresses.clone()).unwrap_or_default(),
             advice: self.port_advice(snapshot, port, settings),
+            links: snapshot
+                .shares
+                .values()
+                .filter(|share| share.terms.port == port && share.end(now).is_none())
+                .count(),
         }
     }
 

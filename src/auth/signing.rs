@@ -22,6 +22,7 @@ pub(super) enum Purpose {
     Hop,
     HostCookie,
     Flow,
+    Grant,
 }
 
 impl Key {
@@ -61,6 +62,7 @@ impl Key {
             Purpose::Hop => b"hop",
             Purpose::HostCookie => b"host-cookie",
             Purpose::Flow => b"flow",
+            Purpose::Grant => b"grant",
         });
         for part in parts {
             // The length in front keeps ("ab", "c") apart from ("a", "bc").

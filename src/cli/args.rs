@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod links;
 mod ports;
 
+pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
 pub use self::ports::{PortMapping, PortsForward, PortsOffer};
 
 /// A self-hosted browser IDE gateway: open a repository in a real VS Code, run its app, share its port.
@@ -279,6 +281,12 @@ pub enum PortsCommand {
     Visibility(PortsVisibility),
     /// Say what the app on a port speaks, and as what host it is asked.
     Set(super::ports::PortsSet),
+    /// Make a link that opens a port to whoever has it, without an account.
+    Share(PortsShare),
+    /// List the links that open ports.
+    Links(PortsLinks),
+    /// Revoke links; what was opened by them is closed at once.
+    Unshare(PortsUnshare),
     /// Bring TCP ports of a codespace to this machine, for databases and whatever else speaks no HTTP.
     Forward(PortsForward),
     /// Show what the repository's devcontainer.json asks to share, and take it or leave it.
@@ -291,41 +299,6 @@ pub struct PortsList {
     pub which: Which,
     #[command(flatten)]
     pub place: Where,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  portico ports visibility 3000:public
-  portico ports visibility 3000:public 8000:private -c amber-otter-x7k2
-  portico ports visibility 3000:org --for 2h")]
-pub struct PortsVisibility {
-    /// PORT:VISIBILITY, where VISIBILITY is private, org or public.
-    #[arg(required = true, value_name = "PORT:VISIBILITY", value_parser = port_visibility)]
-    pub changes: Vec<PortChange>,
-    /// Fall back to private after this long, for instance 2h or 30m.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub lasting: Option<std::time::Duration>,
-    #[command(flatten)]
-    pub which: Which,
-    #[command(flatten)]
-    pub place: Where,
-}
-
-/// One `3000:public`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PortChange {
-    pub port: crate::domain::Port,
-    pub visibility: crate::domain::Visibility,
-}
-
-fn port_visibility(text: &str) -> Result<PortChange, String> {
-    let (port, visibility) = text.split_once(':').ok_or("write PORT:VISIBILITY, for instance 3000:public")?;
-    Ok(PortChange {
-        port: port.parse().map_err(|error: crate::domain::PortError| error.to_string())?,
-        visibility: visibility
-            .parse()
-            .map_err(|_| format!("{visibility:?} is none of private, org and public"))?,
-    })
 }
 
 #[derive(Debug, Subcommand)]
@@ -551,6 +524,10 @@ mod tests {
             "portico ports visibility 3000:public 8000:private -c amber-x --for 2h",
             "portico ports offer --accept -c amber-x",
             "portico ports forward 5432 0:80 15432:5432 -c amber-x --bind 0.0.0.0 --json",
+            "portico ports share 3000 --for 2h --password sesame --uses 5 --path /x --name N",
+            "portico ports share 8000 --webhook --forever --method POST,PUT -c amber-x",
+            "portico ports links 3000 --all",
+            "portico ports unshare 0190-a 0190-b",
             "portico agent --bootstrap f",
             "portico editor install",
             "portico login",
@@ -573,6 +550,11 @@ mod tests {
             "portico ports forward",
             "portico ports forward 5432:0",
             "portico ports forward 1:2:3",
+            "portico ports share 0",
+            "portico ports share 3000 --webhook --password x",
+            "portico ports share 3000 --for 2h --forever",
+            "portico ports unshare",
+            "portico ports unshare ../tokens",
             "portico ports visibility 3000:everyone",
             "portico codespace exec amber-x",
             "portico token create --scope inside:amber-x",

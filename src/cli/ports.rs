@@ -11,6 +11,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     args::{Ports, PortsCommand, PortsList, PortsOffer, PortsVisibility, Where, Which},
     codespace::path,
+    links,
     output::{Output, plain, table, words},
     place,
 };
@@ -49,6 +50,9 @@ pub async fn run(ports: Ports, output: Output) -> anyhow::Result<()> {
         Some(PortsCommand::Set(change)) => set(&change, output).await,
         Some(PortsCommand::Forward(wish)) => forward::run(&wish, output).await,
         Some(PortsCommand::Offer(decision)) => offer(&decision, output).await,
+        Some(PortsCommand::Share(new)) => links::share(&new, output).await,
+        Some(PortsCommand::Links(which)) => links::list(&which, output).await,
+        Some(PortsCommand::Unshare(which)) => links::unshare(&which, output).await,
     }
 }
 

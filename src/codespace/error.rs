@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::ShareError;
 use crate::{
     domain::{ReferenceError, RepositoryError},
     runtime::RuntimeError,
@@ -26,6 +27,8 @@ pub enum CodespaceError {
     NotARepository { path: String },
     #[error(transparent)]
     BadChange(#[from] BadChange),
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// Only this codespace has that work.
     #[error(
         "it has work that is nowhere else (files not committed: {uncommitted_files}, commits not pushed: {unpushed_commits}). \

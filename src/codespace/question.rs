@@ -1,12 +1,15 @@
 //! The question that policy is asked for a request to a codespace, with the facts of the moment.
 
+use std::sync::Arc;
+
+use http::Method;
 use time::OffsetDateTime;
 
 use super::Snapshot;
 use crate::{
     auth::Auth,
-    domain::{Credential, Identity, Phase, Port, UserId, Visibility},
-    policy::{self, Denial, Ownership, Permit, PortFacts, Presented, browser},
+    domain::{Credential, Identity, Phase, Port, ShareId, ShareKind, UserId, Visibility},
+    policy::{self, Denial, Ownership, Permit, PortFacts, Presented, ShownShare, browser},
 };
 
 /// What policy is asked for a visit, so that it can be asked again while the exchange lasts.
@@ -15,12 +18,34 @@ pub struct Question {
     who: Presented,
     page: browser::Verdict,
     port: Option<Port>,
+    shown: Option<Arc<Shown>>,
+}
+
+/// The share links that a request shows it has, with what they are asked to open.
+#[derive(Debug)]
+pub struct Shown {
+    pub kind: ShareKind,
+    pub ids: Vec<ShareId>,
+    pub method: Method,
+    /// Raw, without a query.
+    pub path: Box<str>,
 }
 
 impl Question {
     /// What is asked for a request to a port, or to the editor.
     pub fn new(who: Presented, page: browser::Verdict, port: Option<Port>) -> Self {
-        Self { who, page, port }
+        Self {
+            who,
+            page,
+            port,
+            shown: None,
+        }
+    }
+
+    /// The same, with what the request shows of share links.
+    #[must_use]
+    pub fn showing(self, shown: Option<Arc<Shown>>) -> Self {
+        Self { shown, ..self }
     }
 
     /// What would be asked for a page's own request to a port.
@@ -38,16 +63,25 @@ impl Question {
 
     /// Asks policy, with the codespace as it is.
     pub fn ask(&self, snapshot: &Snapshot, auth: &Auth, now: OffsetDateTime) -> Result<Permit, Denial> {
-        let codespace = Ownership {
-            name: snapshot.record.name.clone(),
-            owner: snapshot.record.owner.clone(),
-        };
         if snapshot.phase() == Phase::Deleting {
             return Err(Self::missing(&self.who, self.page));
         }
         let Some(port) = self.port else {
-            return policy::authorize_editor(&self.who, self.page, &codespace);
+            return policy::authorize_editor(&self.who, self.page, &ownership(snapshot));
         };
+        let decided = match &self.shown {
+            // Its address is all that a webhook has to show.
+            Some(shown) if shown.kind == ShareKind::Webhook => Err(Denial::SignIn),
+            _ => self.ask_of_port(port, snapshot, auth, now),
+        };
+        match decided {
+            Err(Denial::SignIn | Denial::ForeignPage | Denial::NotShared(_)) => self.ask_of_links(port, snapshot, now).unwrap_or(decided),
+            _ => decided,
+        }
+    }
+
+    fn ask_of_port(&self, port: Port, snapshot: &Snapshot, auth: &Auth, now: OffsetDateTime) -> Result<Permit, Denial> {
+        let codespace = ownership(snapshot);
         let people = snapshot.ports.get(&port).map_or(&[][..], |view| &view.settings.users);
         let visibility = snapshot.visibility(port, now);
         policy::authorize_port(
@@ -61,6 +95,24 @@ impl Question {
                 same_organisation: visibility == Visibility::Org && self.is_colleague(&codespace.owner, auth),
             },
         )
+    }
+
+    /// What the share links open that the request shows, if it shows any.
+    fn ask_of_links(&self, port: Port, snapshot: &Snapshot, now: OffsetDateTime) -> Option<Result<Permit, Denial>> {
+        let shown = self.shown.as_ref()?;
+        let links = shown.ids.iter().map(|id| ShownShare {
+            id,
+            terms: snapshot.shares.get(id).map(|share| &share.terms),
+        });
+        let asked = policy::Asked {
+            port,
+            kind: shown.kind,
+            method: shown.method.as_str(),
+            path: &shown.path,
+            page: self.page,
+            allowed: true,
+        };
+        policy::authorize_share(links, asked, now)
     }
 
     /// Whether whoever asks shares an organisation with the owner.
@@ -78,5 +130,12 @@ impl Question {
             }
             Presented::Valid(identity) => Denial::NotShared(identity.clone()),
         }
+    }
+}
+
+fn ownership(snapshot: &Snapshot) -> Ownership {
+    Ownership {
+        name: snapshot.record.name.clone(),
+        owner: snapshot.record.owner.clone(),
     }
 }

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     devcontainer::{Attributes, OnAutoForward},
-    domain::{CodespaceName, Generation, Phase, Port, Step, UserId, Visibility},
+    domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility},
     protocol::tunnel::{EditorState, ListeningPort},
-    store::{CodespaceRecord, PortRecord},
+    store::{CodespaceRecord, PortRecord, ShareRecord},
 };
 
 /// A codespace at one moment.
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub declaration: Arc<Declaration>,
     /// The offers of a declaration that the owner has decided on, by their hashes.
     pub decided: Arc<BTreeSet<[u8; 32]>>,
+    /// Share links, those that are over among them.
+    pub shares: Shares,
     /// The steps of the latest start, in order.
     pub steps: Vec<Step>,
     /// None while nobody knows.
@@ -47,6 +49,9 @@ pub struct Snapshot {
 
 /// Ports by number; each on its own, because a node of the map has room for eleven and most codespaces have one.
 pub type Ports = BTreeMap<Port, Arc<PortView>>;
+
+/// Share links by id, in the order in which they were made.
+pub type Shares = BTreeMap<ShareId, Arc<ShareRecord>>;
 
 /// A port: what is set on it and who listens.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,13 +74,14 @@ pub(super) struct Shared {
 }
 
 impl Snapshot {
-    pub(super) fn new(record: CodespaceRecord, ports: Ports) -> Self {
+    pub(super) fn new(record: CodespaceRecord, ports: Ports, shares: Shares) -> Self {
         let stopped = matches!(record.phase, Phase::Stopping | Phase::Stopped | Phase::Failed);
         Self {
             stopped_because: record.reason.clone().filter(|_| stopped),
             ports,
             declaration: Arc::default(),
             decided: Arc::default(),
+            shares,
             steps: Vec::new(),
             editor: None,
             connected: false,
@@ -96,6 +102,11 @@ impl Snapshot {
     /// Who may open a port now; private once its deadline passed, and where nothing is set.
     pub fn visibility(&self, port: Port, now: OffsetDateTime) -> Visibility {
         self.ports.get(&port).map_or(Visibility::Private, |view| view.visibility(now))
+    }
+
+    /// The share link of a secret, by the secret's hash.
+    pub fn share_of(&self, secret_hash: &[u8; 32]) -> Option<&Arc<ShareRecord>> {
+        self.shares.values().find(|share| share.secret_hash == *secret_hash)
     }
 
     /// Whether a port is shared with someone by name. Names have no deadline.

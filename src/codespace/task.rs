@@ -3,6 +3,7 @@
 mod agent;
 mod orders;
 mod ports;
+mod shares;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -78,6 +79,8 @@ pub struct Task {
     /// Who waits for the end of the codespace.
     deleting: Vec<Reply<()>>,
     stored_use: OffsetDateTime,
+    /// When the next share link ends by itself.
+    next_share_end: Option<OffsetDateTime>,
     forgotten: bool,
 }
 
@@ -123,6 +126,7 @@ impl Task {
             listening: Vec::new(),
             deleting: Vec::new(),
             stored_use: now.record.last_used_at,
+            next_share_end: None,
             forgotten: false,
             inner,
             shared,
@@ -134,6 +138,7 @@ impl Task {
     pub async fn run(mut self, mut inbox: Inbox) {
         let going = self.inner.going.clone();
         self.resume();
+        self.look_after_shares();
         self.publish();
         while !self.forgotten {
             self.work();
@@ -341,7 +346,11 @@ impl Task {
     fn next_wake(&self) -> Instant {
         let clock = self.inner.deps.clock.now();
         let deadlines = self.now.ports.values().filter_map(|view| view.settings.expires_at);
-        let soonest = deadlines.chain(self.now.idle_at).min().map(|at| at - clock);
+        let soonest = deadlines
+            .chain(self.next_share_end)
+            .chain(self.now.idle_at)
+            .min()
+            .map(|at| at - clock);
         let swept = soonest.and_then(|left| Duration::try_from(left.max(time::Duration::milliseconds(5))).ok());
         let sweep = Instant::now() + swept.unwrap_or(SWEEP_INTERVAL).min(SWEEP_INTERVAL);
         // What waits for a job to end is looked at again when it ends.
@@ -372,6 +381,11 @@ impl Task {
             if let Some(view) = self.now.ports.get_mut(&settings.port) {
                 Arc::make_mut(view).settings = settings;
             }
+            self.publish();
+        }
+        if self.next_share_end.is_some_and(|at| at <= clock) {
+            // Whoever came by that link is asked again, and finds that it is over.
+            self.look_after_shares();
             self.publish();
         }
         let timeout = time::Duration::minutes(self.now.record.idle_timeout_minutes.into());

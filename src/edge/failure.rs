@@ -6,9 +6,10 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{Body, Edge, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit};
 use crate::{
+    auth::Auth,
     codespace::Snapshot,
     doctor::{Note, Trouble, What},
-    domain::{Phase, Port},
+    domain::{Phase, Port, ShareEnd, ShareKind},
     forward::admission,
     policy::{Denial, Presented},
     protocol::tunnel::{Endpoint, Refusal},
@@ -55,6 +56,10 @@ pub enum Reason {
     BadRequest(&'static str),
     /// No such path of our own.
     NotFound,
+    /// A share link's address that is none.
+    NoSuchLink,
+    /// A fault of ours.
+    Internal,
 }
 
 impl From<admission::Refusal> for Failure {
@@ -115,6 +120,8 @@ impl Reason {
             Self::Revoked => "permit fell".into(),
             Self::BadRequest(what) => format!("bad request: {what}"),
             Self::NotFound => "no such page".into(),
+            Self::NoSuchLink => "no such link".into(),
+            Self::Internal => "internal".into(),
         }
     }
 }
@@ -164,6 +171,9 @@ fn denied(edge: &Edge, visit: &Visit, denial: Denial) -> Response<Body> {
             with_cors(edge, visit, problem(&page))
         }
         (Denial::ForeignPage, _) => page_response(edge, visit, pages::forbidden_origin(CODESPACE_PREFIX)),
+        (Denial::ShareEnded(_), Kind::WorkerScript) => unregister_worker(),
+        (Denial::ShareEnded(end), kind) => share_ended(edge, visit, end, kind),
+        (Denial::BeyondShare, _) => page_response(edge, visit, pages::share_beyond()),
         (Denial::NotShared(identity), _) => {
             let now = edge.clock.now();
             edge.auth.note_denial(&identity, &visit.route, &visit.client(), now);
@@ -175,6 +185,28 @@ fn denied(edge: &Edge, visit: &Visit, denial: Denial) -> Response<Body> {
             )
         }
     }
+}
+
+/// What a link opened is closed: people are told why, once, and then are visitors like any other.
+fn share_ended(edge: &Edge, visit: &Visit, end: ShareEnd, kind: Kind) -> Response<Body> {
+    let again = format!("{}{}", visit.origin, visit.target);
+    let by_cookie = visit.shown.as_ref().is_some_and(|shown| shown.kind == ShareKind::People);
+    let mut page = pages::share_ended(end, None, Some(&*again).filter(|_| by_cookie));
+    let Some(shown) = visit.shown.as_ref().filter(|shown| shown.kind == ShareKind::People) else {
+        return page_response(edge, visit, page);
+    };
+    if !matches!(kind, Kind::Navigation { .. }) {
+        page.status = StatusCode::UNAUTHORIZED;
+        page.problem["status"] = StatusCode::UNAUTHORIZED.as_u16().into();
+        return page_response(edge, visit, page);
+    }
+    let mut response = page_response(edge, visit, page);
+    for share in &shown.ids {
+        if let Ok(cookie) = HeaderValue::from_str(&Auth::clear_grant_cookie(share)) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+    }
+    response
 }
 
 fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
@@ -200,6 +232,8 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
             page.status = StatusCode::NOT_FOUND;
             page
         }
+        Reason::NoSuchLink => pages::share_unknown(),
+        Reason::Internal => pages::internal(prefix, visit.exchange.id()),
         Reason::Admission(_)
         | Reason::Crowded
         | Reason::Overgrown

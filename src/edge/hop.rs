@@ -18,7 +18,7 @@ use crate::{
     auth::{self, Binding, Hop, Proof, Ticket},
     codespace::{Question, Snapshot},
     domain::{Credential, Identity, Port, Scope, SessionId},
-    policy::{Denial, Presented},
+    policy::{Denial, Presented, Subject},
     route::{Origin, Route},
     web::{
         assets::{CODESPACE_PREFIX, GATEWAY_PREFIX},
@@ -258,7 +258,12 @@ fn may_open(edge: &Edge, identity: &Identity, snapshot: &Snapshot, port: Port) -
 /// hosts that the visitor may open. Strangers are never told: which ports there are is nothing for them (ENUM-1).
 pub(super) fn ancestors(edge: &Edge, permitted: &Permitted) -> Option<String> {
     let visit = &permitted.visit;
-    let identity = permitted.permit.subject().identity()?;
+    let identity = match permitted.permit.subject() {
+        Subject::Owner(identity) | Subject::Guest(identity) => identity,
+        // Whoever came by a link is nobody's colleague: no other host of the codespace is told.
+        Subject::Link(_) => return Some("'self'".to_owned()),
+        Subject::Anyone => return None,
+    };
     match (&visit.route, visit.kind) {
         (_, Kind::Preflight | Kind::Program | Kind::WebSocket | Kind::WorkerScript) => None,
         (Route::Port(..), _) => Some(family(edge, visit, identity, &permitted.snapshot)),
@@ -278,7 +283,7 @@ fn family(edge: &Edge, visit: &Visit, identity: &Identity, snapshot: &Snapshot) 
 }
 
 /// Redirects with a GET; never cached, or a service worker's cache would replay it for ever.
-fn redirect(to: &str) -> Response<Body> {
+pub(super) fn redirect(to: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     guard(response.headers_mut());
@@ -288,7 +293,7 @@ fn redirect(to: &str) -> Response<Body> {
     response
 }
 
-async fn read_form(visit: &Visit, request: Request<Upload>) -> Result<String, Failure> {
+pub(super) async fn read_form(visit: &Visit, request: Request<Upload>) -> Result<String, Failure> {
     let read = Limited::new(request.into_body(), MAX_FORM_BYTES).collect();
     let bytes = match tokio::time::timeout(std::time::Duration::from_secs(10), read).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -297,7 +302,7 @@ async fn read_form(visit: &Visit, request: Request<Upload>) -> Result<String, Fa
     String::from_utf8(bytes.into()).map_err(|_| visit.fail(Reason::BadRequest("the form is no text")))
 }
 
-fn parameter(query: Option<&str>, wanted: &str) -> Option<String> {
+pub(super) fn parameter(query: Option<&str>, wanted: &str) -> Option<String> {
     form_urlencoded::parse(query?.as_bytes())
         .find(|(name, _)| name == wanted)
         .map(|(_, value)| value.into_owned())

@@ -5,7 +5,7 @@ use http::{Method, Request, Response, request::Parts};
 use super::{
     Body, Edge,
     failure::{Failure, Reason},
-    hop,
+    hop, shares,
     upload::Upload,
     visit::{RESERVED, Visit},
 };
@@ -23,6 +23,9 @@ impl Edge {
     pub(super) async fn reserved(&self, visit: Visit, request: Request<Upload>) -> Result<Response<Body>, Failure> {
         let path = visit.target.path().strip_prefix(RESERVED).unwrap_or_default();
         let at_editor = matches!(visit.route, Route::Editor(_));
+        if let Some(secret) = path.strip_prefix("s/").filter(|_| !at_editor) {
+            return shares::answer(self, &visit, request, secret).await;
+        }
         match (request.method().clone(), path) {
             (Method::GET, "authorize") if at_editor => hop::authorize(self, &visit, request.uri().query()),
             (Method::POST, "arrive") if at_editor => hop::arrive(&visit, request).await,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
 use time::OffsetDateTime;
 
 use super::{
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     auth::{self, Auth},
-    codespace::{Codespace, Question, Snapshot},
-    domain::{CodespaceName, Credential, UserId, Visibility},
+    codespace::{Codespace, Question, Shown, Snapshot},
+    domain::{CodespaceName, Credential, ShareKind, UserId, Visibility},
     forward::names::TOKEN_HEADER,
     policy::{Permit, Presented, browser},
     route::{Origin, Route},
@@ -49,6 +49,8 @@ pub struct Visit {
     pub loads_script: bool,
     /// `Access-Control-Request-Headers` of a preflight.
     pub preflight_headers: Option<HeaderValue>,
+    /// What the request shows of share links, if anything.
+    pub shown: Option<Arc<Shown>>,
 }
 
 /// A visit that may reach its target.
@@ -83,7 +85,7 @@ impl Visit {
         let cause = client::cause(head);
         let page = browser::judge_codespace(cause, &name, route, &edge.sites);
         let kind = client::kind(&head.method, &head.headers);
-        let plain_get = head.method == http::Method::GET && kind == Kind::Navigation { framed: false } && cause.dest == Some("document");
+        let plain_get = head.method == Method::GET && kind == Kind::Navigation { framed: false } && cause.dest == Some("document");
         let speculative = head.headers.contains_key("sec-purpose") || head.headers.contains_key("service-worker-navigation-preload");
         Ok(Box::new(Self {
             name,
@@ -99,6 +101,7 @@ impl Visit {
             may_detour: plain_get && !speculative,
             loads_script: cause.dest == Some("script"),
             preflight_headers: head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
+            shown: shown(edge, head, route),
             route: route.clone(),
         }))
     }
@@ -154,7 +157,7 @@ impl Visit {
             Route::Port(_, port) => Some(*port),
             _ => None,
         };
-        Question::new(self.who.clone(), self.page, port)
+        Question::new(self.who.clone(), self.page, port).showing(self.shown.clone())
     }
 }
 
@@ -230,6 +233,19 @@ fn present(edge: &Edge, head: &Parts, route: &Route, peer: &Peer) -> Presented {
         Presented::Invalid => Presented::Nothing,
         presented => presented,
     }
+}
+
+/// The share links that a request's cookies show; hardly ever any.
+fn shown(edge: &Edge, head: &Parts, route: &Route) -> Option<Arc<Shown>> {
+    let ids = edge.auth.shown_grants(&head.headers, route, edge.clock.now());
+    (!ids.is_empty()).then(|| {
+        Arc::new(Shown {
+            kind: ShareKind::People,
+            ids,
+            method: head.method.clone(),
+            path: head.uri.path().into(),
+        })
+    })
 }
 
 /// What a session's user may do at a codespace at all: the editor host is the hub of everybody who may open something.

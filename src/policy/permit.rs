@@ -1,7 +1,7 @@
 //! The permit to reach an editor or a port, and the only place where one is made.
 
 use super::{Ownership, browser, grants};
-use crate::domain::{Access, Credential, Identity, Port, Scope, UserId, Visibility};
+use crate::domain::{Access, Credential, Identity, Port, Scope, ShareEnd, ShareId, UserId, Visibility};
 
 /// What a request offered to prove who it is from, as judged by `auth`.
 ///
@@ -23,6 +23,10 @@ pub struct Permit {
 }
 
 impl Permit {
+    pub(super) fn of(subject: Subject) -> Self {
+        Self { subject }
+    }
+
     /// Who it was given to.
     pub fn subject(&self) -> &Subject {
         &self.subject
@@ -36,6 +40,8 @@ pub enum Subject {
     Owner(Identity),
     /// Somebody else who is signed in and may.
     Guest(Identity),
+    /// Whoever has a share link, which says nothing of who they are.
+    Link(ShareId),
     /// Anybody, on a public port.
     Anyone,
 }
@@ -50,7 +56,7 @@ impl Subject {
     pub fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Owner(identity) | Self::Guest(identity) => Some(identity),
-            Self::Anyone => None,
+            Self::Link(_) | Self::Anyone => None,
         }
     }
 }
@@ -67,6 +73,10 @@ pub enum Denial {
     ForeignPage,
     /// Somebody is signed in who may not: looks like a codespace that does not exist (ENUM-2).
     NotShared(Identity),
+    /// A share link was shown that opens nothing any more.
+    ShareEnded(ShareEnd),
+    /// A share link was shown that does not reach this path or method.
+    BeyondShare,
 }
 
 /// What is set on a port, as it holds now.
@@ -178,12 +188,14 @@ mod tests {
             Ok(permit) => match permit.subject() {
                 Subject::Owner(_) => "owner",
                 Subject::Guest(_) => "guest",
+                Subject::Link(_) => "link",
                 Subject::Anyone => "anyone",
             },
             Err(Denial::SignIn) => "sign in",
             Err(Denial::BadToken) => "bad token",
             Err(Denial::ForeignPage) => "foreign page",
             Err(Denial::NotShared(_)) => "not shared",
+            Err(Denial::ShareEnded(_) | Denial::BeyondShare) => "link",
         }
     }
 

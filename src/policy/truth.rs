@@ -185,12 +185,14 @@ fn shown(result: Result<Permit, Denial>) -> &'static str {
         Ok(permit) => match permit.subject() {
             Subject::Owner(_) => "owner",
             Subject::Guest(_) => "guest",
+            Subject::Link(_) => "link",
             Subject::Anyone => "anyone",
         },
         Err(Denial::SignIn) => "sign in",
         Err(Denial::BadToken) => "bad token",
         Err(Denial::ForeignPage) => "foreign page",
         Err(Denial::NotShared(_)) => "as if missing",
+        Err(Denial::ShareEnded(_) | Denial::BeyondShare) => "link",
     }
 }
 

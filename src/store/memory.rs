@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord, PortRecord, SessionRecord, Store,
-    StoreError, TokenRecord, UserRecord,
+    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord,
+    Store, StoreError, TokenRecord, UserRecord,
 };
-use crate::domain::{CodespaceName, Port, SessionId, TokenId, UserId};
+use crate::domain::{CodespaceName, Port, SessionId, ShareId, TokenId, UserId};
 
 /// Keeps everything until it is dropped.
 #[derive(Default)]
@@ -28,6 +28,7 @@ struct State {
     used_names: BTreeSet<CodespaceName>,
     ports: BTreeMap<(CodespaceName, Port), PortRecord>,
     decisions: BTreeMap<(CodespaceName, [u8; 32]), OfferDecisionRecord>,
+    shares: BTreeMap<ShareId, ShareRecord>,
     secrets: BTreeMap<String, Vec<u8>>,
     audit: Vec<AuditEntry>,
     last_audit_id: i64,
@@ -182,6 +183,7 @@ impl Store for MemoryStore {
         state.codespaces.remove(name);
         state.ports.retain(|(codespace, _), _| codespace != name);
         state.decisions.retain(|(codespace, _), _| codespace != name);
+        state.shares.retain(|_, share| share.codespace != *name);
         Ok(())
     }
 
@@ -209,6 +211,24 @@ impl Store for MemoryStore {
         }
         let key = (decision.codespace.clone(), decision.hash);
         state.decisions.insert(key, decision.clone());
+        Ok(())
+    }
+
+    async fn shares(&self) -> Result<Vec<ShareRecord>, StoreError> {
+        Ok(self.state.lock().shares.values().cloned().collect())
+    }
+
+    async fn put_share(&self, share: &ShareRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if !state.codespaces.contains_key(&share.codespace) {
+            return Err(StoreError::Missing);
+        }
+        state.shares.insert(share.id.clone(), share.clone());
+        Ok(())
+    }
+
+    async fn remove_share(&self, id: &ShareId) -> Result<(), StoreError> {
+        self.state.lock().shares.remove(id);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod faults;
 mod identities;
 mod migrations;
 mod rows;
+mod shares;
 
 use std::{
     fs::{DirBuilder, OpenOptions},
@@ -30,10 +31,10 @@ use time::OffsetDateTime;
 
 use self::{faults::fault, rows::kept_time};
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord, PortRecord, SessionRecord, Store,
-    StoreError, TokenRecord, UserRecord,
+    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord,
+    Store, StoreError, TokenRecord, UserRecord,
 };
-use crate::domain::{CodespaceName, SessionId, TokenId};
+use crate::domain::{CodespaceName, SessionId, ShareId, TokenId};
 
 /// How long a write waits for another process, for instance a command line that works on the same data directory.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -323,6 +324,19 @@ impl Store for SqliteStore {
             .bind(decision.hash.as_slice())
             .bind(decision.accepted)
             .bind(kept_time(decision.at));
+        self.write(query).await.map(drop)
+    }
+
+    async fn shares(&self) -> Result<Vec<ShareRecord>, StoreError> {
+        self.all(shares::SHARE, shares::share).await
+    }
+
+    async fn put_share(&self, share: &ShareRecord) -> Result<(), StoreError> {
+        self.write(shares::put(share)).await.map(drop)
+    }
+
+    async fn remove_share(&self, id: &ShareId) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM shares WHERE id = ?").bind(id.0.as_ref());
         self.write(query).await.map(drop)
     }
 

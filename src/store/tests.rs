@@ -1,9 +1,12 @@
 //! One behavioural suite for every store, and what only a file can do wrong.
 
+mod shares;
+
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
 use time::{Duration, OffsetDateTime};
 
+use self::shares::share_links;
 use super::{memory::MemoryStore, sqlite::SqliteStore, *};
 
 fn at(seconds: i64) -> OffsetDateTime {
@@ -422,6 +425,7 @@ suite!(
     oidc_1_an_identity_has_one_user,
     sessions_and_tokens,
     codespaces_and_ports,
+    share_links,
     share_2_names_are_never_used_again,
     secrets_are_kept_once,
     audit_1_events_are_found_by_what_they_say,

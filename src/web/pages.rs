@@ -9,6 +9,7 @@ mod hop;
 mod notice;
 mod port;
 mod refusal;
+mod share;
 mod sign_in;
 
 use http::StatusCode;
@@ -22,6 +23,7 @@ pub use refusal::{
     uri_too_long,
 };
 
+pub use share::{SharePassword, Sharing, share, share_beyond, share_ended, share_unknown};
 pub use sign_in::{sign_in_failed, sign_in_url, start_url};
 
 use crate::route::Origin;

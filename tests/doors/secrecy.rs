@@ -233,6 +233,7 @@ fn log_1_no_credential_is_in_the_log_at_any_level() {
     let editor = gateway.editor_cookie(&session, &gateway.ada);
     let flow = gateway.flow_to_port(&editor, &gateway.ada, PORT);
     let port = gateway.port_cookie(&editor, &gateway.ada, PORT);
+    let (link, hook) = (super::links::used_link(), super::links::called_hook());
     let long = "M".repeat(5000);
     Call::get(gateway.host(), "/setup?query=canary-query").send();
     super::wire::raw(format!("{long} /\u{202e} HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.app()).as_bytes());
@@ -255,6 +256,8 @@ fn log_1_no_credential_is_in_the_log_at_any_level() {
         ("port's cookie", value(&port)),
         ("nonce", value(&flow.nonce)),
         ("ticket", ticket),
+        ("share link", link),
+        ("webhook", hook),
         ("token", gateway.ada.token.clone()),
         ("password", super::gateway::PASSWORD.into()),
         ("agent's credential", orders["credential"].as_str().expect("text").into()),

@@ -204,6 +204,17 @@ impl Connection {
         }
     }
 
+    /// Takes what was sent until it ends so; the other side need not close.
+    pub fn until(&mut self, wanted: &[u8]) -> Vec<u8> {
+        let end = loop {
+            if let Some(at) = find(&self.read, wanted) {
+                break at + wanted.len();
+            }
+            assert!(self.fill(), "closed: {}", String::from_utf8_lossy(&self.read));
+        };
+        self.read.drain(..end).collect()
+    }
+
     /// Everything until the other side closes, with what was read already.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}

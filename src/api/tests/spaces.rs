@@ -121,7 +121,7 @@ fn routes_of_a_codespace() -> Vec<(Method, String)> {
 }
 
 fn body_of(path: &str) -> Value {
-    if path.contains("/ports/") {
+    if path.contains("/ports/") && !path.contains("/links") {
         json!({ "visibility": "public" })
     } else if path.ends_with("/offer") {
         json!({ "hash": "", "accept": true })

@@ -8,10 +8,10 @@ use super::Task;
 use crate::{
     audit::Actor,
     codespace::{CodespaceChange, CodespaceError, OfferDecision, PortChange, PortView, request},
-    domain::{Phase, Port},
+    domain::{Phase, Port, ShareId},
     lifecycle::{Activity, Event},
     runtime::RuntimeError,
-    store::StoreError,
+    store::{ShareRecord, StoreError},
 };
 
 pub type Reply<T> = oneshot::Sender<Result<T, CodespaceError>>;
@@ -23,6 +23,12 @@ pub enum Order {
     Delete(Actor, Reply<()>),
     ChangePort(Port, PortChange, Actor, Reply<PortView>),
     DecideOffer(String, OfferDecision, Actor, Reply<()>),
+    AddShare(Box<ShareRecord>, Actor, Reply<Arc<ShareRecord>>),
+    /// Takes one use of a link.
+    UseShare(ShareId, Actor, Reply<Arc<ShareRecord>>),
+    /// Counts a use that has no limit; nobody waits for it.
+    CountShare(ShareId),
+    RevokeShare(ShareId, Actor, Reply<()>),
     Change(CodespaceChange, Actor, Reply<()>),
 }
 
@@ -35,6 +41,10 @@ impl Task {
             Order::Delete(actor, reply) => self.delete(&actor, reply).await,
             Order::ChangePort(port, change, actor, reply) => drop(reply.send(self.change_port(port, change, &actor).await)),
             Order::DecideOffer(hash, decision, actor, reply) => drop(reply.send(self.decide_offer(&hash, decision, &actor).await)),
+            Order::AddShare(share, actor, reply) => drop(reply.send(self.add_share(*share, &actor).await)),
+            Order::UseShare(id, actor, reply) => drop(reply.send(self.use_share(&id, &actor).await)),
+            Order::CountShare(id) => self.count_share(&id).await,
+            Order::RevokeShare(id, actor, reply) => drop(reply.send(self.revoke_share(&id, &actor).await)),
             Order::Change(change, actor, reply) => drop(reply.send(self.change(&change, &actor).await)),
         }
     }
@@ -117,7 +127,7 @@ impl Task {
         Ok(())
     }
 
-    fn say(&self, actor: &Actor, action: &str, detail: &str) {
+    pub(super) fn say(&self, actor: &Actor, action: &str, detail: &str) {
         self.inner.deps.audit.record(action, actor, self.shared.name.to_string(), detail);
     }
 }

@@ -495,6 +495,7 @@ impl World {
             Err(Denial::BadToken) => Answer::BadToken,
             Err(Denial::ForeignPage) => Answer::OtherPage,
             Err(Denial::NotShared(_)) => Answer::Missing,
+            Err(Denial::ShareEnded(_) | Denial::BeyondShare) => panic!("nobody shows a link here"),
         }
     }
 }
@@ -524,6 +525,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         ports: Default::default(),
         declaration: Default::default(),
         decided: Default::default(),
+        shares: Default::default(),
         steps: Vec::new(),
         editor: None,
         connected: true,

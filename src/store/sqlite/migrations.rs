@@ -137,6 +137,28 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     UPDATE ports SET protocol = '' WHERE protocol = 'http';
 ",
+    // Share links.
+    "
+    CREATE TABLE shares (
+        id TEXT NOT NULL PRIMARY KEY,
+        codespace TEXT NOT NULL REFERENCES codespaces (name) ON DELETE CASCADE,
+        port INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        path TEXT NOT NULL,
+        methods TEXT NOT NULL,
+        secret_hash BLOB NOT NULL UNIQUE,
+        password TEXT,
+        uses INTEGER NOT NULL,
+        max_uses INTEGER,
+        expires_at INTEGER,
+        revoked_at INTEGER,
+        created_by TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        last_used_at INTEGER
+    ) STRICT;
+    CREATE INDEX shares_by_codespace ON shares (codespace);
+",
 ];
 
 /// Makes the changes that a file does not have yet.

@@ -68,6 +68,23 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("carry", carry(text, text, text)),
         ("arrive", arrive(text)),
         ("spread", spread((&origin, text), text, &sibling)),
+        (
+            "share",
+            share(
+                Sharing {
+                    who: text,
+                    what: text,
+                    host: text,
+                    path: Some(text),
+                    asks_password: true,
+                    lasts: Some(text),
+                },
+                Some(SharePassword::Wrong),
+            ),
+        ),
+        ("share_unknown", share_unknown()),
+        ("share_ended", share_ended(crate::domain::ShareEnd::Revoked, Some(text), Some(text))),
+        ("share_beyond", share_beyond()),
         ("framed_sign_in", framed_sign_in("/static/", text)),
     ]
 }
