@@ -41,3 +41,5 @@ mod tenants;
 mod tls;
 #[path = "doors/wire.rs"]
 mod wire;
+#[path = "doors/worlds.rs"]
+mod worlds;

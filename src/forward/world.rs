@@ -35,8 +35,11 @@ impl Translation<'_> {
 
     /// The origin or URL as the browser must see it, if it names a loopback port.
     pub fn outward(&self, url: &str) -> Option<String> {
+        if url.starts_with("//") {
+            return self.outward(&format!("{}:{url}", self.app_scheme.as_str()));
+        }
         let (origin, rest) = split_url(url)?;
-        let origin: Origin = origin.parse().ok()?;
+        let origin: Origin = origin.to_ascii_lowercase().parse().ok()?;
         let loopback = matches!(origin.host.as_str(), "localhost" | "127.0.0.1" | "[::1]" | "0.0.0.0");
         let port = Port::new(origin.port).filter(|_| loopback)?;
         Some(format!("{}{rest}", self.sites.port(self.name, port)))
@@ -88,7 +91,28 @@ mod tests {
             world.outward("http://127.0.0.1:8000").as_deref(),
             Some("https://amber-x-8000.apps.example.net")
         );
-        for other in ["/relative", "https://evil.com/", "http://localhost:0/", "//localhost:3000/"] {
+        for own in [
+            "//localhost:3000/",
+            "HTTP://LocalHost:3000/",
+            "http://[::1]:3000/",
+            "http://0.0.0.0:3000/",
+            "https://127.0.0.1:3000/",
+        ] {
+            assert_eq!(
+                world.outward(own).as_deref(),
+                Some("https://amber-x-3000.apps.example.net/"),
+                "{own}"
+            );
+        }
+        for other in [
+            "/relative",
+            "https://evil.com/",
+            "http://localhost:0/",
+            "///localhost:3000/",
+            "//evil.com/http://localhost:3000/",
+            "http://localhost:3000@evil.com/",
+            "http://localhost.evil.com:3000/",
+        ] {
             assert_eq!(world.outward(other), None, "{other}");
         }
     }

@@ -31,6 +31,9 @@ fn converse(mut stream: TcpStream, stamp: &str) -> Option<()> {
             head.lines()
                 .find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned))
         };
+        if let Some(milliseconds) = field("x-wait") {
+            thread::sleep(std::time::Duration::from_millis(milliseconds.parse().ok()?));
+        }
         if let Some(answer) = field("x-answer") {
             stream.write_all(&BASE64_STANDARD.decode(answer).ok()?).ok()?;
             if field("x-hang-up").is_some() {
