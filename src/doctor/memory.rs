@@ -103,10 +103,12 @@ impl Memory {
         }
     }
 
-    /// Forgets what was noted about a port, whose settings are others now.
+    /// Forgets what an app refused on a port whose settings are others now.
     pub fn forget(&self, name: &CodespaceName, port: Port) {
         if let Some(notes) = self.0.lock().get_mut(name) {
-            notes.of_apps.retain(|note| note.port != Some(port));
+            notes
+                .of_apps
+                .retain(|note| note.port != Some(port) || !matches!(note.what, What::Refused(_)));
         }
     }
 }

@@ -44,7 +44,10 @@ impl Edge {
             UpstreamError::Chatter => Trouble::Chatter,
         };
         let trouble = match (permitted.for_owner(), endpoint) {
-            (Some(snapshot), Endpoint::Port(port)) => self.look_into(permitted, target, first, port, &snapshot).await,
+            // To a HEAD nothing is told, and a page of ours that waits asks with it again and again.
+            (Some(snapshot), Endpoint::Port(port)) if visit.exchange.method() != http::Method::HEAD => {
+                self.look_into(permitted, target, first, port, &snapshot).await
+            }
             _ => first,
         };
         visit.fail(permitted.broken(trouble))

@@ -80,8 +80,16 @@ impl Failure {
         }
     }
 
-    /// Makes the answer.
+    /// Makes the answer, with the id that logs and `portico explain` know it by.
     pub(super) fn respond(self, edge: &Edge, exchange: &Exchange, kind: Kind) -> Response<Body> {
+        let mut response = self.response(edge, exchange, kind);
+        if let Ok(id) = HeaderValue::from_str(exchange.id()) {
+            response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+        }
+        response
+    }
+
+    fn response(self, edge: &Edge, exchange: &Exchange, kind: Kind) -> Response<Body> {
         exchange.note(self.reason.note());
         let Some(visit) = self.visit else {
             return early(self.reason, kind);
@@ -276,6 +284,10 @@ fn known_to_owner(edge: &Edge, visit: &Visit, snapshot: &Snapshot, dashboard: &s
 
 /// Notes for the owner what went wrong, of codespaces that exist.
 fn remember(edge: &Edge, visit: &Visit, reason: &Reason) {
+    // So a page of ours looks again; each look would push out a note that says more.
+    if visit.exchange.method() == Method::HEAD {
+        return;
+    }
     let what = match reason {
         Reason::Trouble(_, trouble, _) => What::Trouble(*trouble),
         Reason::Denied(Denial::SignIn) => match visit.kind {
