@@ -138,6 +138,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/users/{name}/link", post(users::link)),
         ("/api/v1/audit", get(audit::list)),
         ("/api/v1/certificates", get(certificates::list)),
+        ("/api/v1/certificates/try", post(certificates::try_now)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/explain", get(explain::explain)),
         ("/api/v1/codespaces", get(codespaces::list).post(codespaces::create)),

@@ -272,11 +272,14 @@ impl Gateway {
         }
     }
 
-    /// Has certificates read again at each SIGHUP; without TLS the signal keeps its meaning.
+    /// Has certificates read and tried again at each SIGHUP; without TLS the signal keeps its meaning.
     pub fn reload_on_hangup(&self) -> io::Result<()> {
         if self.config.speaks_tls() {
-            self.locals
-                .spawn(certificates::hangups(Arc::clone(&self.poke), self.close.clone())?);
+            self.locals.spawn(certificates::hangups(
+                Arc::clone(&self.poke),
+                self.certificates.clone(),
+                self.close.clone(),
+            )?);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 // For administrators: how long each certificate of the gateway is good, what went wrong, and what comes next.
 
 import { usePolling } from "./hooks.js";
-import { ago, attempt, Icon, Message } from "./parts.js";
+import { ago, attempt, Icon, Message, toast } from "./parts.js";
 import { html, useState } from "./vendor/preact.js";
 
 const STATES = {
@@ -29,16 +29,23 @@ function When({ at }) {
 
 export function Certificates({ call }) {
   const [certificates, setCertificates] = useState();
-  usePolling(() => void attempt(async () => setCertificates(await call("GET", "/certificates"))), 15_000, []);
+  const load = () => attempt(async () => setCertificates(await call("GET", "/certificates")));
+  usePolling(() => void load(), 15_000, []);
+  const tryNow = () =>
+    attempt(async () => {
+      await call("POST", "/certificates/try");
+      toast("It is tried now. This page says what comes of it.");
+      setTimeout(load, 2000);
+    });
   if (!certificates) return html`<p class="quiet" role="status">Loading…</p>`;
   if (!certificates.length) {
     return html`<${Message} tone="info"><p>This gateway speaks plain HTTP. If browsers reach it over https, the proxy in front of it has the certificates.</p><//>`;
   }
-  return html`<ul class="rows" data-testid="certificates">${certificates.map((certificate) => html`<${Certificate} key=${certificate.hosts} ...${certificate} />`)}</ul>
+  return html`<ul class="rows" data-testid="certificates">${certificates.map((certificate) => html`<${Certificate} key=${certificate.hosts} ...${certificate} tryNow=${tryNow} />`)}</ul>
     <p class="quiet small hint-line">New files are read within seconds, or at once at SIGHUP. On the gateway's machine <span class="mono">portico check</span> says what is wrong, too.</p>`;
 }
 
-function Certificate({ hosts, name, source, state, expires_at, valid_from, last_error, last_error_at, next_try_at }) {
+function Certificate({ hosts, name, source, state, expires_at, valid_from, last_error, last_error_at, next_try_at, tryNow }) {
   const [tone, icon, word] = STATES[state] ?? ["idle", "info", state];
   return html`<li class="row" data-testid="certificate" data-hosts=${hosts} data-state=${state}>
     <div class="row-main"><strong class="wrap">${name}</strong> <span class="state ${tone}"><${Icon} name=${icon} />${word}</span></div>
@@ -51,6 +58,7 @@ function Certificate({ hosts, name, source, state, expires_at, valid_from, last_
     </div>
     ${last_error && html`<p class="row-reason" data-testid="certificate-error"><${When} at=${last_error_at} />: ${last_error}</p>`}
     <${Advice} ...${{ state, source, hosts, failed: Boolean(last_error) }} />
+    ${last_error && source !== "files" && html`<div class="row-actions"><button type="button" class="button" onClick=${tryNow} aria-label="Try ${name} now" data-testid="try-now">Try now</button></div>`}
   </li>`;
 }
 
@@ -66,7 +74,7 @@ function Advice({ state, source, hosts, failed }) {
         : source === "files" && (failed || state !== "good")
           ? "Put a new certificate and its key in place of the old files; they are read by themselves."
           : failed
-            ? "It is tried again by itself. A restart of the gateway tries at once."
+            ? "It is tried again by itself."
             : "";
   return text && html`<p class="row-reason quiet">${text}</p>`;
 }

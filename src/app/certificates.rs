@@ -142,13 +142,16 @@ fn wanted(config: &Config) -> Result<Vec<Wanted>, CertificateError> {
     Ok(wanted.collect())
 }
 
-/// Pokes at each SIGHUP until told to close.
-pub(super) fn hangups(poke: Arc<Notify>, close: CancellationToken) -> io::Result<impl Future<Output = ()>> {
+/// At each SIGHUP has files read and what did not come tried again, until told to close.
+pub(super) fn hangups(poke: Arc<Notify>, ledger: Ledger, close: CancellationToken) -> io::Result<impl Future<Output = ()>> {
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         loop {
             tokio::select! {
-                _ = hangup.recv() => poke.notify_one(),
+                _ = hangup.recv() => {
+                    poke.notify_one();
+                    ledger.try_now();
+                }
                 () = close.cancelled() => return,
             }
         }

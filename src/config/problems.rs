@@ -263,7 +263,7 @@ fn acme(config: &Config) -> Option<Problem> {
         Severity::Warning,
         "acme.accept_terms",
         text.join(" "),
-        "The gateway tries again by itself, after 5 minutes at first and 12 hours at most; a restart tries at once.",
+        "The gateway tries again by itself, after 5 minutes at first and 12 hours at most; SIGHUP, or the button on the page of certificates, tries at once.",
     )
 }
 

@@ -168,7 +168,11 @@ impl Keeper {
         loop {
             let Plan { missing, left, first } = self.plan(jitter);
             if missing.is_empty() {
-                if sleep(first, &close).await { continue } else { return }
+                if sleep(first, &self.ledger, &close).await {
+                    continue;
+                } else {
+                    return;
+                }
             }
             let pause = schedule::pause(failures + 1, left, rand::random());
             let mut failed = false;
@@ -181,7 +185,7 @@ impl Keeper {
                 self.tell(wanted, got, pause, &mut troubles);
             }
             failures = if failed { failures + 1 } else { 0 };
-            if failed && !sleep(pause, &close).await {
+            if failed && !sleep(pause, &self.ledger, &close).await {
                 return;
             }
         }

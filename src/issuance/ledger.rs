@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 use super::Validity;
 use crate::ops::Metrics;
@@ -54,6 +55,7 @@ pub struct Trouble {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     pages: Arc<Mutex<Pages>>,
+    asked: Arc<Notify>,
     metrics: Metrics,
 }
 
@@ -100,8 +102,19 @@ impl Ledger {
     pub fn new(metrics: Metrics) -> Self {
         Self {
             pages: Arc::default(),
+            asked: Arc::default(),
             metrics,
         }
+    }
+
+    /// Asks whoever waits to try again what is due to try at once.
+    pub fn try_now(&self) {
+        self.asked.notify_waiters();
+    }
+
+    /// Waits until somebody asks for that.
+    pub(super) async fn asked(&self) {
+        self.asked.notified().await;
     }
 
     /// Every record, the gateway's first.

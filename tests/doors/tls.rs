@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -51,12 +51,16 @@ impl Drop for Speaking {
 
 impl Speaking {
     fn start(more: &[(&str, &Path)]) -> Self {
+        Self::start_with(&["--tls", "local", "--url", &format!("https://{HOST}:8443")], more)
+    }
+
+    fn start_with(arguments: &[&str], more: &[(&str, &Path)]) -> Self {
         let data = tempfile::tempdir().expect("a directory");
         let log = fs::File::create(data.path().join("log")).expect("a file");
         let mut serve = Command::new(PORTICO);
         serve
-            .args(["serve", "--tls", "local", "--listen", "127.0.0.1:0", "--url"])
-            .args([format!("https://{HOST}:8443")])
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .arg("--data")
             .arg(data.path())
             .env("PORTICO_LOG_LEVEL", "debug")
@@ -257,6 +261,76 @@ fn tls_1_versions_and_suites_are_those_without_a_weakness() {
             );
         }
     }
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Puts a new certificate with a new key where the gateway looks; the certificate.
+fn put_pair(directory: &Path) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed([HOST.to_owned(), "*.codespaces.localhost".to_owned()]).expect("a certificate");
+    for (name, text) in [("key", made.signing_key.serialize_pem()), ("pem", made.cert.pem())] {
+        let early = directory.join("new");
+        fs::write(&early, text).expect("written");
+        fs::rename(&early, directory.join(name)).expect("moved");
+    }
+    made.cert.der().clone()
+}
+
+#[test]
+fn tls_2_a_hundred_swaps_by_signal_drop_no_connection() {
+    const THREADS: usize = 4;
+    let directory = tempfile::tempdir().expect("a directory");
+    let first = put_pair(directory.path());
+    let (certificate, key) = (directory.path().join("pem"), directory.path().join("key"));
+    let mut gateway = Speaking::start_with(
+        &["--url", &format!("https://{HOST}:8443")],
+        &[("PORTICO_TLS_CERTIFICATE", &certificate), ("PORTICO_TLS_KEY", &key)],
+    );
+    let process = rustix::process::Pid::from_child(&gateway.child);
+    let config = Arc::new(portico::edge::unchecked_tls_client().expect("a provider"));
+    // A session that is resumed has the certificate that began it.
+    let mut fresh = portico::edge::unchecked_tls_client().expect("a provider");
+    fresh.resumption = rustls::client::Resumption::disabled();
+    let fresh = Arc::new(fresh);
+    let shown = |gateway: &Speaking| {
+        let name = ServerName::try_from(HOST).expect("a name");
+        let client = ClientConnection::new(Arc::clone(&fresh), name).expect("a client");
+        let mut stream = StreamOwned::new(client, gateway.connect());
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).expect("a handshake");
+        }
+        stream.conn.peer_certificates().and_then(<[_]>::first).cloned()
+    };
+    assert_eq!(shown(&gateway), Some(first));
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    let visit = gateway.visit(&config);
+                    assert!(visit.answer.starts_with("HTTP/1.1 200"), "{}", visit.answer);
+                    asked.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        // However this ends, or the others go on for ever.
+        let _end = OnDrop(|| done.store(true, Relaxed));
+        for _ in 0..100 {
+            let next = put_pair(directory.path());
+            rustix::process::kill_process(process, rustix::process::Signal::HUP).expect("it runs");
+            eventually("the new certificate is shown", || {
+                (shown(&gateway).as_ref() == Some(&next)).then_some(())
+            });
+        }
+    });
+    assert!(asked.into_inner() > 100);
+    gateway.assert_well(&config);
 }
 
 #[test]

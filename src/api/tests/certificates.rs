@@ -13,7 +13,10 @@ async fn an_admin_sees_how_long_each_certificate_is_good_and_what_went_wrong() {
     assert_eq!(ask(call()).await.short(), "401 sign-in-required");
     let member = api.token("bob", "all").await;
     assert_eq!(ask(call().token(&member)).await.short(), "403 forbidden");
+    let again = || Call::post("/api/v1/certificates/try");
+    assert_eq!(ask(again().token(&member)).await.short(), "403 forbidden");
     let admin = api.token("ada", "all").await;
+    assert_eq!(ask(again().token(&admin)).await.status, 202);
     let list = async || ask(call().token(&admin)).await.json();
     assert_eq!(list().await, serde_json::json!([]));
 

@@ -33,7 +33,7 @@ pub struct Keeper {
 impl Keeper {
     /// Looks after it until told to close.
     pub async fn run(self, close: CancellationToken) {
-        while sleep(self.look(), &close).await {}
+        while sleep(self.look(), &self.ledger, &close).await {}
     }
 
     /// Renews the certificate if it is time, and says what came of it; gives how long to wait for the next look.
