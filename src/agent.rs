@@ -11,6 +11,7 @@ pub mod declared;
 pub mod editor;
 pub mod environment;
 pub mod exec;
+pub mod fence;
 pub mod git;
 pub mod log;
 pub mod orders;
@@ -63,6 +64,8 @@ pub enum AgentError {
     Listen(#[source] io::Error),
     #[error("the directories of the codespace cannot be made")]
     Room(#[source] io::Error),
+    #[error(transparent)]
+    Fence(#[from] fence::FenceError),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
 }
@@ -73,6 +76,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
     let bootstrap = orders::read(&bootstrap_path)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
+    fence::wait(&bootstrap.unreachable).await?;
     raise_descriptor_limit();
     subreaper::adopt_orphans();
     Workshop::make_room(&bootstrap).map_err(AgentError::Room)?;

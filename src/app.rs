@@ -47,7 +47,7 @@ use crate::{
     issuance::{Challenges, Ledger, local::LocalError},
     ops::{self, Metrics, Readiness},
     policy::Presented,
-    runtime::process::ProcessRuntime,
+    runtime::{SharedRuntime, docker::DockerRuntime, process::ProcessRuntime},
     store::{SharedStore, StoreError, sqlite::SqliteStore},
     tunnel::Tunnels,
     unix_socket, web,
@@ -333,10 +333,26 @@ impl Sockets {
             edge,
             metrics: metrics::listen(config.metrics_listen).await?,
             plain: listen_plain(config.redirect_http).await?,
-            agents: local(AGENT_SOCKET)?,
+            agents: agents_socket(config)?,
             operator: local(OPERATOR_SOCKET)?,
         })
     }
+}
+
+/// Listens for agents of this machine. Containers see the socket in a directory of its own, which is all that they see of
+/// the data directory; theirs is another user's, so anybody may connect there, and needs a credential to say anything.
+fn agents_socket(config: &Config) -> Result<UnixListener, StartError> {
+    let path = config.data.join(AGENT_SOCKET);
+    let failed = |source| StartError::Socket {
+        path: path.clone(),
+        source,
+    };
+    let listener = unix_socket::bind(&path).map_err(failed)?;
+    if config.runtime == RuntimeKind::Docker {
+        let reach = config.data.join("reach");
+        unix_socket::share(&path, &reach.join(AGENT_SOCKET)).map_err(failed)?;
+    }
+    Ok(listener)
 }
 
 fn limits(config: &Config) -> listener::Options {
@@ -364,13 +380,14 @@ pub async fn until_told() -> io::Result<bool> {
 }
 
 fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, audit: &Audit, clock: &SharedClock) -> Deps {
-    let runtime = match config.runtime {
-        RuntimeKind::Process => ProcessRuntime::new(config.data.clone(), config.editor.clone()),
+    let runtime: SharedRuntime = match config.runtime {
+        RuntimeKind::Process => Arc::new(ProcessRuntime::new(config.data.clone(), config.editor.clone())),
+        RuntimeKind::Docker => Arc::new(DockerRuntime::new(config.docker.clone(), config.data.clone())),
     };
     Deps {
         store,
         auth: auth.clone(),
-        runtimes: vec![Arc::new(runtime)],
+        runtimes: vec![runtime],
         tunnels: tunnels.clone(),
         sites: config.sites(),
         audit: audit.clone(),

@@ -170,6 +170,7 @@ impl Codespaces {
             let shares = shares.remove(&record.name).unwrap_or_default();
             inner.add_handle(record, ports, shares, decided);
         }
+        inner.tidy();
         inner.deps.tunnels.trust(Arc::clone(&inner) as Arc<dyn AgentCredentials>);
         Ok(Self { inner })
     }
@@ -324,6 +325,19 @@ impl Inner {
     /// The runtime of a codespace; one that is no longer configured answers every call with that.
     fn runtime_or_default(&self, kind: &str) -> SharedRuntime {
         self.runtime(kind).cloned().unwrap_or_else(|| Arc::new(Unconfigured))
+    }
+
+    /// Has runtimes remove what runs for codespaces that are no more. Nobody waits for it.
+    fn tidy(self: &Arc<Self>) {
+        let known: Vec<_> = self.spaces.iter().map(|codespace| codespace.name().clone()).collect();
+        let runtimes = self.deps.runtimes.clone();
+        self.tasks.spawn(async move {
+            for runtime in runtimes {
+                if let Err(error) = runtime.tidy(&known).await {
+                    tracing::warn!(runtime = runtime.kind(), %error, "what is left of earlier codespaces could not be looked at");
+                }
+            }
+        });
     }
 
     async fn stored_ports(&self) -> Result<HashMap<CodespaceName, Ports>, StoreError> {

@@ -3,6 +3,7 @@
 //! Owns every key, its default and its bounds, and is the only reader of configuration files and of the environment.
 //! Refuses unknown keys with the nearest known one (FAIL-1), and to know what the others do with the values.
 
+mod docker;
 mod gather;
 mod keys;
 mod problems;
@@ -24,7 +25,7 @@ pub use gather::{ConfigError, Overrides};
 pub use problems::{Problem, Severity};
 pub use sign_in::{SignIn, TrustedHeader};
 
-/// Everything that can be set, as meant. Each field is a key of the file; `[tls]`, `[acme]`, `[limits]`, `[log]` and `[sessions]` are tables.
+/// Everything that can be set, as meant. Each field is a key of the file; `[tls]`, `[acme]`, `[docker]`, `[limits]`, `[log]` and `[sessions]` are tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where the gateway listens.
@@ -47,6 +48,8 @@ pub struct Config {
     pub allow_same_site: bool,
     /// The runtime of new codespaces.
     pub runtime: RuntimeKind,
+    /// How the `docker` runtime makes containers.
+    pub docker: crate::runtime::docker::Options,
     /// An editor's program, instead of the one that is found.
     pub editor: Option<PathBuf>,
     pub tls: Tls,
@@ -65,6 +68,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RuntimeKind {
     Process,
+    Docker,
 }
 
 /// The certificates with which the gateway speaks TLS itself; without any, and without `[acme]`, it speaks plain HTTP.
@@ -190,6 +194,7 @@ impl RuntimeKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Docker => "docker",
         }
     }
 }

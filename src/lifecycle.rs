@@ -53,8 +53,8 @@ pub enum Event {
     CloneFailed(String),
     /// The runtime could not start it, for this reason.
     LaunchFailed(String),
-    /// Its agent ended by itself, or never came.
-    Lost,
+    /// Its agent ended by itself, or never came; why, where that is known.
+    Lost(Option<String>),
     /// The runtime stopped it.
     Stopped,
     /// The runtime could not stop it, for this reason.
@@ -138,7 +138,7 @@ pub fn decide(phase: Phase, situation: &mut Situation, event: Event, now: Offset
         (Creating | Starting, Event::Connected) if situation.prepared => Transition::to(Running),
         (Creating | Starting, Event::Prepared) => Transition::to(Running),
         (Creating | Starting, Event::CloneFailed(why) | Event::LaunchFailed(why)) => give_up(situation, why),
-        (Creating | Starting | Running, Event::Lost) => lost(situation, now),
+        (Creating | Starting | Running, Event::Lost(why)) => lost(situation, why, now),
         _ => return None,
     };
     Some(transition)
@@ -155,17 +155,18 @@ fn give_up(situation: &Situation, why: String) -> Transition {
 }
 
 /// Starts anew, a little later each time, and gives up when it happens too often.
-fn lost(situation: &mut Situation, now: OffsetDateTime) -> Transition {
+fn lost(situation: &mut Situation, why: Option<String>, now: OffsetDateTime) -> Transition {
     situation.losses.retain(|at| now - *at < LOSS_WINDOW);
     situation.losses.push(now);
     let losses = situation.losses.len();
     if losses >= MAX_LOSSES {
-        let why = "it ended by itself five times in five minutes. Look at its log, then start it again";
-        return give_up(situation, why.into());
+        let last = why.map(|why| format!(" The last time {why}.")).unwrap_or_default();
+        let why = format!("it ended by itself five times in five minutes.{last} Look at its log, then start it again");
+        return give_up(situation, why);
     }
     let after = [0, 1, 2, 4].get(losses - 1).copied().unwrap_or(8);
     Transition::to(beginning(situation))
-        .because("its agent ended by itself and is being started again".into())
+        .because(why.unwrap_or_else(|| "its agent ended by itself and is being started again".into()))
         .and(Effect::Launch { after })
 }
 

@@ -3,6 +3,7 @@
 //! Owns the [`Runtime`] trait: storage and the agent's process for one codespace. Refuses to know: HTTP, policy,
 //! the store. A runtime starts an agent and never talks to it; all else goes through the tunnel.
 
+pub mod docker;
 pub mod fake;
 pub mod process;
 mod unconfigured;
@@ -18,13 +19,33 @@ use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
 /// A runtime behind its seam.
 pub type SharedRuntime = Arc<dyn Runtime>;
 
+/// Where a runtime says what it is doing, in a few words, while its user watches.
+#[derive(Clone)]
+pub struct Progress(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Progress {
+    /// Tells `listener`, which must not wait.
+    pub fn new(listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(listener))
+    }
+
+    /// Tells nobody.
+    pub fn silent() -> Self {
+        Self::new(|_| {})
+    }
+
+    pub fn tell(&self, words: &str) {
+        (self.0)(words);
+    }
+}
+
 /// Makes places for codespaces. Every call can be repeated: done twice is as done once.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
     /// The name in configuration and API: `process`, `docker`, …
     fn kind(&self) -> &'static str;
     /// Makes the storage of a codespace.
-    async fn create(&self, name: &CodespaceName) -> Result<(), RuntimeError>;
+    async fn create(&self, name: &CodespaceName, progress: &Progress) -> Result<(), RuntimeError>;
     /// Fills in the paths and addresses that hold inside the codespace, then starts the agent with it. An agent of an
     /// older generation that still runs is ended.
     async fn start(&self, name: &CodespaceName, bootstrap: Bootstrap) -> Result<(), RuntimeError>;
@@ -39,6 +60,14 @@ pub trait Runtime: Send + Sync + 'static {
     fn direct_address(&self, name: &CodespaceName) -> Option<PathBuf>;
     /// The last part of the agent's own log, at most 64 KiB, for people.
     async fn agent_log(&self, name: &CodespaceName) -> Result<String, RuntimeError>;
+    /// Why the agent ended by itself, in plain words, where the runtime can say.
+    async fn why_ended(&self, _name: &CodespaceName) -> Option<String> {
+        None
+    }
+    /// Removes what runs for codespaces that are not known. Never what holds work.
+    async fn tidy(&self, _known: &[CodespaceName]) -> Result<(), RuntimeError> {
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -32,6 +32,21 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Makes the same socket be at another path too, in a directory that anybody may enter, and lets anybody connect. What keeps
+/// people out is the directory above.
+pub fn share(path: &Path, shared: &Path) -> io::Result<()> {
+    if let Some(directory) = shared.parent() {
+        std::fs::create_dir_all(directory)?;
+        std::fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    }
+    match std::fs::remove_file(shared) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    std::fs::hard_link(path, shared)
+}
+
 /// Connects to the socket at a path. Never waits for a peer that does not accept: that is an error.
 pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     let short = ShortPath::of(path)?;

@@ -28,7 +28,10 @@ impl Environment {
 
     /// Puts it together from the agent's `own` variables and its orders.
     pub fn compose(own: impl IntoIterator<Item = (OsString, OsString)>, bootstrap: &Bootstrap) -> Self {
-        let mut all: BTreeMap<OsString, OsString> = own.into_iter().filter(|(name, _)| passes(&name.to_string_lossy())).collect();
+        let mut all: BTreeMap<OsString, OsString> = own
+            .into_iter()
+            .filter(|(name, _)| bootstrap.whole_environment || passes(&name.to_string_lossy()))
+            .collect();
         all.insert("HOME".into(), bootstrap.home.clone().into());
         for (name, value) in &bootstrap.environment {
             if is_name(name) && !value.contains('\0') {

@@ -141,8 +141,11 @@ pub struct Check {
 #[derive(Args, Debug)]
 pub struct Agent {
     /// The file with the agent's orders.
-    #[arg(long, value_name = "FILE")]
-    pub bootstrap: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "fence")]
+    pub bootstrap: Option<PathBuf>,
+    /// Put these networks out of reach of this network namespace, and end.
+    #[arg(long, value_name = "NETWORK", num_args = 1.., conflicts_with = "bootstrap")]
+    pub fence: Vec<String>,
 }
 
 /// Which gateway, and as whom.

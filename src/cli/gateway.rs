@@ -115,6 +115,10 @@ pub fn up(up: Up, output: Output) -> anyhow::Result<ExitCode> {
 
 /// Runs the agent, in a session of its own: it outlives the gateway's process.
 pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
+    let Some(bootstrap) = agent.bootstrap else {
+        crate::agent::fence::put_up(&agent.fence)?;
+        return Ok(ExitCode::SUCCESS);
+    };
     // Refused to a process that leads a group already; then it stands apart well enough.
     let _ = rustix::process::setsid();
     app::start_logging(&Log::default());
@@ -124,7 +128,7 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build();
     let runtime = runtime.context("the runtime does not start")?;
-    runtime.block_on(crate::agent::run(agent.bootstrap))?;
+    runtime.block_on(crate::agent::run(bootstrap))?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use crate::{
     lifecycle::Event,
     protocol::bootstrap::{Bootstrap, Repository, Secret},
     route::Sites,
-    runtime::{RuntimeError, SharedRuntime},
+    runtime::{Progress, RuntimeError, SharedRuntime},
     store::CodespaceRecord,
 };
 
@@ -54,7 +54,10 @@ impl Job {
         let at = |step| move |error: RuntimeError| (step, error.to_string());
         self.deps.tunnels.end(name);
         self.step(StepName::Storage, StepState::Running, "").await;
-        self.runtime.create(name).await.map_err(at(StepName::Storage))?;
+        let notes = self.notes.clone();
+        // Words that find no room are followed by others.
+        let progress = Progress::new(move |words| drop(notes.try_send(Note::Step(StepName::Storage, StepState::Running, words.into()))));
+        self.runtime.create(name, &progress).await.map_err(at(StepName::Storage))?;
         self.step(StepName::Storage, StepState::Done, "").await;
         self.step(StepName::Agent, StepState::Running, "").await;
         let bootstrap = bootstrap(&self.deps, &self.record, credential)

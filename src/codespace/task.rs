@@ -284,6 +284,8 @@ impl Task {
                 self.busy = false;
                 match event {
                     None if matches!(self.now.record.phase, Phase::Creating | Phase::Starting) && !self.now.connected => {
+                        // Getting an image takes as long as it takes.
+                        self.connect_by = self.connect_by.map(|_| Instant::now() + CONNECT_PATIENCE);
                         self.look_at = Some(Instant::now() + LOOK_INTERVAL);
                     }
                     None => {}
@@ -337,7 +339,8 @@ impl Task {
             Ok(_) => {
                 self.look_at = None;
                 self.connect_by = None;
-                self.apply_quietly(Event::Lost).await;
+                let why = runtime.why_ended(&self.shared.name).await;
+                self.apply_quietly(Event::Lost(why)).await;
             }
             Err(error) => tracing::warn!(codespace = %self.shared.name, %error, "the runtime cannot say how it is"),
         }

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Config,
-    keys::{KEYS, LISTS, defaults, nearest},
+    keys::{self, LISTS, defaults, nearest},
     sign_in::{self, PROVIDER_KEYS, Written},
     site,
 };
@@ -163,7 +163,7 @@ fn written(value: &DeValue<'_>) -> Option<Written> {
 
 /// Checks the name of a table; otherwise hints at the nearest.
 fn known_table(name: &str) -> Result<(), String> {
-    let mut tables = KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(table, _)| table);
+    let mut tables = keys::all().filter_map(|key| key.name.split_once('.')).map(|(table, _)| table);
     if tables.clone().any(|table| table == name) {
         return Ok(());
     }
@@ -175,7 +175,7 @@ fn read_variables(config: &mut Config, variables: &HashMap<String, String>) -> R
     let mut ours: Vec<_> = variables.iter().filter(|(name, _)| name.starts_with("PORTICO_")).collect();
     ours.sort();
     for (name, value) in ours {
-        if let Some(key) = KEYS.iter().find(|key| variable(key.name) == *name) {
+        if let Some(key) = keys::all().find(|key| variable(key.name) == *name) {
             set(config, key.name, Some(value.clone()), || format!("the variable {name}"))?;
         } else if let Some((id, key)) = sign_in::variable(name, &config.sign_in.providers) {
             let place = || format!("the variable {name}");
@@ -195,8 +195,7 @@ fn read_variables(config: &mut Config, variables: &HashMap<String, String>) -> R
 
 /// Others may use our prefix, so only a variable that looks like a misspelt key is refused.
 fn refuse_near_miss(name: &str) -> Result<(), ConfigError> {
-    let meant = KEYS
-        .iter()
+    let meant = keys::all()
         .map(|key| variable(key.name))
         .find(|known| strsim::damerau_levenshtein(name, known) <= 2);
     match meant {
@@ -230,7 +229,7 @@ fn read_flags(config: &mut Config, overrides: Overrides) -> Result<(), ConfigErr
 
 /// Sets one key from its text; none is a value of a kind that no key has.
 fn set(config: &mut Config, name: &str, text: Option<String>, place: impl Fn() -> String) -> Result<(), ConfigError> {
-    let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+    let Some(key) = keys::all().find(|key| key.name == name) else {
         let hint = nearest(name).map(|known| format!(" Did you mean {known}?")).unwrap_or_default();
         return Err(ConfigError(format!("{}: there is no key {name:?}.{hint}", place())));
     };
@@ -316,6 +315,8 @@ fn settle_paths(config: &mut Config, variables: &HashMap<String, String>) -> Res
         .chain(&mut config.acme.eab_key_file);
     let own = own.chain(&mut config.tls.ticket_key_file);
     let files = config.tls.certificates.iter_mut().chain(&mut config.tls.keys).chain(own);
+    let docker = std::iter::once(&mut config.docker.socket).chain(config.docker.agent.as_mut());
+    let files = files.chain(docker);
     for path in std::iter::once(&mut config.data).chain(config.editor.as_mut()).chain(files) {
         if let (Ok(rest), Some(home)) = (path.strip_prefix("~"), &home) {
             *path = home.join(rest);

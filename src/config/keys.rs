@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, SignIn, Tls, sign_in};
+use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, SignIn, Tls, docker, sign_in};
 use crate::{
     domain::Networks,
     edge::Fronts,
@@ -32,7 +32,8 @@ const TIMEOUT_ALLOWED: &str = "a duration from 1s to 1d, for instance 30s";
 pub(super) const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instance 12h";
 
 const HSTS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(2 * 365 * 24 * 3600);
-const NETWORKS_ALLOWED: &str = "addresses or ranges such as 10.0.0.0/8, several of them separated by commas, or nothing for nobody";
+pub(super) const NETWORKS_ALLOWED: &str =
+    "addresses or ranges such as 10.0.0.0/8, several of them separated by commas, or nothing for nobody";
 const HEADER_ALLOWED: &str = "the name of a header of its own, or nothing for none";
 const FILES_ALLOWED: &str = "the path of a PEM file, several of them separated by commas, or nothing to speak plain HTTP";
 
@@ -43,6 +44,8 @@ pub(super) const LISTS: &[&str] = &[
     "no_proxy",
     "tls.certificate",
     "tls.key",
+    "docker.unreachable",
+    "docker.name_servers",
     "trusted_header.proxies",
     "trusted_header.organisations",
     "trusted_header.allowed_domains",
@@ -51,8 +54,13 @@ pub(super) const LISTS: &[&str] = &[
     "trusted_header.admin_groups",
 ];
 
-/// All keys, in the order of the sample file.
-pub(super) const KEYS: &[Key] = &[
+/// All keys, table by table.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
+    KEYS.iter().chain(docker::KEYS)
+}
+
+/// The keys of the gateway itself, in the order of the sample file.
+const KEYS: &[Key] = &[
     Key {
         name: "listen",
         allowed: "an address with a port, for instance 127.0.0.1:8080 or [::]:8080",
@@ -125,8 +133,8 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "runtime",
-        allowed: "process",
-        set: |config, text| put(&mut config.runtime, (text == "process").then_some(RuntimeKind::Process)),
+        allowed: "process or docker",
+        set: |config, text| put(&mut config.runtime, runtime(text)),
     },
     Key {
         name: "editor",
@@ -353,6 +361,7 @@ pub(super) fn defaults() -> Config {
         data: PathBuf::new(),
         allow_same_site: false,
         runtime: RuntimeKind::Process,
+        docker: crate::runtime::docker::Options::default(),
         editor: None,
         tls: Tls::default(),
         acme: acme::Options::default(),
@@ -389,18 +398,18 @@ pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
         let last = key.name.rsplit('.').next().unwrap_or(key.name);
         strsim::jaro_winkler(unknown, key.name).max(strsim::jaro_winkler(unknown, last) - 0.01)
     };
-    let best = KEYS.iter().map(|key| (likeness(key), key.name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best = all().map(|key| (likeness(key), key.name)).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(likeness, _)| *likeness > 0.75).map(|(_, name)| name)
 }
 
-fn put<T>(field: &mut T, value: Option<T>) -> Option<()> {
+pub(super) fn put<T>(field: &mut T, value: Option<T>) -> Option<()> {
     *field = value?;
     Some(())
 }
 
 /// An empty text means none at all.
 #[expect(clippy::option_option, reason = "the outer one is about the text, the inner one about the value")]
-fn optional<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+pub(super) fn optional<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
     if text.is_empty() { Some(None) } else { read(text).map(Some) }
 }
 
@@ -422,7 +431,7 @@ fn domain(text: &str) -> Option<String> {
     good.then(|| host.to_owned())
 }
 
-fn path(text: &str) -> Option<PathBuf> {
+pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
 }
 
@@ -459,12 +468,20 @@ fn written(text: &str) -> Option<Written> {
     }
 }
 
-fn items(text: &str) -> Vec<String> {
+fn runtime(text: &str) -> Option<RuntimeKind> {
+    match text {
+        "process" => Some(RuntimeKind::Process),
+        "docker" => Some(RuntimeKind::Docker),
+        _ => None,
+    }
+}
+
+pub(super) fn items(text: &str) -> Vec<String> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
     items.map(str::to_owned).collect()
 }
 
-fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
+pub(super) fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
     text.parse().ok().filter(|number| range.contains(number))
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::{Config, site};
+use super::{Config, RuntimeKind, site};
 use crate::{
     clock::{Clock as _, SystemClock},
     edge::{Certificates, shared_ticket_secret},
@@ -62,6 +62,7 @@ pub(super) fn find(config: &Config) -> Vec<Problem> {
         fronts,
         data,
         space,
+        engine,
         git,
         editor,
     ]
@@ -350,8 +351,28 @@ fn space(config: &Config) -> Option<Problem> {
     problem(severity, "data", text, "Free some space, or choose another disk with --data.")
 }
 
-fn git(_: &Config) -> Option<Problem> {
-    if on_path("git").is_some() {
+/// The container engine, where codespaces are its containers.
+fn engine(config: &Config) -> Option<Problem> {
+    let socket = &config.docker.socket;
+    let error = match config.runtime {
+        RuntimeKind::Docker => UnixStream::connect(socket).err()?,
+        RuntimeKind::Process => return None,
+    };
+    let (why, fix) = match error.kind() {
+        ErrorKind::PermissionDenied => ("may not be used by this user", "Add the gateway's user to the group of the socket."),
+        ErrorKind::NotFound => ("is not there", "Start the engine, or correct the path."),
+        _ => ("does not answer", "Start the engine."),
+    };
+    problem(
+        Severity::Error,
+        "docker.socket",
+        format!("The container engine's socket {} {why}: {error}.", socket.display()),
+        fix,
+    )
+}
+
+fn git(config: &Config) -> Option<Problem> {
+    if config.runtime == RuntimeKind::Docker || on_path("git").is_some() {
         return None;
     }
     problem(
@@ -363,6 +384,15 @@ fn git(_: &Config) -> Option<Problem> {
 }
 
 fn editor(config: &Config) -> Option<Problem> {
+    let installed = config.data.join("editors/code-server.json").is_file();
+    if config.runtime == RuntimeKind::Docker {
+        let text = "No editor is installed that could be mounted into containers; codespaces have terminals and ports alone.";
+        return if installed {
+            None
+        } else {
+            problem(Severity::Warning, "editor", text, "Run: portico editor install")
+        };
+    }
     if let Some(program) = &config.editor {
         let text = format!("The editor {} cannot be run.", program.display());
         let runs = access(program, Access::EXEC_OK).is_ok();
@@ -372,7 +402,7 @@ fn editor(config: &Config) -> Option<Problem> {
             problem(Severity::Error, "editor", text, "Correct the path, or leave it empty.")
         };
     }
-    if config.data.join("editors/code-server.json").is_file() || EDITORS.iter().any(|name| on_path(name).is_some()) {
+    if installed || EDITORS.iter().any(|name| on_path(name).is_some()) {
         return None;
     }
     let text = "No editor is installed; codespaces have terminals and ports alone.";

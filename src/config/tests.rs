@@ -1,6 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
-use super::{gather::read_text, keys::KEYS, *};
+use super::{gather::read_text, *};
 use crate::outbound::Proxy;
 
 const HOME: (&str, &str) = ("HOME", "/home/ada");
@@ -93,7 +93,7 @@ fn mistakes_in_a_file_name_their_line() {
     );
     check(
         "runtime = ['process']",
-        "p.toml, line 1: this is no value for runtime, which is process",
+        "p.toml, line 1: this is no value for runtime, which is process or docker",
     );
     assert!(from_text("a = 1\nb = = 2").expect_err("a mistake").starts_with("p.toml, line 2: "));
 }
@@ -254,7 +254,7 @@ fn samples_parse() {
             });
         }
     }
-    let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    let known: Vec<_> = keys::all().map(|key| key.name).collect();
     assert_eq!(named, known);
 
     let behind = from_text(include_str!("../../config/behind-proxy.toml")).expect("the sample");

@@ -1,6 +1,10 @@
 //! Ranges of addresses: whom the operator named.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
 
 use thiserror::Error;
 
@@ -14,6 +18,45 @@ pub struct Network {
 }
 
 impl Network {
+    /// The IPv4 range with this first address; bits behind the prefix are dropped.
+    pub fn v4(address: Ipv4Addr, prefix: u8) -> Self {
+        let prefix = prefix.min(32);
+        let first = masked(address.into(), prefix).unwrap_or(address.into());
+        Self { first, prefix }
+    }
+
+    /// Its first address.
+    pub fn first(&self) -> IpAddr {
+        self.first
+    }
+
+    /// How many bits its addresses have in common.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether two have an address in common: then one is inside of the other.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        if self.prefix <= other.prefix {
+            self.contains(other.first)
+        } else {
+            other.contains(self.first)
+        }
+    }
+
+    /// The ranges of this prefix in it, in order; none of IPv6, and none that would be larger.
+    pub fn parts(&self, prefix: u8) -> impl Iterator<Item = Self> + use<> {
+        let first = match self.first {
+            IpAddr::V4(address) if self.prefix <= prefix && prefix <= 32 => Some(u64::from(address.to_bits())),
+            _ => None,
+        };
+        let (count, step) = (1_u64 << prefix.saturating_sub(self.prefix).min(32), 1_u64 << (32 - prefix.min(32)));
+        let starts = first
+            .into_iter()
+            .flat_map(move |first| (0..count).map(move |part| first + part * step));
+        starts.filter_map(move |start| Some(Self::v4(u32::try_from(start).ok()?.into(), prefix)))
+    }
+
     /// Whether an address is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         masked(address.to_canonical(), self.prefix).is_some_and(|first| first == self.first)
@@ -147,6 +190,25 @@ mod tests {
             " ::1",
         ] {
             assert_eq!(text.parse::<Network>(), Err(NetworkError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_inside_of_ranges() {
+        let network = |text: &str| text.parse::<Network>().expect("a range");
+        let parts: Vec<_> = network("10.0.0.0/26").parts(28).map(|part| part.to_string()).collect();
+        assert_eq!(parts, ["10.0.0.0/28", "10.0.0.16/28", "10.0.0.32/28", "10.0.0.48/28"]);
+        assert_eq!(network("255.255.255.240/28").parts(28).count(), 1);
+        assert_eq!(network("10.0.0.0/28").parts(24).count(), 0);
+        assert_eq!(network("fd00::/8").parts(28).count(), 0);
+        assert_eq!(network("0.0.0.0/0").parts(28).nth(1), Some(network("0.0.0.16/28")));
+        for (one, other, expected) in [
+            ("10.0.0.0/8", "10.1.0.0/16", true),
+            ("10.1.0.0/16", "10.0.0.0/8", true),
+            ("10.0.0.0/28", "10.0.0.16/28", false),
+            ("10.0.0.0/8", "fd00::/8", false),
+        ] {
+            assert_eq!(network(one).overlaps(&network(other)), expected, "{one} {other}");
         }
     }
 

@@ -31,8 +31,8 @@ fn transitions() {
     check(Creating, false, Event::LaunchFailed(why()), Some((Failed, &[Effect::Undo])));
     check(Starting, true, Event::LaunchFailed(why()), Some((Failed, &[Effect::StopInstance])));
     check(Running, true, Event::CloneFailed(why()), None);
-    check(Running, true, Event::Lost, Some((Starting, &[launch])));
-    check(Stopping, true, Event::Lost, None);
+    check(Running, true, Event::Lost(None), Some((Starting, &[launch])));
+    check(Stopping, true, Event::Lost(None), None);
     check(Stopping, true, Event::Connected, None);
     check(Stopping, true, Event::LaunchFailed(why()), None);
     check(Stopping, true, Event::Stopped, Some((Stopped, &[])));
@@ -70,7 +70,8 @@ fn five_losses_in_five_minutes_are_too_many() {
         prepared: true,
         ..Situation::default()
     };
-    let mut lose = |seconds| decide(Phase::Running, &mut situation, Event::Lost, NOW + Duration::seconds(seconds)).map(|next| next.phase);
+    let mut lose =
+        |seconds| decide(Phase::Running, &mut situation, Event::Lost(None), NOW + Duration::seconds(seconds)).map(|next| next.phase);
     for seconds in [0, 200, 400, 450, 490] {
         assert_eq!(lose(seconds), Some(Phase::Starting), "{seconds}");
     }

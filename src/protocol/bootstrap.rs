@@ -27,6 +27,12 @@ pub struct Bootstrap {
     pub mark: Option<String>,
     /// The environment of everything that runs inside, on top of what the runtime adds.
     pub environment: BTreeMap<String, String>,
+    /// Whether the agent's own environment passes on whole: in a container it is the image's.
+    #[serde(default)]
+    pub whole_environment: bool,
+    /// Networks that must be out of reach before anything runs inside, as `10.0.0.0/8`; the runtime sees to it.
+    #[serde(default)]
+    pub unreachable: Vec<String>,
     /// What the workspace is a checkout of.
     pub repository: Option<Repository>,
     /// Whether it was checked out once: then nothing is cloned again, and at most the history is fetched to its end.

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::PathBuf};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{InstanceState, Runtime, RuntimeError};
+use super::{InstanceState, Progress, Runtime, RuntimeError};
 use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
 
 /// Keeps what it was told.
@@ -58,7 +58,7 @@ impl Runtime for FakeRuntime {
         "fake"
     }
 
-    async fn create(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
+    async fn create(&self, name: &CodespaceName, _: &Progress) -> Result<(), RuntimeError> {
         let mut state = self.state.lock();
         state.calls.push(format!("create {name}"));
         state.instances.entry(name.clone()).or_default();

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use self::{files::Place, instance::Agent};
-use super::{InstanceState, Runtime, RuntimeError};
+use super::{InstanceState, Progress, Runtime, RuntimeError};
 use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
 
 /// How long an agent may take to end what it started: it kills after 5 s itself.
@@ -101,14 +101,14 @@ impl Runtime for ProcessRuntime {
         "process"
     }
 
-    async fn create(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
+    async fn create(&self, name: &CodespaceName, _: &Progress) -> Result<(), RuntimeError> {
         let place = self.place(name);
         blocking(move || place.make()).await
     }
 
     async fn start(&self, name: &CodespaceName, bootstrap: Bootstrap) -> Result<(), RuntimeError> {
         let place = self.place(name);
-        self.create(name).await?;
+        self.create(name, &Progress::silent()).await?;
         self.end(place.clone()).await?;
         let runtime = self.clone();
         blocking(move || runtime.launch(&place, bootstrap)).await

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-use super::{InstanceState, Runtime, RuntimeError};
+use super::{InstanceState, Progress, Runtime, RuntimeError};
 use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
 
 /// Does nothing, and says why.
@@ -21,7 +21,7 @@ impl Runtime for Unconfigured {
         "unconfigured"
     }
 
-    async fn create(&self, _: &CodespaceName) -> Result<(), RuntimeError> {
+    async fn create(&self, _: &CodespaceName, _: &Progress) -> Result<(), RuntimeError> {
         refuse()
     }
 

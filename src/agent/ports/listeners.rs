@@ -5,7 +5,13 @@
 mod netlink;
 mod proc_net;
 
-use std::{io, net::IpAddr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// Where Docker answers a container's questions for names: nobody inside listens there.
+const DOCKER_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -19,7 +25,9 @@ pub(super) struct Listener {
 
 /// Lists listening sockets: all, or those of one port.
 pub(super) fn list(port: Option<u16>) -> io::Result<Vec<Listener>> {
-    netlink::list(port).or_else(|_| proc_net::list(port))
+    let mut found = netlink::list(port).or_else(|_| proc_net::list(port))?;
+    found.retain(|listener| listener.address != DOCKER_RESOLVER);
+    Ok(found)
 }
 
 impl Listener {

@@ -19,7 +19,7 @@ pub fn find(configured: Option<&Path>, editors: &Path) -> Option<EditorProgram> 
 }
 
 /// Reads the files in the editors' directory by name; one whose program is gone is passed over.
-fn installed(editors: &Path) -> Option<EditorProgram> {
+pub fn installed(editors: &Path) -> Option<EditorProgram> {
     let entries = fs::read_dir(editors).ok()?.flatten();
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.path())

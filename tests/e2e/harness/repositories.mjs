@@ -29,8 +29,8 @@ export function repository(t, files = { 'README.md': '# A repository\n' }) {
   return directory;
 }
 
-/** Serves repositories by name over smart HTTP; returns the origin, to which `/NAME` is added. */
-export async function serveRepositories(t, repositories) {
+/** Serves repositories by name over smart HTTP, pushes too; returns the origin, to which `/NAME` is added. */
+export async function serveRepositories(t, repositories, address = '127.0.0.1') {
   const server = http.createServer((incoming, outgoing) => {
     const url = new URL(incoming.url, 'http://git');
     const [, name, ...rest] = url.pathname.split('/');
@@ -53,9 +53,9 @@ export async function serveRepositories(t, repositories) {
     backend.stdin.on('error', () => {});
     answer(backend.stdout, outgoing);
   });
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  await new Promise((done) => server.listen(0, address, done));
   t.after(() => server.close());
-  return `http://127.0.0.1:${server.address().port}`;
+  return `http://${address}:${server.address().port}`;
 }
 
 /** Turns a CGI answer into an HTTP one. */

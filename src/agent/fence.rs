@@ -1,0 +1,188 @@
+//! What a codespace cannot reach: routes that refuse, in its own network namespace.
+//!
+//! Owns putting them up, for which a container of the runtime's has the right, and seeing that they stand, without which
+//! an agent does not begin. Refuses to know which networks these are: the runtime says.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
+    sockopt::{Timeout, set_socket_timeout},
+};
+use thiserror::Error;
+
+use crate::domain::Network;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const NLMSG_ERROR: u16 = 2;
+const RTM_NEWROUTE: u16 = 24;
+/// A request, to be acknowledged, that makes a route or replaces it.
+const FLAGS: u16 = 0x1 | 0x4 | 0x100 | 0x400;
+const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_STATIC: u8 = 4;
+/// Packets are refused with "administratively prohibited", so that programs fail at once.
+const RTN_PROHIBIT: u8 = 8;
+const RTA_DST: u16 = 1;
+/// In `/proc/net/route`: a route that refuses.
+const RTF_REJECT: u32 = 0x200;
+
+/// How long an agent waits for its fence.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why there is no fence.
+#[derive(Debug, Error)]
+pub enum FenceError {
+    #[error("{0:?} is no network")]
+    Network(String),
+    #[error("{network} could not be put out of reach")]
+    Route { network: Network, source: io::Error },
+    #[error("this codespace's network was not closed off: {0} can be reached")]
+    Open(Network),
+}
+
+/// Puts networks out of reach. IPv6 ones are passed over where there is no IPv6.
+pub fn put_up(networks: &[String]) -> Result<(), FenceError> {
+    for network in parse(networks)? {
+        match add(&network) {
+            Ok(()) => {}
+            Err(error) if network.first().is_ipv6() && error.raw_os_error() != Some(1) => {
+                tracing::debug!(%network, %error, "passed over");
+            }
+            Err(source) => return Err(FenceError::Route { network, source }),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until IPv4 networks are out of reach.
+pub async fn wait(networks: &[String]) -> Result<(), FenceError> {
+    let networks = parse(networks)?;
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let mut open = networks
+            .iter()
+            .filter(|network| network.first().is_ipv4() && !is_refused(&routes, network));
+        let Some(open) = open.next() else { return Ok(()) };
+        if tokio::time::Instant::now() > until {
+            return Err(FenceError::Open(*open));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn parse(networks: &[String]) -> Result<Vec<Network>, FenceError> {
+    let parse = |text: &String| text.parse().map_err(|_| FenceError::Network(text.clone()));
+    networks.iter().map(parse).collect()
+}
+
+/// Whether `/proc/net/route` shows a route for just this network that refuses.
+fn is_refused(routes: &str, network: &Network) -> bool {
+    routes.lines().skip(1).any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let hex = |at: usize| fields.get(at).and_then(|text| u32::from_str_radix(text, 16).ok());
+        // Addresses are written as the machine holds them.
+        let (Some(first), Some(flags), Some(mask)) = (hex(1), hex(3), hex(7)) else {
+            return false;
+        };
+        let first = Ipv4Addr::from(first.to_ne_bytes());
+        let prefix = u32::from_ne_bytes(mask.to_ne_bytes()).count_ones();
+        flags & RTF_REJECT != 0 && IpAddr::V4(first) == network.first() && prefix == u32::from(network.prefix())
+    })
+}
+
+/// Adds a route that refuses, as `rtnetlink(7)` says.
+fn add(network: &Network) -> io::Result<()> {
+    // The first of netlink's protocols, 0, is NETLINK_ROUTE.
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(1)))?;
+    send(&socket, &request(network), SendFlags::empty())?;
+    let mut buffer = [0; 1024];
+    let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
+    answer(&buffer[..length.min(1024)])
+}
+
+fn request(network: &Network) -> Vec<u8> {
+    let (family, address) = match network.first() {
+        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
+    };
+    let attribute = u16::try_from(4 + address.len()).unwrap_or_default();
+    let length = 16 + 12 + u32::from(attribute);
+    let mut bytes = Vec::with_capacity(48);
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(RTM_NEWROUTE.to_ne_bytes());
+    bytes.extend(FLAGS.to_ne_bytes());
+    bytes.extend(1_u32.to_ne_bytes());
+    bytes.extend(0_u32.to_ne_bytes());
+    bytes.extend([family, network.prefix(), 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_PROHIBIT]);
+    bytes.extend(0_u32.to_ne_bytes());
+    bytes.extend(attribute.to_ne_bytes());
+    bytes.extend(RTA_DST.to_ne_bytes());
+    bytes.extend(address);
+    bytes
+}
+
+/// Reads the kernel's acknowledgement: an error's number, negative, or zero.
+fn answer(bytes: &[u8]) -> io::Result<()> {
+    let kind = bytes.get(4..6).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
+    let code = bytes
+        .get(16..20)
+        .map(|code| i32::from_ne_bytes([code[0], code[1], code[2], code[3]]));
+    match (kind, code) {
+        (Some(NLMSG_ERROR), Some(0)) => Ok(()),
+        (Some(NLMSG_ERROR), Some(code)) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_that_refuse_are_known() {
+        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            eth0\t00000000\t0100D50A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+            eth0\t0000D50A\t00000000\t0001\t0\t0\t0\tF0FFFFFF\t0\t0\t0\n\
+            *\t0100D50A\t00000000\t0205\t0\t0\t0\tFFFFFFFF\t0\t0\t0\n\
+            *\t0000FEA9\t00000000\t0201\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        #[track_caller]
+        fn check(routes: &str, network: &str, expected: bool) {
+            assert_eq!(is_refused(routes, &network.parse().expect("a network")), expected, "{network}");
+        }
+        check(routes, "169.254.0.0/16", true);
+        check(routes, "10.213.0.1/32", true);
+        check(routes, "10.213.0.0/28", false);
+        check(routes, "169.254.0.0/17", false);
+        check(routes, "10.0.0.0/8", false);
+        check("", "10.0.0.0/8", false);
+        check("x\ny z\n", "10.0.0.0/8", false);
+    }
+
+    #[test]
+    fn what_is_asked_of_the_kernel() {
+        let network = "169.254.0.0/16".parse().expect("a network");
+        let bytes = request(&network);
+        assert_eq!(bytes.len(), 36);
+        assert_eq!(bytes[16..24], [2, 16, 0, 0, 254, 4, 0, 8]);
+        assert_eq!(bytes[32..], [169, 254, 0, 0]);
+        assert!(put_up(&["somewhere".into()]).is_err());
+    }
+
+    #[test]
+    fn what_the_kernel_answers() {
+        let message = |kind: u16, code: i32| [&36_u32.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], &code.to_ne_bytes()].concat();
+        assert!(answer(&message(2, 0)).is_ok());
+        assert_eq!(answer(&message(2, -1)).expect_err("refused").raw_os_error(), Some(1));
+        assert!(answer(&message(3, 0)).is_err());
+        assert!(answer(&[]).is_err());
+    }
+}

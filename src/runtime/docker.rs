@@ -1,0 +1,318 @@
+//! Containers of a Docker Engine, or of Podman, which speaks the same API.
+//!
+//! Owns one container, one volume and one network for each codespace, all labelled with the gateway that made them, and
+//! how the agent gets in: the program and the way to the gateway are mounted read-only, its orders are written as a file.
+//! Refuses: privileged containers, the engine's socket inside, published ports. Ports are reached through the agent alone.
+
+mod archive;
+mod engine;
+mod fence;
+mod image;
+mod instance;
+mod network;
+mod plan;
+
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use bollard::{
+    models::ContainerInspectResponse,
+    query_parameters::{
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
+    },
+};
+use futures_util::StreamExt as _;
+
+use self::{
+    archive::{Account, Orders},
+    engine::{Engine, is_missing},
+    instance::Instance,
+};
+use super::{InstanceState, Progress, Runtime, RuntimeError, process::editor};
+use crate::{
+    domain::{CodespaceName, Network, RepositorySource},
+    protocol::bootstrap::{Bootstrap, EditorProgram},
+};
+
+/// How long an agent may take to end what it started, in seconds, before the engine kills it.
+const STOP_SECONDS: i32 = 8;
+/// Longest part of an agent's log that is shown, in bytes.
+const LOG_BYTES: usize = 64 * 1024;
+
+/// What the operator sets; every field is a key of `[docker]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The Unix socket of the engine.
+    pub socket: PathBuf,
+    /// The image of codespaces.
+    pub image: String,
+    /// The program that is the agent inside; none for this very program.
+    pub agent: Option<PathBuf>,
+    /// Processors that one codespace may use, in thousandths; none for all.
+    pub milli_cpus: Option<u32>,
+    /// Memory that one codespace may use, in bytes, swap included; none for all.
+    pub memory: Option<u64>,
+    /// Size of a container's own layer in bytes, where the engine's storage can bound it; none for no bound.
+    pub disk: Option<u64>,
+    /// Most processes and threads of one codespace.
+    pub processes: u32,
+    /// From where each codespace gets a network of sixteen addresses.
+    pub networks: Network,
+    /// Addresses that codespaces cannot reach, besides link-local ones (cloud metadata) and this machine's side of their network.
+    pub unreachable: Vec<Network>,
+    /// Name servers of containers; none for the engine's own choice.
+    pub name_servers: Vec<std::net::IpAddr>,
+    /// Where the data directory is for the engine, when the gateway runs in a container itself.
+    pub data_for_engine: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            socket: "/var/run/docker.sock".into(),
+            image: "mcr.microsoft.com/devcontainers/base:debian".into(),
+            agent: None,
+            milli_cpus: None,
+            memory: None,
+            disk: None,
+            processes: 8_192,
+            networks: Network::v4(Ipv4Addr::new(10, 213, 0, 0), 16),
+            unreachable: Vec::new(),
+            name_servers: Vec::new(),
+            data_for_engine: None,
+        }
+    }
+}
+
+/// Codespaces as containers.
+#[derive(Clone, Debug)]
+pub struct DockerRuntime {
+    options: Arc<Options>,
+    data: PathBuf,
+    engine: Arc<Engine>,
+}
+
+impl DockerRuntime {
+    /// Talks to the engine when there is something to say; `data` is the gateway's data directory.
+    pub fn new(options: Options, data: PathBuf) -> Self {
+        let data = std::path::absolute(&data).unwrap_or(data);
+        Self {
+            engine: Arc::new(Engine::new(options.socket.clone())),
+            options: Arc::new(options),
+            data,
+        }
+    }
+
+    async fn instance(&self) -> Result<Instance, RuntimeError> {
+        Instance::of(self.data.clone()).await
+    }
+
+    /// The container, if there is one.
+    async fn container(&self, id: &str) -> Result<Option<ContainerInspectResponse>, RuntimeError> {
+        match self.engine.api().await?.inspect_container(id, None).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(self.engine.trouble(&error)),
+        }
+    }
+
+    /// Makes the container as it is planned; one that was made to another plan is made anew, its volume stays.
+    async fn make_container(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
+        let id = instance.resource(name);
+        let mounts = plan::Mounts::of(&self.options, &self.data)?;
+        let body = plan::container(&self.options, instance, name, &mounts);
+        let planned = plan::digest(&body);
+        if let Some(found) = self.container(&id).await? {
+            let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+            if labels.get(plan::PLAN_LABEL) == Some(&planned) {
+                return Ok(());
+            }
+            self.remove_container(&id).await?;
+        }
+        let body = plan::labelled(body, planned);
+        let options = CreateContainerOptionsBuilder::default().name(&id).build();
+        let made = self.engine.api().await?.create_container(Some(options), body).await;
+        made.map(drop).map_err(|error| self.engine.trouble(&error))
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
+        let removed = self.engine.api().await?.remove_container(id, Some(options)).await;
+        self.engine.unless_missing(removed)
+    }
+
+    fn editor(&self) -> Option<EditorProgram> {
+        let editors = std::fs::canonicalize(self.data.join("editors")).ok()?;
+        Some(plan::editor(editor::installed(&editors)?, &editors))
+    }
+
+    /// Adds why the agent ended, if it did: its last words, which are the image's where its C library cannot run it.
+    async fn explain(&self, name: &CodespaceName, error: RuntimeError) -> RuntimeError {
+        if !matches!(self.state(name).await, Ok(InstanceState::Stopped)) {
+            return error;
+        }
+        let log = self.agent_log(name).await.unwrap_or_default();
+        let last: String = log
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(300)
+            .collect();
+        let image = &self.options.image;
+        RuntimeError::Failed(format!(
+            "the agent does not run in the image {image}: {last}. Ask the operator for another image, or for an agent that is built static"
+        ))
+    }
+
+    /// Fills in what holds inside.
+    fn complete(&self, mut bootstrap: Bootstrap, account: &Account, unreachable: Vec<String>) -> Bootstrap {
+        bootstrap.gateway = format!("unix:{}/{}", plan::GATEWAY_DIRECTORY, plan::GATEWAY_SOCKET);
+        bootstrap.state_dir = plan::STATE_DIRECTORY.into();
+        let source = bootstrap
+            .repository
+            .as_ref()
+            .and_then(|repository| repository.url.parse::<RepositorySource>().ok());
+        let directory = source.map_or_else(|| "workspace".into(), |source| source.directory_name());
+        bootstrap.workspace = PathBuf::from(plan::WORKSPACES).join(directory);
+        bootstrap.home.clone_from(&account.home);
+        bootstrap.listen = None;
+        bootstrap.mark = None;
+        bootstrap.whole_environment = true;
+        bootstrap.unreachable = unreachable;
+        bootstrap.editor = self.editor();
+        bootstrap
+    }
+}
+
+#[async_trait]
+impl Runtime for DockerRuntime {
+    fn kind(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn create(&self, name: &CodespaceName, progress: &Progress) -> Result<(), RuntimeError> {
+        let instance = self.instance().await?;
+        image::get(&self.engine, &self.options.image, progress).await?;
+        progress.tell("Making its network and volume");
+        network::make(&self.engine, &self.options, &instance, name).await?;
+        let volume = self.engine.api().await?.create_volume(plan::volume(&instance, name)).await;
+        volume.map_err(|error| self.engine.trouble(&error))?;
+        progress.tell("Making its container");
+        self.make_container(&instance, name).await
+    }
+
+    async fn start(&self, name: &CodespaceName, bootstrap: Bootstrap) -> Result<(), RuntimeError> {
+        if bootstrap.repository.as_ref().is_some_and(|repository| is_local(&repository.url)) {
+            let why = "a directory of the gateway's machine cannot be reached from inside a container. Give the URL of a git server";
+            return Err(RuntimeError::Failed(why.into()));
+        }
+        let instance = self.instance().await?;
+        let id = instance.resource(name);
+        self.create(name, &Progress::silent()).await?;
+        self.stop(name).await?;
+        let mounts = plan::Mounts::of(&self.options, &self.data)?;
+        let api = self.engine.api().await?;
+        let account = archive::account(api, &self.engine, &id).await?;
+        let unreachable = fence::networks(&self.engine, &self.options, &id).await?;
+        let orders = Orders {
+            bootstrap: self.complete(bootstrap, &account, unreachable.clone()),
+            account,
+        };
+        archive::write(api, &self.engine, &id, &orders).await?;
+        let started = api.start_container(&id, None).await;
+        started.map_err(|error| self.engine.trouble(&error))?;
+        // The agent waits for it, and ends without it.
+        let fence = plan::fence(&self.options, &instance, name, &mounts, &unreachable);
+        match fence::put_up(&self.engine, fence, &id).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.explain(name, error).await),
+        }
+    }
+
+    async fn stop(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
+        let id = self.instance().await?.resource(name);
+        let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
+        let stopped = self.engine.api().await?.stop_container(&id, Some(options)).await;
+        self.engine.unless_missing(stopped)
+    }
+
+    async fn delete(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
+        let id = self.instance().await?.resource(name);
+        self.stop(name).await?;
+        self.remove_container(&id).await?;
+        let api = self.engine.api().await?;
+        self.engine.unless_missing(api.remove_network(&id).await)?;
+        let options = RemoveVolumeOptionsBuilder::default().force(true).build();
+        self.engine.unless_missing(api.remove_volume(&id, Some(options)).await)
+    }
+
+    async fn state(&self, name: &CodespaceName) -> Result<InstanceState, RuntimeError> {
+        let id = self.instance().await?.resource(name);
+        let found = self.container(&id).await?;
+        let running = found.map(|found| found.state.and_then(|state| state.running).unwrap_or_default());
+        Ok(match running {
+            Some(true) => InstanceState::Running,
+            Some(false) => InstanceState::Stopped,
+            None => InstanceState::Absent,
+        })
+    }
+
+    fn direct_address(&self, _: &CodespaceName) -> Option<PathBuf> {
+        // A socket in a directory that the container can write to could be a link to any socket of this machine.
+        None
+    }
+
+    async fn agent_log(&self, name: &CodespaceName) -> Result<String, RuntimeError> {
+        let id = self.instance().await?.resource(name);
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("400").build();
+        let mut lines = self.engine.api().await?.logs(&id, Some(options));
+        let mut text = String::new();
+        while let Some(line) = lines.next().await {
+            match line {
+                Ok(line) => text.push_str(&String::from_utf8_lossy(&line.into_bytes())),
+                Err(error) if is_missing(&error) => break,
+                Err(error) => return Err(self.engine.trouble(&error)),
+            }
+        }
+        let from = text.ceil_char_boundary(text.len().saturating_sub(LOG_BYTES));
+        Ok(text.split_off(from))
+    }
+
+    async fn why_ended(&self, name: &CodespaceName) -> Option<String> {
+        let id = self.instance().await.ok()?.resource(name);
+        let state = self.container(&id).await.ok()??.state?;
+        plan::why_ended(&state, self.options.memory)
+    }
+
+    async fn tidy(&self, known: &[CodespaceName]) -> Result<(), RuntimeError> {
+        let instance = self.instance().await?;
+        let api = self.engine.api().await?;
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&instance.filter())
+            .build();
+        let found = api
+            .list_containers(Some(options))
+            .await
+            .map_err(|error| self.engine.trouble(&error))?;
+        for container in found {
+            let labels = container.labels.unwrap_or_default();
+            let Some(id) = container.id.filter(|_| !plan::is_known(&labels, known)) else {
+                continue;
+            };
+            tracing::warn!(
+                codespace = labels.get(plan::NAME_LABEL),
+                "a container of no codespace is removed; its volume stays"
+            );
+            self.remove_container(&id).await?;
+        }
+        network::tidy(&self.engine, &instance, known).await
+    }
+}
+
+fn is_local(repository: &str) -> bool {
+    repository.starts_with('/') || repository.starts_with("file:")
+}

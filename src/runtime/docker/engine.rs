@@ -1,0 +1,87 @@
+//! The engine behind its socket: the connection, and its errors in the words of a user.
+
+use std::{path::PathBuf, time::Duration};
+
+use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
+use tokio::sync::OnceCell;
+
+use crate::runtime::RuntimeError;
+
+/// How long one answer of the engine may take. Pulls and builds answer at once and go on telling.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An engine that is asked for its version before it is asked for anything else.
+#[derive(Debug)]
+pub struct Engine {
+    socket: PathBuf,
+    api: OnceCell<Docker>,
+}
+
+impl Engine {
+    pub fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            api: OnceCell::new(),
+        }
+    }
+
+    /// The engine; an error for as long as it cannot be reached.
+    pub async fn api(&self) -> Result<&Docker, RuntimeError> {
+        let connect = async || {
+            let docker = Docker::connect_with_unix(&self.socket.to_string_lossy(), PATIENCE.as_secs(), API_DEFAULT_VERSION)?;
+            docker.negotiate_version().await
+        };
+        self.api.get_or_try_init(connect).await.map_err(|error| self.trouble(&error))
+    }
+
+    /// An error in plain words.
+    pub fn trouble(&self, error: &Error) -> RuntimeError {
+        match error {
+            Error::DockerResponseServerError { message, .. } => refusal(message),
+            Error::DockerStreamError { error } => refusal(error),
+            Error::RequestTimeoutError => RuntimeError::Failed(format!(
+                "the container engine at {} does not answer. Ask the operator",
+                self.socket.display()
+            )),
+            Error::SocketNotFoundError(_) | Error::HyperLegacyError { .. } | Error::HyperResponseError { .. } | Error::IOError { .. } => {
+                RuntimeError::Failed(format!(
+                    "the container engine at {} cannot be reached. Ask the operator whether it runs and whether the gateway may use its socket",
+                    self.socket.display()
+                ))
+            }
+            other => RuntimeError::Failed(format!("the container engine said what the gateway does not understand: {other}")),
+        }
+    }
+
+    /// Success where what was to go is gone already.
+    pub fn unless_missing(&self, done: Result<(), Error>) -> Result<(), RuntimeError> {
+        match done {
+            Err(error) if !is_missing(&error) && !is_unchanged(&error) => Err(self.trouble(&error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn refusal(message: &str) -> RuntimeError {
+    let lower = message.to_ascii_lowercase();
+    if lower.contains("no space left") || lower.contains("disk quota exceeded") {
+        return RuntimeError::DiskFull;
+    }
+    let message: String = message.chars().filter(|c| !c.is_control()).take(400).collect();
+    RuntimeError::Failed(format!("the container engine refused: {message}"))
+}
+
+/// Whether the engine knows no such thing.
+pub fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// Whether it was so before.
+fn is_unchanged(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code: 304, .. })
+}
+
+/// Whether something of the same name is there.
+pub fn is_taken(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code: 409, .. })
+}

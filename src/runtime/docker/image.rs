@@ -1,0 +1,71 @@
+//! The image of a codespace: found, or pulled while its user watches.
+
+use bollard::{models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
+use futures_util::StreamExt as _;
+
+use super::engine::{Engine, is_missing};
+use crate::runtime::{Progress, RuntimeError};
+
+/// Gets an image, if the engine has it not.
+pub async fn get(engine: &Engine, image: &str, progress: &Progress) -> Result<(), RuntimeError> {
+    let api = engine.api().await?;
+    match api.inspect_image(image).await {
+        Ok(_) => return Ok(()),
+        Err(error) if is_missing(&error) => {}
+        Err(error) => return Err(engine.trouble(&error)),
+    }
+    progress.tell(&format!("Getting the image {image}"));
+    let options = CreateImageOptionsBuilder::default().from_image(&tagged(image)).build();
+    let mut pull = api.create_image(Some(options), None, None);
+    while let Some(told) = pull.next().await {
+        match told {
+            Ok(told) => progress.tell(&words(image, &told)),
+            Err(error) => {
+                let why = engine.trouble(&error);
+                let RuntimeError::Failed(why) = why else { return Err(why) };
+                return Err(RuntimeError::Failed(format!("the image {image} cannot be had. {why}")));
+            }
+        }
+    }
+    api.inspect_image(image).await.map(drop).map_err(|error| engine.trouble(&error))
+}
+
+/// Without a tag an engine would pull all of them.
+fn tagged(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) {
+        image.to_owned()
+    } else {
+        format!("{image}:latest")
+    }
+}
+
+fn words(image: &str, told: &CreateImageInfo) -> String {
+    let status = told.status.as_deref().unwrap_or("Working");
+    let detail = told
+        .progress_detail
+        .as_ref()
+        .and_then(|detail| Some((detail.current?, detail.total?)));
+    let part = detail
+        .filter(|(_, total)| *total > 0)
+        .map(|(current, total)| format!(", {} %", current * 100 / total));
+    let words = format!("Getting the image {image}: {status}{}", part.unwrap_or_default());
+    words.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_tag_is_the_latest() {
+        for (image, tagged_image) in [
+            ("debian", "debian:latest"),
+            ("debian:12", "debian:12"),
+            ("registry.example.com:5000/base", "registry.example.com:5000/base:latest"),
+            ("base@sha256:00", "base@sha256:00"),
+        ] {
+            assert_eq!(tagged(image), tagged_image);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A network of sixteen addresses for each codespace: engines' own pools end after some thirty.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use bollard::{
+    models::{Ipam, IpamConfig, Network as Found, NetworkCreateRequest},
+    query_parameters::ListNetworksOptionsBuilder,
+};
+
+use super::{
+    Options,
+    engine::{Engine, is_missing, is_taken},
+    instance::Instance,
+    plan,
+};
+use crate::{
+    domain::{CodespaceName, Network},
+    runtime::RuntimeError,
+};
+
+/// The prefix of a codespace's network.
+const PREFIX: u8 = 28;
+/// How many free ones are tried: another program may use addresses that no network of the engine shows.
+const TRIES: usize = 64;
+/// How long to wait for another gateway that made its network at the same moment.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// Makes a codespace's network, if it is not there.
+pub async fn make(engine: &Engine, options: &Options, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
+    let api = engine.api().await?;
+    let id = instance.resource(name);
+    match api.inspect_network(&id, None).await {
+        Ok(_) => return Ok(()),
+        Err(error) if is_missing(&error) => {}
+        Err(error) => return Err(engine.trouble(&error)),
+    }
+    let all = api.list_networks(None).await.map_err(|error| engine.trouble(&error))?;
+    // Another engine's networks are among this machine's routes, and what an engine left behind.
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let used: Vec<Network> = all.iter().flat_map(subnets).chain(routed(&routes)).collect();
+    let mut last = None;
+    for subnet in options
+        .networks
+        .parts(PREFIX)
+        .filter(|part| !used.iter().any(|used| used.overlaps(part)))
+        .take(TRIES)
+    {
+        match api.create_network(request(instance, name, &subnet)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_taken(&error) => return Ok(()),
+            Err(error) => last = Some(engine.trouble(&error)),
+        }
+        tokio::time::sleep(MOMENT).await;
+    }
+    Err(last.unwrap_or_else(|| {
+        let why = format!(
+            "no addresses are left in {} for another codespace. Ask the operator for a larger docker.networks",
+            options.networks
+        );
+        RuntimeError::Failed(why)
+    }))
+}
+
+/// This machine's side of a codespace's network.
+pub async fn gateway(engine: &Engine, id: &str) -> Result<Option<Ipv4Addr>, RuntimeError> {
+    let found = engine.api().await?.inspect_network(id, None).await;
+    let found = found.map_err(|error| engine.trouble(&error))?;
+    let mut configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default().into_iter();
+    Ok(configs.find_map(|config| config.gateway?.parse().ok()))
+}
+
+/// Removes networks of codespaces that are no more.
+pub async fn tidy(engine: &Engine, instance: &Instance, known: &[CodespaceName]) -> Result<(), RuntimeError> {
+    let api = engine.api().await?;
+    let options = ListNetworksOptionsBuilder::default().filters(&instance.filter()).build();
+    let found = api.list_networks(Some(options)).await.map_err(|error| engine.trouble(&error))?;
+    for network in found {
+        let labels = network.labels.unwrap_or_default();
+        let Some(id) = network.id.filter(|_| !plan::is_known(&labels, known)) else {
+            continue;
+        };
+        engine.unless_missing(api.remove_network(&id).await)?;
+    }
+    Ok(())
+}
+
+fn subnets(found: &Found) -> Vec<Network> {
+    let configs = found.ipam.as_ref().and_then(|ipam| ipam.config.as_ref());
+    let subnets = configs.into_iter().flatten().filter_map(|config| config.subnet.as_deref());
+    subnets.filter_map(|subnet| subnet.parse().ok()).collect()
+}
+
+/// The networks of `/proc/net/route`, but the default.
+fn routed(routes: &str) -> Vec<Network> {
+    let network = |line: &str| {
+        let hex = |at: usize| u32::from_str_radix(line.split_whitespace().nth(at)?, 16).ok();
+        // Addresses are written as the machine holds them.
+        let prefix = u8::try_from(hex(7)?.count_ones()).ok()?;
+        (prefix > 0).then_some(Network::v4(hex(1)?.to_ne_bytes().into(), prefix))
+    };
+    routes.lines().skip(1).filter_map(network).collect()
+}
+
+fn first_host(subnet: &Network) -> Option<Ipv4Addr> {
+    match subnet.first() {
+        IpAddr::V4(first) => Some(Ipv4Addr::from_bits(first.to_bits() + 1)),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn request(instance: &Instance, name: &CodespaceName, subnet: &Network) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: instance.resource(name),
+        driver: Some("bridge".into()),
+        ipam: Some(Ipam {
+            config: Some(vec![IpamConfig {
+                subnet: Some(subnet.to_string()),
+                gateway: first_host(subnet).map(|address| address.to_string()),
+                ..IpamConfig::default()
+            }]),
+            ..Ipam::default()
+        }),
+        labels: Some(instance.labels(name)),
+        ..NetworkCreateRequest::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_that_this_machine_has_are_taken() {
+        let routes = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\nbr\t1000D50A\t0\t1\t0\t0\t0\tF0FFFFFF\neth0\t00000000\t0\t3\t0\t0\t0\t00000000\nbroken\n";
+        let found: Vec<_> = routed(routes).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["10.213.0.16/28"]);
+    }
+}

@@ -1,0 +1,292 @@
+//! What a codespace's container is to be: pure, from the operator's options.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, Mount, MountType, ResourcesUlimits, VolumeCreateRequest};
+use sha2::{Digest as _, Sha256};
+
+use super::{Options, instance::Instance};
+use crate::{domain::CodespaceName, protocol::bootstrap::EditorProgram, runtime::RuntimeError};
+
+/// The label that says which gateway made it.
+pub const INSTANCE_LABEL: &str = "portico.instance";
+/// The label that says for which codespace.
+pub const NAME_LABEL: &str = "portico.codespace";
+/// The label that says to which plan a container was made.
+pub const PLAN_LABEL: &str = "portico.plan";
+
+/// The agent's program inside.
+pub const PROGRAM: &str = "/portico/bin/portico";
+/// The directory inside in which the gateway's socket is; a directory, so that a gateway that starts anew is seen.
+pub const GATEWAY_DIRECTORY: &str = "/portico/gateway";
+/// Where editors are inside: the paths at which they are installed may be shut to the image's user.
+pub const EDITORS_DIRECTORY: &str = "/portico/editors";
+pub const GATEWAY_SOCKET: &str = "agent.sock";
+/// Where the agent keeps its own files, its orders among them.
+pub const STATE_DIRECTORY: &str = "/portico/state";
+/// Where the volume is: what survives a container that is made anew.
+pub const WORKSPACES: &str = "/workspaces";
+
+/// Descriptors of one process inside.
+const DESCRIPTORS: i64 = 20_000;
+/// Rights of root inside that nobody needs to write software.
+const DROPPED: [&str; 2] = ["MKNOD", "NET_RAW"];
+
+/// What is mounted from the gateway's machine, by its path for the engine.
+#[derive(Clone, Debug)]
+pub struct Mounts {
+    pub program: PathBuf,
+    pub gateway: PathBuf,
+    /// Where editors are installed.
+    pub editors: Option<PathBuf>,
+}
+
+impl Mounts {
+    /// Looks at what there is on this machine.
+    pub fn of(options: &Options, data: &Path) -> Result<Self, RuntimeError> {
+        let seen = |path: &Path| match (&options.data_for_engine, path.strip_prefix(data)) {
+            (Some(base), Ok(rest)) => base.join(rest),
+            _ => path.to_owned(),
+        };
+        let program = match &options.agent {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?,
+        };
+        let editors = std::fs::canonicalize(data.join("editors")).ok();
+        Ok(Self {
+            program: seen(&program),
+            gateway: seen(&data.join("reach")),
+            editors: editors.map(|editors| seen(&editors)),
+        })
+    }
+
+    fn all(&self) -> Vec<Mount> {
+        let mut mounts = vec![
+            bind(&self.program, PROGRAM.as_ref()),
+            bind(&self.gateway, GATEWAY_DIRECTORY.as_ref()),
+        ];
+        mounts.extend(self.editors.as_ref().map(|editors| bind(editors, EDITORS_DIRECTORY.as_ref())));
+        mounts
+    }
+}
+
+fn bind(outside: &Path, inside: &Path) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(outside.to_string_lossy().into_owned()),
+        target: Some(inside.to_string_lossy().into_owned()),
+        read_only: Some(true),
+        ..Mount::default()
+    }
+}
+
+/// The container, without the label of its plan.
+pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, mounts: &Mounts) -> ContainerCreateBody {
+    let id = instance.resource(name);
+    let mut all = mounts.all();
+    all.push(Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(id.clone()),
+        target: Some(WORKSPACES.into()),
+        ..Mount::default()
+    });
+    let host = HostConfig {
+        network_mode: Some(id),
+        mounts: Some(all),
+        cap_drop: Some(DROPPED.map(str::to_owned).into()),
+        dns: Some(options.name_servers.iter().map(ToString::to_string).collect()),
+        storage_opt: options.disk.map(|bytes| [("size".to_owned(), bytes.to_string())].into()),
+        ..bounded(options)
+    };
+    ContainerCreateBody {
+        hostname: Some(hostname(name)),
+        image: Some(options.image.clone()),
+        entrypoint: Some(vec![PROGRAM.into()]),
+        cmd: Some(vec![
+            "agent".into(),
+            "--bootstrap".into(),
+            format!("{STATE_DIRECTORY}/bootstrap.json"),
+        ]),
+        working_dir: Some("/".into()),
+        labels: Some(instance.labels(name)),
+        stop_signal: Some("SIGTERM".into()),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// The editor's program by its path inside.
+pub fn editor(mut program: EditorProgram, editors: &Path) -> EditorProgram {
+    for word in &mut program.command {
+        if let Ok(rest) = Path::new(word).strip_prefix(editors) {
+            *word = Path::new(EDITORS_DIRECTORY).join(rest).to_string_lossy().into_owned();
+        }
+    }
+    program
+}
+
+/// The small container that puts up the fence in a codespace's network and ends.
+pub fn fence(options: &Options, instance: &Instance, name: &CodespaceName, mounts: &Mounts, networks: &[String]) -> ContainerCreateBody {
+    let host = HostConfig {
+        network_mode: Some(format!("container:{}", instance.resource(name))),
+        mounts: Some(vec![bind(&mounts.program, PROGRAM.as_ref())]),
+        cap_drop: Some(vec!["ALL".into()]),
+        cap_add: Some(vec!["NET_ADMIN".into()]),
+        security_opt: Some(vec!["no-new-privileges".into()]),
+        readonly_rootfs: Some(true),
+        memory: Some(64 << 20),
+        pids_limit: Some(16),
+        ..HostConfig::default()
+    };
+    let command = ["agent".to_owned(), "--fence".to_owned()]
+        .into_iter()
+        .chain(networks.iter().cloned());
+    ContainerCreateBody {
+        image: Some(options.image.clone()),
+        user: Some("0:0".into()),
+        entrypoint: Some(vec![PROGRAM.into()]),
+        cmd: Some(command.collect()),
+        working_dir: Some("/".into()),
+        labels: Some(instance.labels(name)),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn bounded(options: &Options) -> HostConfig {
+    let memory = options.memory.and_then(|bytes| i64::try_from(bytes).ok());
+    HostConfig {
+        nano_cpus: options.milli_cpus.map(|thousandths| i64::from(thousandths) * 1_000_000),
+        memory,
+        // The sum of both: no swap besides.
+        memory_swap: memory,
+        pids_limit: Some(options.processes.into()),
+        ulimits: Some(vec![ResourcesUlimits {
+            name: Some("nofile".into()),
+            soft: Some(DESCRIPTORS),
+            hard: Some(DESCRIPTORS),
+        }]),
+        ..HostConfig::default()
+    }
+}
+
+/// The volume that holds the work.
+pub fn volume(instance: &Instance, name: &CodespaceName) -> VolumeCreateRequest {
+    VolumeCreateRequest {
+        name: Some(instance.resource(name)),
+        labels: Some(instance.labels(name)),
+        ..VolumeCreateRequest::default()
+    }
+}
+
+/// Tells plans apart. The order of labels is none of a plan's.
+pub fn digest(body: &ContainerCreateBody) -> String {
+    let labels: BTreeMap<_, _> = body.labels.iter().flatten().collect();
+    let rest = ContainerCreateBody {
+        labels: None,
+        ..body.clone()
+    };
+    let text = serde_json::to_vec(&(labels, rest)).unwrap_or_default();
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The plan with its own label.
+pub fn labelled(mut body: ContainerCreateBody, digest: String) -> ContainerCreateBody {
+    body.labels.get_or_insert_default().insert(PLAN_LABEL.into(), digest);
+    body
+}
+
+/// Whether something with these labels belongs to a codespace that there is.
+pub fn is_known(labels: &HashMap<String, String>, known: &[CodespaceName]) -> bool {
+    labels
+        .get(NAME_LABEL)
+        .is_some_and(|label| known.iter().any(|name| name.as_str() == label))
+}
+
+/// Why a container ended, where there is something to say.
+pub fn why_ended(state: &ContainerState, memory: Option<u64>) -> Option<String> {
+    if state.running.unwrap_or_default() {
+        return None;
+    }
+    let bound = memory.map_or_else(String::new, |bytes| format!(" of {} MiB", bytes >> 20));
+    if state.oom_killed.unwrap_or_default() {
+        return Some(format!(
+            "it ran out of memory{bound} and was ended. Your files are there; start it again and run less at once"
+        ));
+    }
+    let error = state.error.as_deref().filter(|error| !error.is_empty());
+    error.map(|error| format!("its container could not run: {error}"))
+}
+
+/// At most 63 characters, as a host name has.
+fn hostname(name: &CodespaceName) -> String {
+    name.as_str().chars().take(63).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_container_gets_no_more_than_it_needs() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let instance = Instance::of(directory.path().into()).await.expect("a mark");
+        let name = "amber-otter-x7k2".parse().expect("a name");
+        let options = Options {
+            memory: Some(1 << 30),
+            milli_cpus: Some(1500),
+            agent: Some("/opt/portico".into()),
+            data_for_engine: Some("/srv/portico".into()),
+            ..Options::default()
+        };
+        let mounts = Mounts::of(&options, directory.path()).expect("planned");
+        let body = container(&options, &instance, &name, &mounts);
+        let host = body.host_config.clone().expect("bounds");
+        assert_eq!(
+            (host.memory, host.memory_swap, host.nano_cpus),
+            (Some(1 << 30), Some(1 << 30), Some(1_500_000_000))
+        );
+        assert_eq!(host.pids_limit, Some(8192));
+        assert_eq!((host.privileged, host.cap_add, host.port_bindings), (None, None, None));
+        let mounted: Vec<_> = host
+            .mounts
+            .expect("mounts")
+            .iter()
+            .map(|mount| (mount.source.clone().expect("one"), mount.read_only))
+            .collect();
+        let volume = instance.resource(&name);
+        assert_eq!(
+            mounted,
+            [
+                ("/opt/portico".into(), Some(true)),
+                ("/srv/portico/reach".into(), Some(true)),
+                (volume, None)
+            ]
+        );
+        assert_eq!(digest(&body), digest(&container(&options, &instance, &name, &mounts)));
+        let other = Options {
+            image: "debian:12".into(),
+            ..options
+        };
+        assert_ne!(digest(&body), digest(&container(&other, &instance, &name, &mounts)));
+    }
+
+    #[test]
+    fn an_end_is_told_where_there_is_something_to_tell() {
+        let state = |running, oom_killed, error: &str| ContainerState {
+            running: Some(running),
+            oom_killed: Some(oom_killed),
+            error: Some(error.into()),
+            ..ContainerState::default()
+        };
+        assert_eq!(why_ended(&state(true, true, ""), None), None);
+        assert_eq!(why_ended(&state(false, false, ""), None), None);
+        let told = why_ended(&state(false, true, ""), Some(512 << 20)).expect("told");
+        assert!(told.contains("out of memory of 512 MiB"), "{told}");
+        let told = why_ended(&state(false, false, "exec format error"), None).expect("told");
+        assert!(told.contains("exec format error"), "{told}");
+    }
+}

@@ -1,0 +1,80 @@
+// A real container engine for a test, started by hand with data of its own, and an image of this machine's programs.
+import { execFileSync, spawn } from 'node:child_process';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { eventually } from './eventually.mjs';
+import { ARTEFACTS } from './gateway.mjs';
+
+/** The image of tests. */
+export const IMAGE = 'portico-test:latest';
+
+/** An address of this machine that stands for the rest of the world: containers get there through their gateway. */
+const WORLD = '10.99.0.1';
+
+export class Engine {
+  static async start(t) {
+    const engine = new Engine();
+    engine.directory = mkdtempSync('/tmp/pd-');
+    engine.socket = path.join(engine.directory, 'docker.sock');
+    await engine.run();
+    t.after(() => engine.end());
+    execFileSync(path.resolve(import.meta.dirname, '../../docker/image'), [IMAGE, engine.host], { stdio: ['ignore', 'ignore', 'pipe'] });
+    return engine;
+  }
+
+  get host() {
+    return `unix://${this.socket}`;
+  }
+
+  /** Starts the process, or starts it again. Containers that ran end with it, as they do by default. */
+  async run() {
+    const at = (name) => path.join(this.directory, name);
+    const flags = ['--data-root', at('data'), '--exec-root', at('exec'), '--pidfile', at('pid'), '-H', this.host, '--bridge', 'none'];
+    mkdirSync(ARTEFACTS, { recursive: true });
+    const log = createWriteStream(path.join(ARTEFACTS, 'engine.log'), { flags: 'a' });
+    this.process = spawn('dockerd', flags, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.exited = new Promise((done) => this.process.on('exit', done));
+    this.process.stdout.pipe(log);
+    this.process.stderr.pipe(log);
+    await eventually('the engine answers', () => this.docker('version'));
+  }
+
+  /** Ends the process as an operator does. */
+  async halt() {
+    this.process.kill('SIGTERM');
+    await this.exited;
+  }
+
+  /** Runs `docker …` and returns what it prints. */
+  docker(...arguments_) {
+    return execFileSync('docker', ['-H', this.host, ...arguments_], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
+  }
+
+  /** The names of what the engine has of a kind, for instance `container` or `volume`. */
+  names(kind) {
+    const format = kind === 'container' ? '{{.Names}}' : '{{.Name}}';
+    const all = kind === 'container' ? ['-a'] : [];
+    return this.docker(kind, 'ls', ...all, '--filter', 'label=portico.codespace', '--format', format).split('\n').filter(Boolean);
+  }
+
+  async end() {
+    if (existsSync(this.socket)) {
+      const left = this.docker('ps', '-aq').split('\n').filter(Boolean);
+      if (left.length) this.docker('rm', '-f', ...left);
+      const networks = this.docker('network', 'ls', '-q', '--filter', 'label=portico.codespace').split('\n').filter(Boolean);
+      if (networks.length) this.docker('network', 'rm', ...networks);
+    }
+    await this.halt();
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+}
+
+/** Gives this machine the address that stands for the rest of the world, until the test ends. */
+export function world(t) {
+  const has = readFileSync('/proc/net/fib_trie', 'utf8').includes(WORLD);
+  if (!has) {
+    execFileSync('ip', ['address', 'add', `${WORLD}/32`, 'dev', 'lo']);
+    t.after(() => execFileSync('ip', ['address', 'del', `${WORLD}/32`, 'dev', 'lo']));
+  }
+  return WORLD;
+}
