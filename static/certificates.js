@@ -56,7 +56,7 @@ function Certificate({ hosts, name, source, state, expires_at, valid_from, last_
       ${expires_at && html`<span>${state === "expired" ? "Ended" : "Ends"} <${When} at=${expires_at} /></span>`}
       ${next_try_at && html`<span>${last_error || state === "missing" ? "Next try" : "Renewed by itself"} <${When} at=${next_try_at} /></span>`}
     </div>
-    ${last_error && html`<p class="row-reason" data-testid="certificate-error"><${When} at=${last_error_at} />: ${last_error}</p>`}
+    ${last_error && html`<p class="row-reason" data-testid="certificate-error">Failed <${When} at=${last_error_at} />: ${last_error}</p>`}
     <${Advice} ...${{ state, source, hosts, failed: Boolean(last_error) }} />
     ${last_error && source !== "files" && html`<div class="row-actions"><button type="button" class="button" onClick=${tryNow} aria-label="Try ${name} now" data-testid="try-now">Try now</button></div>`}
   </li>`;

@@ -437,7 +437,7 @@ async fn a_certificate_is_renewed_under_a_gateway_that_goes_on() {
     until("nobody is told", async || {
         let told = certificates(data.path()).await;
         let said = told[0]["last_error"].as_str()?.contains("the authority at https://localhost");
-        (said && told[0]["last_error_at"].is_string() && time("next_try_at")? < told[0]["next_try_at"].as_str()?.to_owned()).then_some(())
+        (said && told[0]["last_error_at"].is_string() && time("next_try_at")?.as_str() < told[0]["next_try_at"].as_str()?).then_some(())
     })
     .await;
     gateway.stop().await;

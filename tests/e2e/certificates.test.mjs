@@ -73,6 +73,8 @@ test('an administrator sees the certificates', async (t) => {
   await page.setViewportSize(PHONE);
   await page.emulateMedia({ colorScheme: 'dark' });
   await fits(page, 'the page of certificates');
+  await page.mouse.move(0, 0);
+  await page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished)));
   await shot(page, 'certificates-02-phone-dark');
 });
 
