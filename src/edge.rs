@@ -19,6 +19,7 @@ mod diagnosis;
 mod dialect;
 mod failure;
 mod gateway;
+mod heard;
 mod hop;
 mod lease;
 pub mod listener;
@@ -240,12 +241,13 @@ impl Edge {
         peer.recall.addressee(written, &self.sites).map_err(|_| admission::Refusal::Host)
     }
 
-    /// A head that is too large for a codespace's host may be its cookies: the answer takes them away (HDR-10).
+    /// A head that its cookies made too large for a codespace's host: the answer takes them away (HDR-10). Not if anything
+    /// else did, or a page could sign people out with fields of its own making.
     fn refused(&self, refusal: admission::Refusal, head: &http::request::Parts) -> Failure {
         let of_codespace = authority_of(head)
             .and_then(|written| Addressee::parse(written, &self.sites).map_err(|_| admission::Refusal::Host))
             .is_ok_and(|asked| !matches!(asked.route, Route::Gateway | Route::Foreign));
-        if of_codespace && refusal == admission::Refusal::HeadTooLarge {
+        if of_codespace && refusal == admission::Refusal::HeadTooLarge && admission::is_small_but_for_cookies(&head.headers) {
             return Failure::new(failure::Reason::Overgrown);
         }
         refusal.into()

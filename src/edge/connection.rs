@@ -21,15 +21,19 @@ use super::{
     answered::Answered,
     caller::Caller,
     context::Patience,
+    heard::Heard,
     listener::Options,
-    pace::{Heard, Look, Pace, Times},
+    pace::{Look, Pace, Times},
     streams::Streams,
     tls::{Side, Tls},
 };
-use crate::{forward::admission::Fragment, relay::WriteTimeout};
+use crate::{
+    forward::admission::{Cut, Fragment},
+    relay::WriteTimeout,
+};
 
 /// Largest head that hyper reads; above what admission allows, so that the refusal is ours and has a page (HDR-9).
-const HEAD_BYTES: usize = 128 * 1024;
+pub(super) const HEAD_BYTES: usize = 128 * 1024;
 /// As many fields, for the same reason.
 const FIELDS: usize = 256;
 
@@ -40,6 +44,9 @@ mod h2 {
     pub(super) const STREAMS: u32 = 128;
     pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
     pub(super) const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
+    /// Largest list of fields. Browsers keep 180 cookies of 4 KiB for a site, and a page can have all of them sent: what
+    /// is refused without being read cannot be told to take them away (HDR-10).
+    pub(super) const FIELD_BYTES: u32 = 1024 * 1024;
     pub(super) const SEND_BUFFER: usize = 128 * 1024;
     pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
     pub(super) const PING_ANSWER: Duration = Duration::from_secs(10);
@@ -95,6 +102,9 @@ impl Connection {
                 if going.fragment {
                     request.extensions_mut().insert(Fragment);
                 }
+                if going.cut {
+                    request.extensions_mut().insert(Cut);
+                }
                 let answer = edge.handle(request, &peer);
                 async move {
                     let response = answer.await;
@@ -144,7 +154,7 @@ impl Connection {
             .initial_stream_window_size(h2::STREAM_WINDOW)
             .initial_connection_window_size(h2::CONNECTION_WINDOW)
             .max_send_buf_size(h2::SEND_BUFFER)
-            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_header_list_size(h2::FIELD_BYTES)
             .keep_alive_interval(h2::PING_EVERY)
             .keep_alive_timeout(h2::PING_ANSWER)
             .max_pending_accept_reset_streams(h2::PENDING_RESETS)

@@ -4,15 +4,11 @@
 //! Decides nothing by itself: the connection asks [`Pace::look`] when a time may be over.
 
 use std::{
-    io::{self, IoSlice},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Where a connection stands between its requests.
 #[derive(Debug)]
@@ -26,6 +22,10 @@ struct State {
     going: usize,
     /// Whether the first byte of a head has come.
     head: bool,
+    /// How much of that head has come, in bytes.
+    length: usize,
+    /// Whether what else comes of that head is left out.
+    cut: bool,
     line: Line,
     since: Instant,
 }
@@ -74,6 +74,8 @@ impl Pace {
             state: Mutex::new(State {
                 going: 0,
                 head: false,
+                length: 0,
+                cut: false,
                 line: Line::Coming,
                 since: now,
             }),
@@ -89,18 +91,33 @@ impl Pace {
         Going {
             pace: Arc::clone(self),
             fragment: line == Line::Fragment,
+            cut: state.cut,
         }
     }
 
-    fn bytes(&self, bytes: &[u8]) {
+    /// Takes note of what came.
+    pub(super) fn bytes(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
         if state.going > 0 {
             return;
         }
         if !state.head {
-            (state.head, state.since) = (true, Instant::now());
+            (state.head, state.length, state.since) = (true, 0, Instant::now());
         }
+        state.length += bytes.len();
         state.line = state.line.read(bytes);
+    }
+
+    /// How much has come of a head that goes on, in bytes; none while a request is answered.
+    pub(super) fn head_length(&self) -> Option<usize> {
+        let state = self.state.lock();
+        let length = if state.head { state.length } else { 0 };
+        (state.going == 0).then_some(length)
+    }
+
+    /// What comes after this of the head is left out: the request must be refused.
+    pub(super) fn cut_head(&self) {
+        self.state.lock().cut = true;
     }
 
     /// Looks whether a time is over.
@@ -129,6 +146,8 @@ pub(super) struct Going {
     pace: Arc<Pace>,
     /// Whether its target held a `#`.
     pub fragment: bool,
+    /// Whether its head is not there to its end.
+    pub cut: bool,
 }
 
 impl Drop for Going {
@@ -136,57 +155,6 @@ impl Drop for Going {
         let mut state = self.pace.state.lock();
         state.going -= 1;
         state.since = Instant::now();
-    }
-}
-
-/// A stream that tells when the first byte of a head comes.
-#[derive(Debug)]
-pub(super) struct Heard<S> {
-    inner: S,
-    pace: Arc<Pace>,
-}
-
-impl<S> Heard<S> {
-    pub(super) fn new(inner: S, pace: Arc<Pace>) -> Self {
-        Self { inner, pace }
-    }
-
-    /// The stream itself.
-    pub(super) fn into_inner(self) -> S {
-        self.inner
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.pace.bytes(&buf.filled()[before..]);
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 

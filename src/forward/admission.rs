@@ -50,6 +50,10 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug)]
 pub struct Fragment;
 
+/// Marks a request whose head is not there to its end, because it was longer than anybody would read.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut;
+
 impl Refusal {
     /// The status that says it.
     pub fn status(self) -> StatusCode {
@@ -68,6 +72,9 @@ pub fn check(head: &Parts) -> Result<(), Refusal> {
     check_target(&head.uri, &head.method)?;
     if head.extensions.get::<Fragment>().is_some() {
         return Err(Refusal::Target);
+    }
+    if head.extensions.get::<Cut>().is_some() {
+        return Err(Refusal::HeadTooLarge);
     }
     check_sizes(&head.headers)?;
     check_fields(&head.headers, head.version)?;
@@ -98,20 +105,30 @@ fn check_target(uri: &Uri, method: &Method) -> Result<(), Refusal> {
     if plain { Ok(()) } else { Err(Refusal::Target) }
 }
 
+/// Whether a head would be small enough without its cookies.
+pub fn is_small_but_for_cookies(headers: &HeaderMap) -> bool {
+    are_small(headers.iter().filter(|(name, _)| **name != header::COOKIE))
+}
+
 fn check_sizes(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut total = 0;
-    for (name, value) in headers {
+    if are_small(headers.iter()) {
+        Ok(())
+    } else {
+        Err(Refusal::HeadTooLarge)
+    }
+}
+
+fn are_small<'a>(fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> bool {
+    let (mut count, mut total) = (0, 0);
+    for (name, value) in fields {
         let bytes = name.as_str().len() + value.len();
         if bytes > MAX_FIELD_BYTES {
-            return Err(Refusal::HeadTooLarge);
+            return false;
         }
         total += bytes + 4;
+        count += 1;
     }
-    if headers.len() > MAX_FIELDS || total > MAX_HEAD_BYTES {
-        Err(Refusal::HeadTooLarge)
-    } else {
-        Ok(())
-    }
+    count <= MAX_FIELDS && total <= MAX_HEAD_BYTES
 }
 
 /// Refuses what hyper takes from a frame of HTTP/2 but no reader of HTTP/1.1 would: a name with `"`, which is no token, and

@@ -342,4 +342,18 @@ fn hdr_10_a_head_that_grew_too_large_heals_itself() {
     );
     let reply = bombed(gateway.host());
     assert_eq!((reply.status(), reply.fields("clear-site-data")), (431, vec![]), "{}", reply.text);
+
+    // All that a browser keeps for a site, far beyond what is read of a head.
+    let all: String = (0..180).map(|index| format!("c{index}={}; ", "x".repeat(4080))).collect();
+    let reply = raw(format!("GET / HTTP/1.1\r\nHost: {}\r\nCookie: {all}\r\n\r\n{}", gateway.app(), follow_up()).as_bytes());
+    refused(&reply, 431);
+    assert_eq!(reply.fields("clear-site-data"), ["\"cookies\""], "{}", reply.text);
+
+    // What is not the cookies' doing takes none away: any page can send such a head to its own host.
+    let own: String = (0..5).map(|index| format!("X-Own-{index}: {}\r\n", "x".repeat(15_000))).collect();
+    for more in [String::new(), format!("Cookie: {all}\r\n")] {
+        let reply = raw(format!("GET / HTTP/1.1\r\nHost: {}\r\n{own}{more}\r\n", gateway.app()).as_bytes());
+        refused(&reply, 431);
+        assert_eq!(reply.fields("clear-site-data"), Vec::<&str>::new(), "{}", reply.text);
+    }
 }
