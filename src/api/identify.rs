@@ -188,6 +188,7 @@ fn cause(request: &Request) -> Cause<'_> {
         mode: only(headers, "sec-fetch-mode"),
         dest: only(headers, "sec-fetch-dest"),
         navigates: false,
+        speculative: false,
     }
 }
 

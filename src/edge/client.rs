@@ -35,6 +35,7 @@ struct Hints<'a> {
     dest: Option<&'a str>,
     navigates: Option<&'a str>,
     service_worker: Option<&'a str>,
+    purpose: bool,
 }
 
 impl<'a> Hints<'a> {
@@ -61,6 +62,10 @@ impl<'a> Hints<'a> {
                 }
                 "access-control-request-method" => {
                     hints.request_method = true;
+                    continue;
+                }
+                "sec-purpose" => {
+                    hints.purpose = true;
                     continue;
                 }
                 _ => continue,
@@ -121,6 +126,7 @@ pub fn cause(head: &Parts) -> Cause<'_> {
         mode: hints.mode,
         dest: hints.dest,
         navigates: hints.navigates == Some("1"),
+        speculative: hints.purpose,
     }
 }
 

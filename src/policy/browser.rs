@@ -23,6 +23,8 @@ pub struct Cause<'a> {
     pub dest: Option<&'a str>,
     /// `Upgrade-Insecure-Requests`, which navigations alone carry: no page can put it on a request without a preflight.
     pub navigates: bool,
+    /// `Sec-Purpose` says that nobody went there yet: a page had it fetched in case somebody will.
+    pub speculative: bool,
 }
 
 /// Whether a cookie counts.
@@ -51,7 +53,9 @@ pub fn judge_codespace(cause: Cause<'_>, name: &CodespaceName, to: &Route, sites
     if !cause.safe_method {
         return Verdict::Foreign;
     }
-    let top_level = cause.mode == Some("navigate") && cause.dest.is_none_or(|dest| matches!(dest, "document" | "empty"));
+    // Another page's guess is no step of the person's: the browser asks again when they go there.
+    let top_level =
+        cause.mode == Some("navigate") && !cause.speculative && cause.dest.is_none_or(|dest| matches!(dest, "document" | "empty"));
     let typed_or_own = matches!(cause.site, Some("none" | "same-origin"));
     verdict(top_level || typed_or_own || cause.referer.and_then(origin_of_url).is_some_and(ours) || old_browsers_navigation(cause))
 }

@@ -51,8 +51,9 @@ const SITES: [(&str, Option<&str>); 5] = [
 ];
 
 /// What kinds of request there are: `Sec-Fetch-Mode`, `Sec-Fetch-Dest`.
-const KINDS: [(&str, Option<&str>, Option<&str>); 12] = [
+const KINDS: [(&str, Option<&str>, Option<&str>); 13] = [
     ("navigate document", Some("navigate"), Some("document")),
+    ("prefetched document", Some("navigate"), Some("document")),
     ("navigate empty", Some("navigate"), Some("empty")),
     ("navigate, no dest", Some("navigate"), None),
     ("nested-navigate", Some("nested-navigate"), None),
@@ -87,6 +88,7 @@ fn shapes() -> Vec<(String, Cause<'static>)> {
                 mode,
                 dest,
                 navigates: name == "old navigation",
+                speculative: name == "prefetched document",
                 ..Cause::default()
             };
             shapes.push((format!("{method} {name}"), cause));
