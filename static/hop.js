@@ -1,4 +1,5 @@
-// Carries a sign-in from one host to the next. The tickets stand in the page's form and never in an address.
+// Carries a sign-in from one host to the next. The tickets stand in the page's form and never in an address. The fragment
+// of the address that was asked for comes along by the browser's own redirects, and is handed on where a page ends them.
 
 const { hop, next } = document.body.dataset;
 const form = document.querySelector("form");
@@ -29,7 +30,7 @@ async function arrive() {
   const { next: to } = answer.ok ? await answer.json() : {};
   // A path of this host, even where it begins with two slashes: never an address of its own.
   if (!to?.startsWith("/")) return stay("Signing in did not work, perhaps because it took too long. Go back and open the page again.");
-  location.replace(location.origin + to);
+  location.replace(location.origin + to + location.hash);
 }
 
 async function spread() {
@@ -41,10 +42,15 @@ async function spread() {
   if (!primary.ok) return stay("This did not go through by itself. The button takes you there.");
   const enough = new Promise((done) => setTimeout(done, SIBLINGS_MS));
   await Promise.race([Promise.all(siblings), enough]);
-  location.replace(next);
+  location.replace(next + location.hash);
 }
 
-const steps = { carry: () => form.requestSubmit(), arrive, spread };
+function carry() {
+  form.action += location.hash;
+  form.requestSubmit();
+}
+
+const steps = { carry, arrive, spread };
 Promise.resolve()
   .then(() => steps[hop]?.())
   .catch(() => stay("This did not go through by itself. The button takes you there."));

@@ -28,7 +28,7 @@ form?.addEventListener("submit", async (event) => {
   say("");
   try {
     await call("POST", "/sign-in", { name: name.value.trim(), password: password.value });
-    location.replace(next || "/");
+    location.replace((next || "/") + location.hash);
   } catch (problem) {
     say(words(problem));
     button.disabled = false;
@@ -55,7 +55,7 @@ if (left) {
 if (header !== undefined) {
   say("Signing you in…", "wait");
   call("POST", "/sign-in/header").then(
-    () => location.replace(next || "/"),
+    () => location.replace((next || "/") + location.hash),
     (problem) => say(problem.message),
   );
 }

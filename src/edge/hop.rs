@@ -159,6 +159,10 @@ pub(super) async fn redeem(edge: &Edge, visit: &Visit, request: Request<Upload>)
     };
     if let Ok(redeemed) = redeemed {
         signed_in(edge, visit, &redeemed.session, &mut response);
+        if let Some(login) = edge.auth.login_session(&redeemed.session).filter(|_| navigation) {
+            // Without scripts there are no siblings to sign in to, and a detour for them would be one more button to press.
+            login.mark_tried(&visit.route, now);
+        }
         let used = hop.and_then(|hop| {
             nonces
                 .iter()
