@@ -1,5 +1,5 @@
 // A real gateway for a test: the real binary on a free port with data of its own, ended with everything it started.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createWriteStream, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -9,6 +9,7 @@ import * as processes from './processes.mjs';
 
 export const BINARY = process.env.PORTICO_BIN ?? path.resolve(import.meta.dirname, '../../../target/debug/portico');
 export const ARTEFACTS = path.resolve(import.meta.dirname, '../../artefacts');
+const MAKE_CA = path.resolve(import.meta.dirname, '../../../certs/make-local-ca');
 const EDITORS = process.env.PORTICO_EDITORS;
 /** How much gateways log; `trace` for tests/run hygiene. */
 const LEVEL = process.env.PORTICO_TEST_LOG_LEVEL;
@@ -32,8 +33,11 @@ export class Gateway {
     return secret;
   }
 
-  /** Starts a gateway. `t` is the test; `editor: false` leaves it without an editor; `url` is where a proxy has it, and `domain` the codespaces' then. */
-  static async start(t, { editor = true, config, url, domain } = {}) {
+  /**
+   * Starts a gateway. `t` is the test; `editor: false` leaves it without an editor; `url` is where a proxy has it, and
+   * `domain` the codespaces' then; `tls` has it speak TLS with a certificate of an authority made for it, `authority` then.
+   */
+  static async start(t, { editor = true, config, url, domain, tls = false } = {}) {
     const gateway = new Gateway();
     // Short, because Unix sockets below it must fit into 107 bytes.
     gateway.data = mkdtempSync('/tmp/pt-');
@@ -41,6 +45,7 @@ export class Gateway {
     gateway.url = url;
     gateway.domain = domain;
     gateway.name = t.name.replaceAll(/[^a-z0-9]+/gi, '-').slice(0, 60);
+    if (tls) gateway.#certify();
     if (config) writeFileSync(path.join(gateway.data, 'portico.toml'), config);
     gateway.config = config ? ['--config', path.join(gateway.data, 'portico.toml')] : [];
     if (editor) {
@@ -53,9 +58,21 @@ export class Gateway {
     return gateway;
   }
 
+  #certify() {
+    const directory = path.join(this.data, 'ca');
+    execFileSync(MAKE_CA, [directory], { stdio: 'ignore' });
+    this.authority = path.join(directory, 'ca.pem');
+    this.ca = readFileSync(this.authority);
+    this.certificate = { PORTICO_TLS_CERTIFICATE: path.join(directory, 'portico.pem'), PORTICO_TLS_KEY: path.join(directory, 'portico.key') };
+  }
+
+  get scheme() {
+    return this.ca ? 'https' : 'http';
+  }
+
   /** The gateway host's origin. */
   get origin() {
-    return this.url ?? `http://portico.localhost:${this.port}`;
+    return this.url ?? `${this.scheme}://portico.localhost:${this.port}`;
   }
 
   get host() {
@@ -68,7 +85,7 @@ export class Gateway {
   }
 
   urlOf(codespace, port) {
-    return `http://${this.hostOf(codespace, port)}/`;
+    return `${this.scheme}://${this.hostOf(codespace, port)}/`;
   }
 
   /** Starts the process, or starts it again, and returns when it answers. */
@@ -76,7 +93,7 @@ export class Gateway {
     mkdirSync(ARTEFACTS, { recursive: true });
     const arguments_ = ['serve', ...this.config, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--url', this.origin, '--domain', this.domain ?? 'codespaces.localhost'];
     const log = createWriteStream(path.join(ARTEFACTS, `${this.name}.log`), { flags: 'a' });
-    this.process = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], env: environment(LEVEL ? { PORTICO_LOG_LEVEL: LEVEL } : {}) });
+    this.process = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], env: environment({ ...this.certificate, ...(LEVEL ? { PORTICO_LOG_LEVEL: LEVEL } : {}) }) });
     this.output = '';
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.on('data', (chunk) => {
@@ -89,7 +106,7 @@ export class Gateway {
     this.exited.then((code) => (ended = code));
     await eventually('the gateway is ready', async () => {
       if (ended !== undefined) throw Object.assign(new Error(`the gateway ended with ${ended}:\n${this.output}`), { fatal: true });
-      return (await request(this.port, { host: this.host, path: '/readyz' })).status === 200;
+      return (await this.request({ path: '/readyz' })).status === 200;
     });
   }
 
@@ -136,13 +153,13 @@ export class Gateway {
 
   /** One exchange with the gateway itself, whatever stands in front. */
   request(options) {
-    return request(this.port, { host: this.host, ...options });
+    return request(this.port, { host: this.host, ca: this.ca, ...options });
   }
 
   /** Calls the API with a token; the answer has `status`, `headers`, `text` and, if it is JSON, `json`. */
   async api(token, method, target, body) {
     const headers = { ...(token ? { authorization: `Bearer ${token}` } : {}), ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
-    return request(this.port, { host: this.host, method, path: `/api/v1${target}`, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    return this.request({ method, path: `/api/v1${target}`, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   }
 
   /** Calls the API and fails unless it answers 2xx. */

@@ -1,12 +1,17 @@
 // HTTP/1.1 and WebSocket clients that connect to loopback and name any host, and one that sends exact bytes.
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { WebSocket } from 'ws';
 
-/** One exchange on a connection of its own. `body` is text, bytes or a stream; `stream: true` leaves the answer's body unread. */
-export function request(port, { host, method = 'GET', path = '/', headers = {}, body, stream = false }) {
+/**
+ * One exchange on a connection of its own. `body` is text, bytes or a stream; `stream: true` leaves the answer's body
+ * unread; `ca` is the authority of a gateway that speaks TLS.
+ */
+export function request(port, { host, method = 'GET', path = '/', headers = {}, body, stream = false, ca }) {
   return new Promise((done, fail) => {
-    const call = http.request({ host: '127.0.0.1', port, method, path, agent: false, headers: { host, ...headers } });
+    const options = { host: '127.0.0.1', port, method, path, agent: false, headers: { host, ...headers } };
+    const call = ca ? https.request({ ...options, ca, servername: host.split(':')[0] }) : http.request(options);
     call.on('error', fail);
     call.on('upgrade', (response, socket) => done({ status: response.statusCode, headers: response.headers, socket }));
     call.on('response', (response) => {
