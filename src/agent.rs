@@ -7,6 +7,7 @@
 pub mod checkout;
 pub mod connector;
 pub mod control;
+pub mod credential;
 pub mod declared;
 pub mod editor;
 pub mod environment;
@@ -27,7 +28,13 @@ pub mod websocket;
 pub mod work;
 pub mod workshop;
 
-use std::{io, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
@@ -36,6 +43,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::{
     connector::{ConnectError, Connector, GatewayError},
     control::{Control, Timing},
+    credential::Credential,
     environment::Environment,
     orders::OrdersError,
     ports::Ports,
@@ -80,7 +88,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
     raise_descriptor_limit();
     subreaper::adopt_orphans();
     Workshop::make_room(&bootstrap).map_err(AgentError::Room)?;
-    let (control, workshop, direct) = assemble(&bootstrap)?;
+    let (control, workshop, direct) = assemble(&bootstrap, &bootstrap_path)?;
     // Dropped after all have ended: it would kill the editor at once.
     let mut prepare = pin!(workshop.prepare());
     tracing::info!(codespace = bootstrap.codespace, generation = bootstrap.generation, "the agent runs");
@@ -117,7 +125,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn assemble(bootstrap: &Bootstrap) -> Result<(Control, Arc<Workshop>, Option<DirectListener>), AgentError> {
+fn assemble(bootstrap: &Bootstrap, orders: &Path) -> Result<(Control, Arc<Workshop>, Option<DirectListener>), AgentError> {
     let connector = Connector::new(bootstrap.gateway.parse()?)?;
     let reporter = Reporter::new();
     let ports = Ports::new(bootstrap.mark.clone(), reporter.clone());
@@ -129,7 +137,7 @@ fn assemble(bootstrap: &Bootstrap) -> Result<(Control, Arc<Workshop>, Option<Dir
     let direct_key = direct.is_some().then(|| key.hex());
     let control = Control {
         connector,
-        credential: bootstrap.credential.clone(),
+        credential: Credential::new(bootstrap.credential.clone(), Some(orders)),
         direct_key,
         reporter,
         streams,

@@ -374,6 +374,7 @@ impl Inner {
             reason: None,
             generation: Generation::default(),
             agent_hash: None,
+            agent_next_hash: None,
             prepared: false,
             work: None,
             idle_timeout_minutes: wanted.idle_timeout_minutes,
@@ -391,7 +392,7 @@ impl Inner {
 
     /// Adds a codespace to the map; its task begins at once if there is something for it to do.
     fn add_handle(self: &Arc<Self>, record: CodespaceRecord, ports: Ports, shares: Shares, decided: BTreeSet<[u8; 32]>) -> Arc<Codespace> {
-        if let Some(hash) = record.agent_hash {
+        for hash in record.agent_hash.into_iter().chain(record.agent_next_hash) {
             self.credentials.add(hash, &record.name, record.generation);
         }
         let mut snapshot = Snapshot::new(record, ports, shares);

@@ -187,6 +187,8 @@ pub struct CodespaceRecord {
     pub generation: Generation,
     /// SHA-256 of the agent's credential of this generation.
     pub agent_hash: Option<[u8; 32]>,
+    /// SHA-256 of the credential that takes its place once it is used.
+    pub agent_next_hash: Option<[u8; 32]>,
     /// Whether the repository was checked out once; from then on nothing clones again.
     pub prepared: bool,
     /// What only it had when it stopped; none while it runs, or if nobody could tell.

@@ -26,7 +26,10 @@ use self::registry::Registry;
 pub use self::stream::{AgentStream, Held};
 use crate::{
     domain::{CodespaceName, Generation},
-    protocol::tunnel::{CLOSE_ENDED, Endpoint, FromAgent, Refusal},
+    protocol::{
+        bootstrap::Secret,
+        tunnel::{CLOSE_ENDED, Endpoint, FromAgent, Refusal},
+    },
 };
 
 /// Opens byte streams into codespaces.
@@ -126,6 +129,19 @@ impl Tunnels {
         if let Some(link) = self.registry.find(codespace) {
             link.close(CLOSE_ENDED);
         }
+    }
+
+    /// Whether the agent at this link takes fresh credentials.
+    pub fn may_renew(&self, codespace: &CodespaceName, link: u64) -> bool {
+        self.registry
+            .find(codespace)
+            .is_some_and(|found| found.number == link && found.may_renew())
+    }
+
+    /// Has the agent at this link told a fresh credential, which must be good by now; false if that link is gone.
+    pub fn renew(&self, codespace: &CodespaceName, link: u64, credential: Secret) -> bool {
+        let found = self.registry.find(codespace).filter(|found| found.number == link);
+        found.is_some_and(|found| found.renew(credential))
     }
 
     /// Closes all links, as the gateway goes: the agents come back to the next one. Returns when they are closed.

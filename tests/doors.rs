@@ -5,6 +5,8 @@
 
 #[path = "doors/accounts.rs"]
 mod accounts;
+#[path = "doors/agents.rs"]
+mod agents;
 #[path = "doors/answers.rs"]
 mod answers;
 #[path = "doors/app.rs"]

@@ -21,6 +21,7 @@ use tokio_tungstenite::{
 
 use super::{
     connector::{ConnectError, Connection, Connector},
+    credential::Credential,
     report::{Reporter, State},
     streams::Streams,
 };
@@ -39,7 +40,7 @@ const UNAUTHORIZED_WAIT: Duration = Duration::from_secs(30);
 /// The agent's end of the control connection.
 pub struct Control {
     pub connector: Connector,
-    pub credential: Secret,
+    pub credential: Credential,
     /// Hex of the key for dialled streams, if the agent listens for them.
     pub direct_key: Option<String>,
     pub reporter: Reporter,
@@ -152,7 +153,9 @@ impl Control {
         let connection = self.connector.connect().await?;
         let url = format!("ws://{}/api/v1/agent/connect", self.connector.gateway().authority());
         let mut request: Request<()> = url.into_client_request().map_err(Lost::from)?;
-        let bearer = format!("Bearer {}", self.credential.0).try_into().map_err(|_| Lost::Unauthorized)?;
+        let bearer = format!("Bearer {}", self.credential.now().0)
+            .try_into()
+            .map_err(|_| Lost::Unauthorized)?;
         request.headers_mut().insert(header::AUTHORIZATION, bearer);
         let config = WebSocketConfig::default()
             .read_buffer_size(8 * 1024)
@@ -176,6 +179,7 @@ impl Session<'_> {
         self.say(&FromAgent::Hello {
             version: VERSION,
             direct_key: self.control.direct_key.clone(),
+            renews: true,
         })
         .await?;
         loop {
@@ -206,14 +210,31 @@ impl Session<'_> {
                     self.tell().await
                 }
                 ToAgent::Open { ids } => {
-                    self.control.streams.open(&self.control.connector, &self.control.credential, ids);
+                    self.control
+                        .streams
+                        .open(&self.control.connector, &self.control.credential.now(), ids);
                     Ok(())
                 }
+                ToAgent::Credential { credential } => self.renew(credential).await,
                 ToAgent::Ping => self.say(&FromAgent::Pong).await,
             },
             Message::Close(frame) => Err(closed(frame.as_ref())),
             // Pings are answered underneath.
             _ => Ok(()),
+        }
+    }
+
+    /// Takes a fresh credential; one that cannot be kept is not used, and the gateway goes on to take the one before.
+    async fn renew(&mut self, fresh: Secret) -> Result<(), Lost> {
+        match self.control.credential.renew(fresh).await {
+            Ok(()) => self.say(&FromAgent::Renewed).await,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the credential stays: a fresh one cannot be kept"
+                );
+                Ok(())
+            }
         }
     }
 

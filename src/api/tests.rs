@@ -357,6 +357,7 @@ fn record(name: &str, owner: &UserId, now: OffsetDateTime) -> CodespaceRecord {
         reason: None,
         generation: Generation(1),
         agent_hash: None,
+        agent_next_hash: None,
         prepared: true,
         work: None,
         idle_timeout_minutes: 30,

@@ -1,36 +1,133 @@
 //! Which agent's credential is worth what, by its hash (AGT-4, AGT-6).
+//!
+//! Of one start, the credential that was given last is good, and those before it until it is used: an agent that sleeps
+//! or is cut off in between finds its way back with whichever it kept.
 
 use std::path::PathBuf;
 
 use dashmap::DashMap;
+use time::{Duration, OffsetDateTime};
 use tokio::sync::mpsc;
 
 use super::Inner;
 use crate::{
+    audit::Actor,
     auth::hash_secret,
     domain::{CodespaceName, Generation, Phase},
+    protocol::tunnel::FromAgent,
     tunnel::{AgentCredentials, AgentEvent, Verdict},
 };
 
-/// How many generations of a codespace are known: an agent of an older one is told that it is superseded.
-const GENERATIONS: usize = 4;
+/// How many credentials of a codespace are known: an agent of an older start is told that it is superseded.
+const KNOWN_EACH: usize = 8;
+/// After a credential was used, those before it are good for so long: streams that the agent was opening at that moment.
+const GRACE: Duration = Duration::seconds(30);
 
 /// Hashes of credentials, those of older generations too while the gateway runs.
 #[derive(Default)]
 pub struct Credentials {
-    known: DashMap<[u8; 32], (CodespaceName, Generation)>,
+    known: DashMap<[u8; 32], Known>,
     /// The hashes of each codespace, the oldest first.
     of: DashMap<CodespaceName, Vec<[u8; 32]>>,
 }
 
+#[derive(Clone)]
+struct Known {
+    codespace: CodespaceName,
+    generation: Generation,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// Nobody has shown it yet.
+    Given,
+    Used,
+    /// A later one is used: good until then.
+    Retired(OffsetDateTime),
+    /// Somebody showed it after that, and the audit log has it.
+    Reported,
+}
+
+/// What a credential that is known is worth, its codespace left aside.
+enum Worth {
+    Good,
+    /// It is shown for the first time, and others are good no more.
+    First,
+    /// It was good once; whether that is said for the first time.
+    Stale {
+        news: bool,
+    },
+}
+
 impl Credentials {
-    pub fn add(&self, hash: [u8; 32], name: &CodespaceName, generation: Generation) {
-        self.known.insert(hash, (name.clone(), generation));
-        let mut hashes = self.of.entry(name.clone()).or_insert_with(|| Vec::with_capacity(1));
+    /// Adds a codespace's latest credential.
+    pub fn add(&self, hash: [u8; 32], codespace: &CodespaceName, generation: Generation) {
+        let known = Known {
+            codespace: codespace.clone(),
+            generation,
+            state: State::Given,
+        };
+        self.known.insert(hash, known);
+        let mut hashes = self.of.entry(codespace.clone()).or_insert_with(|| Vec::with_capacity(1));
         hashes.push(hash);
-        if hashes.len() > GENERATIONS {
+        if hashes.len() > KNOWN_EACH {
             self.known.remove(&hashes.remove(0));
         }
+    }
+
+    /// Notes that a credential is used: those of the same start before it are good for a moment more. False if there is
+    /// none before it.
+    pub fn used(&self, hash: &[u8; 32], now: OffsetDateTime) -> bool {
+        let Some(known) = self.known.get(hash).map(|known| known.clone()) else {
+            return false;
+        };
+        let hashes = self.of.get(&known.codespace).map(|hashes| hashes.clone()).unwrap_or_default();
+        let mut replaced = false;
+        for before in hashes.iter().take_while(|before| *before != hash) {
+            if let Some(mut before) = self.known.get_mut(before)
+                && before.generation == known.generation
+                && matches!(before.state, State::Given | State::Used)
+            {
+                before.state = State::Retired(now + GRACE);
+                replaced = true;
+            }
+        }
+        if let Some(mut known) = self.known.get_mut(hash) {
+            known.state = State::Used;
+        }
+        replaced
+    }
+
+    fn worth(&self, hash: &[u8; 32], now: OffsetDateTime) -> Option<(Known, Worth)> {
+        let known = self.known.get(hash).map(|known| known.clone())?;
+        let worth = match known.state {
+            State::Used => Worth::Good,
+            State::Given if self.used(hash, now) => Worth::First,
+            State::Given => Worth::Good,
+            State::Retired(until) if now < until => Worth::Good,
+            State::Retired(_) => {
+                if let Some(mut known) = self.known.get_mut(hash) {
+                    known.state = State::Reported;
+                }
+                Worth::Stale { news: true }
+            }
+            State::Reported => Worth::Stale { news: false },
+        };
+        Some((known, worth))
+    }
+}
+
+impl Inner {
+    /// Somebody has a credential that its agent gave up: a copy of it is about, or an old disk was put back.
+    fn report_stale(&self, codespace: &CodespaceName) {
+        tracing::warn!(%codespace, "an agent's credential was shown that a later one had replaced");
+        let actor = Actor {
+            name: format!("agent:{codespace}"),
+            ..Actor::default()
+        };
+        let detail = "its credential was replaced by a later one";
+        self.deps.audit.record("agent.rejected", &actor, codespace.to_string(), detail);
     }
 }
 
@@ -39,17 +136,36 @@ impl AgentCredentials for Inner {
         if credential.is_empty() || credential.len() > 256 {
             return Verdict::Unknown;
         }
-        let Some((name, generation)) = self.credentials.known.get(&hash_secret(credential)).map(|known| known.clone()) else {
+        let Some((known, worth)) = self.credentials.worth(&hash_secret(credential), self.deps.clock.now()) else {
             return Verdict::Unknown;
         };
-        let Some(codespace) = self.spaces.get(&name).map(|codespace| codespace.snapshot()) else {
+        let (name, generation) = (known.codespace, known.generation);
+        let Some(handle) = self.spaces.get(&name).map(|codespace| codespace.clone()) else {
             return Verdict::Ended;
         };
+        let codespace = handle.snapshot();
         match codespace.record.phase {
-            _ if codespace.record.generation != generation => Verdict::Superseded,
-            Phase::Creating | Phase::Starting | Phase::Running => Verdict::Current(name, generation),
-            Phase::Stopping | Phase::Stopped | Phase::Failed | Phase::Deleting => Verdict::Ended,
+            _ if codespace.record.generation != generation => return Verdict::Superseded,
+            Phase::Creating | Phase::Starting | Phase::Running => {}
+            Phase::Stopping | Phase::Stopped | Phase::Failed | Phase::Deleting => return Verdict::Ended,
         }
+        match worth {
+            Worth::Good => {}
+            Worth::First => {
+                // The store hears of it a moment later; until then a restart would take either.
+                let message = FromAgent::Renewed;
+                if let Some(events) = handle.agent_events() {
+                    drop(events.try_send(AgentEvent::Said { generation, message }));
+                }
+            }
+            Worth::Stale { news } => {
+                if news {
+                    self.report_stale(&name);
+                }
+                return Verdict::Unknown;
+            }
+        }
+        Verdict::Current(name, generation)
     }
 
     fn events(&self, codespace: &CodespaceName) -> Option<mpsc::Sender<AgentEvent>> {

@@ -76,6 +76,10 @@ pub struct Task {
     link: Option<u64>,
     /// What listens, also what is not shown.
     listening: Vec<ListeningPort>,
+    /// When its agent was last told a fresh credential.
+    renewed_at: Option<Instant>,
+    /// When it is told the next one.
+    renew_at: Option<Instant>,
     /// Who waits for the end of the codespace.
     deleting: Vec<Reply<()>>,
     stored_use: OffsetDateTime,
@@ -124,6 +128,8 @@ impl Task {
             connect_by: None,
             link: None,
             listening: Vec::new(),
+            renewed_at: None,
+            renew_at: None,
             deleting: Vec::new(),
             stored_use: now.record.last_used_at,
             next_share_end: None,
@@ -152,6 +158,9 @@ impl Task {
                 () = sleep_until(wake) => self.look().await,
             }
             self.sweep().await;
+            if self.renew_at.is_some_and(|at| at <= Instant::now()) {
+                self.renew().await;
+            }
             if self.rests() && self.shared.clear_desk(&inbox) {
                 break;
             }
@@ -244,7 +253,8 @@ impl Task {
         let hash = hash_secret(&secret);
         let record = &mut self.now.record;
         record.generation = record.generation.next();
-        record.agent_hash = Some(hash);
+        (record.agent_hash, record.agent_next_hash) = (Some(hash), None);
+        self.renewed_at = None;
         // What was known of it is old as soon as something runs inside.
         record.work = None;
         self.inner.credentials.add(hash, &record.name, record.generation);
@@ -358,7 +368,7 @@ impl Task {
         let sweep = Instant::now() + swept.unwrap_or(SWEEP_INTERVAL).min(SWEEP_INTERVAL);
         // What waits for a job to end is looked at again when it ends.
         let looks = [self.launch_at, self.look_at].into_iter().flatten().filter(|_| !self.busy);
-        looks.fold(sweep, Instant::min)
+        looks.chain(self.renew_at).fold(sweep, Instant::min)
     }
 
     /// Ends what is over by now: shares whose deadline passed, and a codespace that nobody uses.
@@ -448,7 +458,7 @@ impl Task {
     fn disconnect(&mut self) {
         self.now.connected = false;
         self.now.editor = None;
-        self.link = None;
+        (self.link, self.renew_at) = (None, None);
         self.hear_ports(Vec::new());
     }
 

@@ -1,5 +1,7 @@
 //! The service with a store and a runtime in memory; the tests are the agents.
 
+mod renewal;
+
 use std::time::Duration as Wait;
 
 use time::{Duration, OffsetDateTime};
@@ -7,7 +9,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::{
-    auth,
+    auth::{self, hash_secret},
     clock::{Clock, ManualClock},
     domain::{Role, StepName, StepState},
     protocol::tunnel::{FromAgent, ListeningPort},

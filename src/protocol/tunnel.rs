@@ -12,6 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::Secret;
 use crate::{devcontainer::PortsAsWritten, domain::Port};
 
 /// The version of this protocol; the gateway refuses another major one in words.
@@ -114,6 +115,9 @@ pub enum FromAgent {
         version: u32,
         /// Hex of the key that dialled streams must begin with; none if the agent listens nowhere.
         direct_key: Option<String>,
+        /// Whether it takes [`ToAgent::Credential`]; agents of before do not.
+        #[serde(default)]
+        renews: bool,
     },
     /// All listening ports of this codespace, whenever they change.
     Ports { ports: Vec<ListeningPort> },
@@ -127,6 +131,8 @@ pub enum FromAgent {
     Editor { state: EditorState },
     /// Something happened since the last report, at most one report every 15 s; silence is no activity.
     Activity { kinds: Vec<ActivityKind> },
+    /// Answers [`ToAgent::Credential`]: the agent keeps that one now, where it survives the agent, and uses no other.
+    Renewed,
     /// Answers [`ToAgent::Ping`].
     Pong,
 }
@@ -139,6 +145,8 @@ pub enum ToAgent {
     Welcome,
     /// Open one data stream for each id.
     Open { ids: Vec<String> },
+    /// The agent's credential from now on. The one before stays good until this one is used.
+    Credential { credential: Secret },
     /// Every 20 s; an agent that hears nothing for 60 s reconnects.
     Ping,
 }

@@ -67,6 +67,7 @@ fn codespace(name: &str) -> CodespaceRecord {
         reason: None,
         generation: Generation(3),
         agent_hash: Some([9; 32]),
+        agent_next_hash: None,
         prepared: false,
         work: None,
         idle_timeout_minutes: 30,
@@ -237,6 +238,7 @@ async fn codespaces_and_ports(store: SharedStore) {
         reason: Some("no".into()),
         pull_request: None,
         agent_hash: None,
+        agent_next_hash: None,
         prepared: true,
         work: Some(Work {
             uncommitted_files: 2,

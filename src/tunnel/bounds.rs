@@ -33,7 +33,7 @@ pub fn bound(message: FromAgent) -> Option<FromAgent> {
             kinds.truncate(MAX_KINDS);
             Some(FromAgent::Activity { kinds })
         }
-        other @ (FromAgent::Prepared | FromAgent::Editor { .. }) => Some(other),
+        other @ (FromAgent::Prepared | FromAgent::Editor { .. } | FromAgent::Renewed) => Some(other),
     }
 }
 

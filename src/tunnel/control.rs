@@ -21,7 +21,10 @@ use tokio_tungstenite::{
 use super::{AgentEvent, Verdict, bounds::bound, direct::Direct, link::Link, registry::Registry, reverse::Reverse};
 use crate::{
     domain::{CodespaceName, Generation},
-    protocol::tunnel::{CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, ToAgent, VERSION},
+    protocol::{
+        bootstrap::Secret,
+        tunnel::{CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, ToAgent, VERSION},
+    },
 };
 
 /// How long an agent may take to say hello, and to take a message.
@@ -85,11 +88,20 @@ pub struct Who {
     pub credential: String,
 }
 
+/// What an agent says of itself.
+struct Greeting {
+    /// The key for direct streams.
+    direct_key: Option<String>,
+    /// Whether it takes fresh credentials.
+    renews: bool,
+}
+
 /// One agent's connection.
 struct Session {
     socket: Socket,
     link: Arc<Link>,
     asks: mpsc::Receiver<Vec<String>>,
+    renewals: mpsc::Receiver<Secret>,
     events: mpsc::Sender<AgentEvent>,
     heard: Instant,
     /// When the next message may be read, if all came evenly.
@@ -109,14 +121,14 @@ pub async fn run(registry: Arc<Registry>, upgrade: OnUpgrade, who: Who) {
         .max_message_size(Some(MAX_CONTROL_BYTES))
         .max_frame_size(Some(MAX_CONTROL_BYTES));
     let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-    let direct_key = match greet(&mut socket).await {
-        Ok(key) => key,
+    let greeting = match greet(&mut socket).await {
+        Ok(greeting) => greeting,
         Err(over) => {
             tracing::info!(codespace = %who.codespace, %over, "an agent was turned away");
             return close(&mut socket, &over).await;
         }
     };
-    let Some(session) = Session::begin(&registry, socket, who, direct_key).await else {
+    let Some(session) = Session::begin(&registry, socket, who, greeting).await else {
         return;
     };
     let (link, events) = (Arc::clone(&session.link), session.events.clone());
@@ -137,8 +149,8 @@ pub async fn run(registry: Arc<Registry>, upgrade: OnUpgrade, who: Who) {
     drop(timeout(PATIENCE, events.send(gone)).await);
 }
 
-/// Waits for the agent's hello; gives the key for direct streams that it named.
-async fn greet(socket: &mut Socket) -> Result<Option<String>, Over> {
+/// Waits for the agent's hello.
+async fn greet(socket: &mut Socket) -> Result<Greeting, Over> {
     let message = timeout(PATIENCE, socket.next())
         .await
         .map_err(|_| Over::Silent)?
@@ -150,7 +162,8 @@ async fn greet(socket: &mut Socket) -> Result<Option<String>, Over> {
         Ok(FromAgent::Hello {
             version: VERSION,
             direct_key,
-        }) => Ok(direct_key),
+            renews,
+        }) => Ok(Greeting { direct_key, renews }),
         Ok(FromAgent::Hello { version, .. }) => Err(Over::Version(version)),
         _ => Err(Over::Malformed),
     }
@@ -166,7 +179,7 @@ async fn close(socket: &mut Socket, over: &Over) {
 
 impl Session {
     /// Makes the connection its codespace's own.
-    async fn begin(registry: &Registry, mut socket: Socket, who: Who, direct_key: Option<String>) -> Option<Self> {
+    async fn begin(registry: &Registry, mut socket: Socket, who: Who, greeting: Greeting) -> Option<Self> {
         let credentials = registry.credentials()?;
         let Who {
             codespace,
@@ -179,9 +192,14 @@ impl Session {
             return None;
         }
         let events = credentials.events(&codespace)?;
-        let direct = direct_key.and_then(|key| Direct::new(credentials.direct_address(&codespace)?, &key));
+        let direct = greeting
+            .direct_key
+            .and_then(|key| Direct::new(credentials.direct_address(&codespace)?, &key));
         let (sender, asks) = mpsc::channel(256);
-        let link = Arc::new(Link::new(codespace, generation, registry.number(), direct, Reverse::new(sender)));
+        let (renew, renewals) = mpsc::channel(1);
+        let renew = greeting.renews.then_some(renew);
+        let link = Link::new(codespace, generation, registry.number(), direct, Reverse::new(sender), renew);
+        let link = Arc::new(link);
         if !registry.install(&link) {
             close(&mut socket, &Over::Told(CLOSE_SUPERSEDED)).await;
             return None;
@@ -194,6 +212,7 @@ impl Session {
             socket,
             link,
             asks,
+            renewals,
             events,
             heard: now,
             due: now,
@@ -222,6 +241,7 @@ impl Session {
             tokio::select! {
                 code = link.closed() => return Err(Over::Told(code)),
                 Some(ids) = self.asks.recv() => self.say(&ToAgent::Open { ids }).await?,
+                Some(credential) = self.renewals.recv() => self.say(&ToAgent::Credential { credential }).await?,
                 _ = pings.tick() => self.say(&ToAgent::Ping).await?,
                 () = sleep_until(self.heard + SILENCE) => return Err(Over::Silent),
                 message = next(&mut self.socket, readable) => self.hear(message?).await?,

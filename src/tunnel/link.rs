@@ -5,14 +5,17 @@ use std::{io, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, watch},
     time::Instant,
 };
 
 use super::{AgentStream, DialError, direct::Direct, reverse::Reverse, stream::Held};
 use crate::{
     domain::{CodespaceName, Generation},
-    protocol::tunnel::{Endpoint, OPENED, Refusal},
+    protocol::{
+        bootstrap::Secret,
+        tunnel::{Endpoint, OPENED, Refusal},
+    },
 };
 
 /// Most streams of one agent at once (AGT-8).
@@ -27,19 +30,29 @@ pub struct Link {
     pub number: u64,
     direct: Option<Direct>,
     pub reverse: Reverse,
+    /// Takes a fresh credential to the agent; none if it takes none.
+    renewals: Option<mpsc::Sender<Secret>>,
     room: Arc<Semaphore>,
     opens: Mutex<(Instant, u32)>,
     closing: watch::Sender<Option<u16>>,
 }
 
 impl Link {
-    pub fn new(codespace: CodespaceName, generation: Generation, number: u64, direct: Option<Direct>, reverse: Reverse) -> Self {
+    pub fn new(
+        codespace: CodespaceName,
+        generation: Generation,
+        number: u64,
+        direct: Option<Direct>,
+        reverse: Reverse,
+        renewals: Option<mpsc::Sender<Secret>>,
+    ) -> Self {
         Self {
             codespace,
             generation,
             number,
             direct,
             reverse,
+            renewals,
             room: Arc::new(Semaphore::new(MAX_STREAMS)),
             opens: Mutex::new((Instant::now(), 0)),
             closing: watch::Sender::new(None),
@@ -62,6 +75,16 @@ impl Link {
             Ok(Some(code)) => code,
             _ => std::future::pending().await,
         }
+    }
+
+    /// Has the agent told a fresh credential; false if it takes none, or is told one already.
+    pub fn renew(&self, credential: Secret) -> bool {
+        self.renewals.as_ref().is_some_and(|renewals| renewals.try_send(credential).is_ok())
+    }
+
+    /// Whether its agent takes fresh credentials.
+    pub fn may_renew(&self) -> bool {
+        self.renewals.is_some()
     }
 
     /// Whether streams can only come from the agent; then some are kept opened ahead.

@@ -114,6 +114,7 @@ impl Bench {
             &FromAgent::Hello {
                 version: 1,
                 direct_key: key,
+                renews: true,
             },
         )
         .await;
@@ -280,6 +281,7 @@ async fn the_newest_generation_wins() {
         &FromAgent::Hello {
             version: 1,
             direct_key: None,
+            renews: false,
         },
     )
     .await;

@@ -148,7 +148,7 @@ impl Gateway {
     }
 }
 
-fn create(address: SocketAddr, token: &str, source: &str) -> String {
+pub fn create(address: SocketAddr, token: &str, source: &str) -> String {
     let host = format!("portico.localhost:{}", address.port());
     let call = |call: Call| call.at(address).field("authorization", format!("Bearer {token}")).send();
     let body = serde_json::json!({ "repository": source });
@@ -161,7 +161,7 @@ fn create(address: SocketAddr, token: &str, source: &str) -> String {
     name
 }
 
-fn run(data: &std::path::Path, arguments: &[&str], input: &str) -> String {
+pub fn run(data: &std::path::Path, arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(PORTICO)
         .args(arguments)
         .arg("--data")
@@ -188,7 +188,7 @@ fn git(arguments: &[&str]) {
 }
 
 /// Serves an empty repository over HTTP, for a member, who may not name a path of the machine.
-fn empty_repository() -> String {
+pub fn empty_repository() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! Tests of [`super`] over real sockets.
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{
         Arc,
@@ -12,6 +13,7 @@ use http::{HeaderMap, Response, header};
 use http_body_util::Empty;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixListener,
@@ -24,7 +26,10 @@ use super::*;
 use crate::{
     agent::{ports::Ports, streams::tests::TestInside},
     domain::{StepName, StepState},
-    protocol::tunnel::{ActivityKind, EditorState, Endpoint, OPENED},
+    protocol::{
+        bootstrap::{Bootstrap, Secret},
+        tunnel::{ActivityKind, EditorState, Endpoint, OPENED},
+    },
 };
 
 type Upgrade = TokioIo<Upgraded>;
@@ -35,6 +40,8 @@ struct FakeGateway {
     streams: mpsc::UnboundedReceiver<(String, Upgrade)>,
     /// The status that every request gets; 101 for none.
     status: Arc<AtomicU16>,
+    /// What the next request must show.
+    credential: Arc<Mutex<&'static str>>,
     _tasks: JoinSet<()>,
 }
 
@@ -43,6 +50,7 @@ struct Doors {
     controls: mpsc::UnboundedSender<WebSocketStream<Upgrade>>,
     streams: mpsc::UnboundedSender<(String, Upgrade)>,
     status: Arc<AtomicU16>,
+    credential: Arc<Mutex<&'static str>>,
 }
 
 impl FakeGateway {
@@ -51,7 +59,9 @@ impl FakeGateway {
         let listener = UnixListener::bind(path).expect("the directory is ours");
         let (controls, streams) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let status = Arc::new(AtomicU16::new(101));
+        let credential = Arc::new(Mutex::new("credential"));
         let doors = Doors {
+            credential: credential.clone(),
             controls: controls.0,
             streams: streams.0,
             status: status.clone(),
@@ -74,6 +84,7 @@ impl FakeGateway {
             controls: controls.1,
             streams: streams.1,
             status,
+            credential,
             _tasks: tasks,
         }
     }
@@ -86,7 +97,8 @@ impl FakeGateway {
             hello,
             FromAgent::Hello {
                 version: VERSION,
-                direct_key: Some("key".into())
+                direct_key: Some("key".into()),
+                renews: true,
             }
         );
         say(&mut control, &ToAgent::Welcome).await;
@@ -100,7 +112,10 @@ async fn answer(request: Request<Incoming>, doors: Doors) -> Result<Response<Emp
     if status != 101 {
         return response.body(Empty::new());
     }
-    assert_eq!(request.headers()[header::AUTHORIZATION], "Bearer credential");
+    assert_eq!(
+        request.headers()[header::AUTHORIZATION].to_str().ok(),
+        Some(format!("Bearer {}", doors.credential.lock()).as_str())
+    );
     let (path, query) = (request.uri().path().to_owned(), request.uri().query().map(str::to_owned));
     response = response
         .header(header::CONNECTION, "upgrade")
@@ -141,10 +156,14 @@ async fn say(control: &mut WebSocketStream<Upgrade>, message: &ToAgent) {
 
 /// An agent's control connection to the gateway at `path`.
 fn agent(path: &Path, reporter: &Reporter, timing: Timing) -> tokio::task::JoinHandle<Over> {
+    agent_with(Credential::new(Secret("credential".into()), None), path, reporter, timing)
+}
+
+fn agent_with(credential: Credential, path: &Path, reporter: &Reporter, timing: Timing) -> tokio::task::JoinHandle<Over> {
     let gateway = format!("unix:{}", path.display()).parse().expect("a gateway");
     let control = Control {
         connector: Connector::new(gateway).expect("no TLS is needed"),
-        credential: Secret("credential".into()),
+        credential,
         direct_key: Some("key".into()),
         reporter: reporter.clone(),
         timing,
@@ -280,5 +299,42 @@ async fn streams_are_opened_when_asked_for() {
     stream.read_exact(&mut answer).await.expect("it is answered");
     assert_eq!(answer[0], OPENED);
     assert_eq!(&answer[1..], b"hello");
+    agent.abort();
+}
+
+#[tokio::test]
+async fn agt_4_a_fresh_credential_is_kept_before_it_is_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("gateway.sock");
+    let orders = directory.path().join("bootstrap.json");
+    let kept = Bootstrap {
+        credential: Secret("credential".into()),
+        ..Bootstrap::default()
+    };
+    std::fs::write(&orders, serde_json::to_vec(&kept).expect("JSON")).expect("written");
+    std::fs::set_permissions(&orders, std::fs::Permissions::from_mode(0o600)).expect("ours");
+    let reporter = Reporter::new();
+    let credential = Credential::new(Secret("credential".into()), Some(&orders));
+    let agent = agent_with(credential, &path, &reporter, Timing::default());
+    let mut gateway = FakeGateway::at(&path);
+    let mut control = gateway.welcome().await;
+    let fresh = |text: &str| ToAgent::Credential {
+        credential: Secret(text.into()),
+    };
+    say(&mut control, &fresh("second")).await;
+    assert_eq!(hear(&mut control).await, FromAgent::Renewed);
+    let read = crate::agent::orders::read(&orders).expect("orders").credential;
+    assert_eq!(read, Secret("second".into()), "an agent that is started again has it");
+    *gateway.credential.lock() = "second";
+    say(&mut control, &ToAgent::Open { ids: vec!["a".into()] }).await;
+    assert_eq!(gateway.streams.recv().await.expect("a stream").0, "id=a");
+    // One that cannot be kept is not used, on this connection or the next.
+    std::fs::remove_file(&orders).expect("removed");
+    say(&mut control, &fresh("third")).await;
+    say(&mut control, &ToAgent::Ping).await;
+    assert_eq!(hear(&mut control).await, FromAgent::Pong);
+    drop(control);
+    gateway.welcome().await;
+    assert!(!format!("{:?}", fresh("canary")).contains("canary"), "LOG-3");
     agent.abort();
 }

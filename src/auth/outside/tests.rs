@@ -1,5 +1,6 @@
 //! Sign-ins from outside, against providers that do what a test tells them.
 
+mod members;
 mod provider;
 mod sign_ins;
 mod sign_outs;

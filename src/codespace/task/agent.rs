@@ -1,15 +1,27 @@
 //! What an agent's reports mean for its codespace.
 
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use tokio::time::Instant;
 
 use super::{FIRST_LOOK, Task};
 use crate::{
     audit::Actor,
+    auth::hash_secret,
     domain::{Phase, StepName, StepState},
     lifecycle::{Activity, Event},
-    protocol::tunnel::{ActivityKind, FromAgent},
+    protocol::{
+        bootstrap::Secret,
+        tunnel::{ActivityKind, FromAgent},
+    },
     tunnel::AgentEvent,
 };
+
+/// How long an agent uses one credential.
+const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
+/// After so long a renewal is tried again that the store refused.
+const RENEW_AGAIN: Duration = Duration::from_secs(600);
 
 impl Task {
     /// Takes an agent's event; one of another generation means nothing.
@@ -44,6 +56,46 @@ impl Task {
         self.audit("agent.connected", &format!("generation {}", self.now.record.generation.0));
         self.publish();
         self.apply_quietly(Event::Connected).await;
+        // What it was started with was written down by others: it is replaced at once.
+        let due = self.renewed_at.map_or(Instant::now(), |at| at + RENEW_EVERY);
+        let renews = self.inner.deps.tunnels.may_renew(&self.shared.name, link);
+        self.renew_at = renews.then_some(due);
+    }
+
+    /// Gives the agent a fresh credential. What it has stays good until the fresh one is used, so that an agent which is
+    /// cut off or asleep at any moment of this finds its way back.
+    pub(super) async fn renew(&mut self) {
+        self.renew_at = None;
+        let Some(link) = self.link else { return };
+        let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let hash = hash_secret(&secret);
+        let before = self.now.record.agent_next_hash.replace(hash);
+        if let Err(error) = self.store().await {
+            tracing::warn!(codespace = %self.shared.name, %error, "its agent keeps its credential: a fresh one could not be stored");
+            self.now.record.agent_next_hash = before;
+            self.renew_at = Some(Instant::now() + RENEW_AGAIN);
+            return;
+        }
+        self.inner.credentials.add(hash, &self.now.record.name, self.now.record.generation);
+        self.inner.deps.tunnels.renew(&self.shared.name, link, Secret(secret));
+        let now = Instant::now();
+        (self.renewed_at, self.renew_at) = (Some(now), Some(now + RENEW_EVERY));
+        self.publish();
+    }
+
+    /// The fresh credential is used: the one before is good for a moment more.
+    async fn renewed(&mut self) {
+        let Some(hash) = self.now.record.agent_next_hash.take() else {
+            return;
+        };
+        self.inner.credentials.used(&hash, self.inner.deps.clock.now());
+        self.now.record.agent_hash = Some(hash);
+        if let Err(error) = self.store().await {
+            // In the store both are good; the next renewal settles it.
+            tracing::warn!(codespace = %self.shared.name, %error, "it was not stored that its agent's credential was renewed");
+        }
+        self.audit("agent.renewed", &format!("generation {}", self.now.record.generation.0));
+        self.publish();
     }
 
     async fn said(&mut self, message: FromAgent) {
@@ -77,6 +129,7 @@ impl Task {
                 }
                 return;
             }
+            FromAgent::Renewed => return self.renewed().await,
             // The tunnel keeps these to itself.
             FromAgent::Hello { .. } | FromAgent::Pong => return,
         }

@@ -514,6 +514,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         reason: None,
         generation: Generation(1),
         agent_hash: None,
+        agent_next_hash: None,
         prepared: true,
         work: None,
         idle_timeout_minutes: 30,

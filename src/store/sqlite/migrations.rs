@@ -159,6 +159,10 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX shares_by_codespace ON shares (codespace);
 ",
+    // The credential that an agent was told to use from then on.
+    "
+    ALTER TABLE codespaces ADD COLUMN agent_next_hash BLOB;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

@@ -18,7 +18,7 @@ pub(super) const SESSION: &str =
      FROM sessions";
 pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at, last_used_at FROM tokens";
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
-     reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits FROM codespaces";
+     reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits, agent_next_hash FROM codespaces";
 pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FROM offer_decisions";
 pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users FROM ports";
 /// Names and actions hold no character that sorts between a separator and the one that follows it.
@@ -94,6 +94,7 @@ pub(super) fn codespace(row: &SqliteRow) -> Result<CodespaceRecord, StoreError> 
         reason: row.get(9)?,
         generation: Generation(row.get::<i64>(10)?.cast_unsigned()),
         agent_hash: row.hash(11)?,
+        agent_next_hash: row.hash(18)?,
         prepared: row.get(12)?,
         idle_timeout_minutes: row.get(13)?,
         created_at: row.time(14)?,
