@@ -8,6 +8,7 @@ mod edges;
 mod local;
 mod logging;
 mod metrics;
+mod settings;
 
 use std::{
     fs::{DirBuilder, File},
@@ -231,6 +232,7 @@ impl Gateway {
         let (log, writer) = started.map_err(StartError::Log)?.unzip();
         self.log = writer;
         self.threads = edges::start(self.edge(api, metrics, log), &door).map_err(|source| StartError::Listen { address, source })?;
+        settings::tell_changes(&self.config, &self.audit);
         write_address(&self.config.data, address)?;
         self.readiness.set(true);
         Ok(())

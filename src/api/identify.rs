@@ -10,7 +10,11 @@ use axum::{
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use serde::de::DeserializeOwned;
 
-use super::{ClientAddress, Door, RequestId, Services, body::is_json, problem::Problem};
+use super::{
+    ClientAddress, Door, RequestId, Services,
+    body::is_json,
+    problem::{Denied, Problem},
+};
 use crate::{
     audit::Actor,
     auth::{self, Presented},
@@ -51,13 +55,23 @@ pub async fn identify(State(services): State<Services>, mut request: Request, ne
         Door::Gateway => gateway(&services, &request),
         Door::Editor(name) => editor(&services, &request, &Route::Editor(name.clone())),
     };
-    match found {
+    let (method, uri, client) = (request.method().clone(), request.uri().clone(), client(&request));
+    let (caller, response) = match found {
         Ok(presented) => {
-            request.extensions_mut().insert(Caller(presented));
-            next.run(request).await
+            request.extensions_mut().insert(Caller(presented.clone()));
+            (presented, next.run(request).await)
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => (Presented::Nothing, problem.into_response()),
+    };
+    let is_refused = matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+    if is_refused || response.extensions().get::<Denied>().is_some() {
+        let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
+        let call = format!("{method} {}", uri.path());
+        services
+            .auth
+            .note_refused_call(&caller, &call, limited, &client, services.clock.now());
     }
+    response
 }
 
 /// The operator acts for the account named, else for the first admin; with no account at all, for nobody in particular.
@@ -255,7 +269,7 @@ impl<S: Sync> FromRequestParts<S> for By {
         };
         Ok(Self(Actor {
             name,
-            address: address(parts).map(|address| address.to_string()),
+            address: address(&parts.extensions).map(|address| address.to_string()),
             request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
         }))
     }
@@ -268,17 +282,25 @@ impl<S: Sync> FromRequestParts<S> for From {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        Ok(Self(auth::Client {
-            address: address(parts),
-            agent: agent.unwrap_or_default().to_owned(),
-            request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
-        }))
+        Ok(Self(client_of(&parts.headers, &parts.extensions)))
     }
 }
 
-fn address(parts: &Parts) -> Option<std::net::IpAddr> {
-    parts.extensions.get::<ClientAddress>().and_then(|address| address.0)
+fn client(request: &Request) -> auth::Client {
+    client_of(request.headers(), request.extensions())
+}
+
+fn client_of(headers: &HeaderMap, extensions: &http::Extensions) -> auth::Client {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    auth::Client {
+        address: address(extensions),
+        agent: agent.unwrap_or_default().to_owned(),
+        request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
+    }
+}
+
+fn address(extensions: &http::Extensions) -> Option<std::net::IpAddr> {
+    extensions.get::<ClientAddress>().and_then(|address| address.0)
 }
 
 impl Who {
@@ -324,7 +346,7 @@ impl Services {
         let codespace = found.ok_or_else(Problem::no_such_codespace)?;
         let granted = grants(who, &ownership(&codespace));
         if granted.is_none() {
-            return Err(Problem::no_such_codespace());
+            return Err(Problem::no_such_codespace().denied());
         }
         if !granted.allow(access) {
             return Err(Problem::forbidden(refused(access)));

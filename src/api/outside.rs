@@ -23,7 +23,7 @@ use super::{
     sign_in::{end_session_before, with_cookie},
 };
 use crate::{
-    auth::{self, Callback, LinkedIdentity, OutsideError, Presented, Vouched},
+    auth::{self, Callback, LinkedIdentity, OutsideError, OutsideReason, Presented, Vouched},
     domain::{Credential, ReturnTo},
     web::{pages, shell},
 };
@@ -74,9 +74,15 @@ async fn arrive(
         error: parameter(&uri, "error"),
         issuer: parameter(&uri, "iss"),
     };
-    let arrived = match services.auth.arrive(&provider, &callback, &headers, client, now).await {
+    let arrived = match services.auth.arrive(&provider, &callback, &headers, client.clone(), now).await {
         Ok(arrived) => arrived,
-        Err(error) => return failed(&services, error),
+        Err(error) => {
+            if matches!(error.reason, OutsideReason::TooMany { .. }) {
+                let call = format!("GET {}", uri.path());
+                services.auth.note_refused_call(&Presented::Nothing, &call, true, &client, now);
+            }
+            return failed(&services, error);
+        }
     };
     let mut cookies = vec![arrived.clear_cookie];
     if let Some(fresh) = arrived.fresh {
@@ -102,7 +108,11 @@ async fn back_channel(State(services): State<Services>, Path(provider): Path<Str
         Ok(_) => (StatusCode::OK, None),
         Err(NoSuchProvider) => (StatusCode::NOT_FOUND, Some("invalid_request")),
         Err(Untrustworthy) => (StatusCode::BAD_REQUEST, Some("invalid_request")),
-        Err(TooMany { .. }) => (StatusCode::TOO_MANY_REQUESTS, Some("temporarily_unavailable")),
+        Err(TooMany { .. }) => {
+            let call = format!("POST /sign-in/back-channel/{provider}");
+            services.auth.note_refused_call(&Presented::Nothing, &call, true, &client, now);
+            (StatusCode::TOO_MANY_REQUESTS, Some("temporarily_unavailable"))
+        }
         Err(Down) => (StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable")),
         Err(Store(error)) => {
             tracing::error!(provider, %error, "a back-channel logout was not kept in the store");

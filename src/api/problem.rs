@@ -41,7 +41,12 @@ pub struct Problem {
     detail: String,
     extra: Map<String, Value>,
     headers: HeaderMap,
+    denied: bool,
 }
+
+/// Marks an answer for the audit log: what was asked for is there, and not for whoever asked. A response extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Denied;
 
 impl Problem {
     /// Makes a problem; `detail` is public.
@@ -53,7 +58,15 @@ impl Problem {
             detail: detail.into(),
             extra: Map::new(),
             headers: HeaderMap::new(),
+            denied: false,
         }
+    }
+
+    /// Notes that something is kept from whoever asked, which the answer itself does not tell.
+    #[must_use]
+    pub fn denied(mut self) -> Self {
+        self.denied = true;
+        self
     }
 
     /// Adds a member to the body.
@@ -156,6 +169,9 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
+        if self.denied {
+            response.extensions_mut().insert(Denied);
+        }
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

@@ -11,7 +11,7 @@ use std::{
 
 use time::OffsetDateTime;
 
-use super::{Auth, Client, attempts::Refusals, tickets::target_of};
+use super::{Auth, Client, Presented, attempts::Refusals, tickets::target_of};
 use crate::{
     domain::{Identity, UserId},
     route::Route,
@@ -41,10 +41,20 @@ impl Auth {
         self.note_denied("access.denied", identity, target_of(host), client, now);
     }
 
-    /// Notes that a call was denied to somebody, by what it would have done: `POST /api/v1/users`.
-    pub fn note_denied_call(&self, identity: &Identity, call: &str, client: &Client, now: OffsetDateTime) {
+    /// Notes that a call was not done, `POST /api/v1/users` say: it was denied, or too many were made.
+    pub fn note_refused_call(&self, caller: &Presented, call: &str, limited: bool, client: &Client, now: OffsetDateTime) {
+        let action = if limited { "call.limited" } else { "call.denied" };
         let call = call[..call.floor_char_boundary(MAX_CALL)].to_owned();
-        self.note_denied("call.denied", identity, call, client, now);
+        if let Presented::Valid(identity) = caller {
+            return self.note_denied(action, identity, call, client, now);
+        }
+        // Whoever it is, all of them are told of together.
+        let detail = match self.inner.refusals.lock().tell(now) {
+            None => return,
+            Some(0) => String::new(),
+            Some(others) => format!("{others} more before it, by anyone"),
+        };
+        self.audit_later(action, client.actor(""), call, detail, now);
     }
 
     fn note_denied(&self, action: &'static str, identity: &Identity, target: String, client: &Client, now: OffsetDateTime) {

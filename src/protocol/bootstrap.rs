@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 /// The agent's orders, as JSON in a file of mode 0600.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Default, Deserialize, PartialEq, Serialize)]
 pub struct Bootstrap {
     pub codespace: String,
     pub generation: u64,
@@ -43,6 +43,16 @@ pub struct Bootstrap {
     pub devcontainer: Option<String>,
     pub git_name: String,
     pub git_email: String,
+}
+
+impl std::fmt::Debug for Bootstrap {
+    /// Without the environment, which holds the token inside, and the repository's address, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bootstrap")
+            .field("codespace", &self.codespace)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The variable that marks a codespace's processes in the `process` runtime.

@@ -213,6 +213,56 @@ async fn a_stream_is_opened_and_its_id_is_good_once_for_its_codespace() {
 }
 
 #[tokio::test]
+async fn agt_7_each_stream_is_authorized_when_it_is_opened() {
+    let mut bench = bench(None).await;
+    let mut amber = bench.agent("amber:1", None).await;
+    let id = ids(&mut amber).await.remove(0);
+    // The link stands and the id was given out on it; what the credential is worth is asked all the same.
+    let expect = |generation: Option<u64>| match generation {
+        Some(generation) => drop(bench.known.expected.lock().insert("amber", generation)),
+        None => drop(bench.known.expected.lock().remove("amber")),
+    };
+    expect(Some(2));
+    assert_eq!(bench.stream("amber:1", &id).await.0, 410, "it was started anew");
+    assert_eq!(bench.stream("amber:2", &id).await.0, 404, "another start's id");
+    expect(Some(0));
+    assert_eq!(bench.stream("amber:1", &id).await.0, 410, "it was stopped");
+    expect(None);
+    assert_eq!(bench.stream("amber:1", &id).await.0, 401, "it is gone");
+    expect(Some(1));
+    assert_eq!(bench.stream("amber:1", &id).await.0, 101, "none of that used the id up");
+}
+
+#[tokio::test]
+async fn agt_10_an_agent_that_takes_nothing_stalls_nobody_else() {
+    let mut bench = bench(None).await;
+    // From here on it reads nothing, neither what it is told nor what it is asked for.
+    let _stalled = bench.agent("amber:1", None).await;
+    let mut birch = bench.agent("birch:1", None).await;
+    let id = ids(&mut birch).await.remove(0);
+    let hasty = bench.tunnels.clone().with_connect_timeout(Duration::from_millis(500));
+    let waiting: Vec<_> = (0..3000)
+        .map(|_| {
+            let hasty = hasty.clone();
+            tokio::spawn(async move { hasty.dial(&name("amber"), port(3000)).await.map(drop) })
+        })
+        .collect();
+    let (_, mut far) = bench.stream("birch:1", &id).await;
+    let answer = async {
+        let mut open = [0; 4];
+        far.read_exact(&mut open).await.expect("an open request");
+        far.write_all(&[0]).await.expect("it is connected");
+    };
+    let birch = name("birch");
+    let (dialled, ()) = tokio::join!(bench.tunnels.dial(&birch, port(1)), answer);
+    assert!(dialled.is_ok(), "{dialled:?}");
+    for waited in waiting {
+        let refused = waited.await.expect("no panic");
+        assert!(matches!(refused, Err(DialError::TimedOut | DialError::Refused(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_and_nobody_connected_is_told() {
     let mut bench = bench(None).await;
     assert!(matches!(

@@ -110,3 +110,42 @@ async fn audit_1_it_is_read_by_admins_page_by_page_and_as_lines() {
         .collect();
     assert_eq!(parsed.len(), 3);
 }
+
+#[tokio::test]
+async fn audit_1_calls_that_were_denied_or_too_many_are_there() {
+    let api = TestApi::start().await;
+    let bob = api.token("bob", "all").await;
+    let named = "amber-x";
+    for _ in 0..3 {
+        assert_eq!(api.send(Call::get("/api/v1/users").token(&bob)).await.status, 403);
+        assert_eq!(
+            api.send(Call::get(&format!("/api/v1/codespaces/{named}")).token(&bob)).await.status,
+            404
+        );
+        assert_eq!(
+            api.send(Call::get("/api/v1/codespaces/amber-nothing-x7k2").token(&bob))
+                .await
+                .status,
+            404
+        );
+    }
+    let foreign = Call::post("/api/v1/sign-out")
+        .page(&api.cookie("bob").await)
+        .header("origin", "https://evil.example");
+    assert_eq!(api.send(foreign).await.status, 403);
+    for _ in 0..40 {
+        let wrong = json!({ "name": "bob", "password": "wrong" });
+        api.send(Call::post("/api/v1/sign-in").json(&wrong)).await;
+    }
+    api.services.auth.settle().await;
+    let count = async |line: &str| log(&api, "since=1h").await.iter().filter(|found| *found == line).count();
+    assert_eq!(count("call.denied bob GET /api/v1/users").await, 1, "once in a while");
+    assert_eq!(count(&format!("call.denied bob GET /api/v1/codespaces/{named}")).await, 1);
+    assert_eq!(
+        count("call.denied bob GET /api/v1/codespaces/amber-nothing-x7k2").await,
+        0,
+        "nothing was kept from him"
+    );
+    assert_eq!(count("call.denied  POST /api/v1/sign-out").await, 1, "another site's page");
+    assert_eq!(count("call.limited  POST /api/v1/sign-in").await, 30);
+}
