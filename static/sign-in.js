@@ -48,7 +48,9 @@ if (left) {
   link.href = url;
   link.textContent = `Sign out at ${label}, too`;
   link.dataset.testid = "sign-out-there";
-  box.append(`You are signed out here, and still signed in at ${label}. `, link);
+  const words = document.createElement("p");
+  words.append(`You are signed out here, and still signed in at ${label}. `, link);
+  box.append(words);
   message.replaceChildren(box);
 }
 

@@ -258,7 +258,9 @@ async fn agt_10_an_agent_that_takes_nothing_stalls_nobody_else() {
     assert!(dialled.is_ok(), "{dialled:?}");
     for waited in waiting {
         let refused = waited.await.expect("no panic");
-        assert!(matches!(refused, Err(DialError::TimedOut | DialError::Refused(_))), "{refused:?}");
+        // No more is asked of it than it could be told: the others hear at once that nobody is there.
+        let told = matches!(refused, Err(DialError::TimedOut | DialError::Refused(_) | DialError::NotConnected));
+        assert!(told, "{refused:?}");
     }
 }
 
