@@ -11,7 +11,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     RequestId, Services,
     identify::Who,
-    model::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, RecentTrouble},
+    links::link,
+    model::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, Link, RecentTrouble},
     problem::{Problem, ProblemBody},
     views::setting,
 };
@@ -19,7 +20,7 @@ use crate::{
     codespace::{Question, Snapshot},
     doctor::{As, Ask, Examination, Note, Speech, What},
     domain::{Access, Credential, Identity, Port, Protocol, Visibility},
-    policy::{Denial, Presented, Subject},
+    policy::{Denial, Ownership, Presented, Subject, grants},
     route::Route,
 };
 
@@ -201,6 +202,7 @@ impl Services {
             state: snapshot.phase().to_string(),
             connected: snapshot.connected,
             visibility: self.explained_visibility(snapshot, port, now),
+            links: open_links(who, snapshot, port, now),
             you: self.explained_you(who, snapshot, port, now),
             upstream: port.map(|port| explained_upstream(snapshot, port, &origin.authority(), examination)),
             advice,
@@ -273,6 +275,22 @@ impl Services {
             because,
         }
     }
+}
+
+/// The links of a port that open it, for those who may see and revoke them.
+fn open_links(who: &Identity, snapshot: &Snapshot, port: Option<Port>, now: OffsetDateTime) -> Vec<Link> {
+    let granted = grants(
+        who,
+        &Ownership {
+            name: snapshot.record.name.clone(),
+            owner: snapshot.record.owner.clone(),
+        },
+    );
+    if !granted.allow(Access::Share) && !granted.allow(Access::Own) {
+        return Vec::new();
+    }
+    let shares = snapshot.shares.values().filter(|share| Some(share.terms.port) == port);
+    shares.map(|share| link(share, now)).filter(|link| link.state == "open").collect()
 }
 
 fn explained_upstream(snapshot: &Snapshot, port: Port, forwarded: &str, examination: Option<&Examination>) -> ExplainedUpstream {

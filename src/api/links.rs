@@ -206,7 +206,8 @@ impl Services {
     }
 }
 
-fn link(share: &Share, now: OffsetDateTime) -> Link {
+/// Shows a link, without its secret.
+pub(super) fn link(share: &Share, now: OffsetDateTime) -> Link {
     Link {
         id: share.id.to_string(),
         name: share.name.clone(),

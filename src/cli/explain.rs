@@ -58,6 +58,12 @@ fn text(explained: &Explanation) -> String {
         false => format!("; also for {}", visibility.users.join(", ")),
     };
     say("owner", format!("{}{also}", visibility.owner));
+    for link in &explained.links {
+        let until = link
+            .expires_at
+            .map_or_else(|| "until it is revoked".to_owned(), |deadline| format!("until {deadline}"));
+        say("link", format!("{} ({}) opens {} {until}", link.name, link.kind, link.path));
+    }
     let you = &explained.you;
     let may = if you.allowed { "may open it" } else { "may not open it" };
     say(

@@ -152,7 +152,12 @@ impl Trouble {
             Self::TlsFailed => {
                 "An app that asks for a client certificate, or speaks TLS 1.1 or older, cannot be reached through the gateway."
             }
-            Self::NotHttp(_) | Self::WrongAnswer => "If your app listens on several ports, open the one that serves HTTP.",
+            Self::NotHttp(_) => {
+                return vec![format!(
+                    "portico ports forward {port}:{port}, on your own machine, brings it to localhost:{port} there, as it is."
+                )];
+            }
+            Self::WrongAnswer => "If your app listens on several ports, open the one that serves HTTP.",
             Self::HeadTooLarge => "Usually the app sets ever more or ever larger cookies or debug headers.",
             Self::AmbiguousLength | Self::BrokeOff | Self::Chatter | Self::Switched | Self::BadHandshake => output,
             Self::NoWebSocket => "Check the path that the page opens its WebSocket at.",

@@ -9,6 +9,7 @@ import { repository } from './harness/repositories.mjs';
 const APP = path.resolve(import.meta.dirname, 'fixtures/app.mjs');
 const MAKE_CERTIFICATE = 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout key.pem -out cert.pem -subj /CN=localhost 2>/dev/null';
 const SERVE_TLS = `require('https').createServer({ key: require('fs').readFileSync('key.pem'), cert: require('fs').readFileSync('cert.pem') }, (request, response) => response.end('over TLS: ' + request.url)).listen(Number(process.argv[1]), '127.0.0.1')`;
+const SERVE_PICKY = `require('http').createServer((request, response) => (/^localhost:/.test(request.headers.host) ? response.end('at home as ' + request.headers.host) : response.writeHead(403, { 'content-type': 'text/plain' }).end('Blocked request. This host ("' + request.headers.host + '") is not allowed.'))).listen(Number(process.argv[1]), '127.0.0.1')`;
 const SERVE_MODULE = `require('http').createServer((request, response) => response.writeHead(200, { 'content-type': 'text/javascript', 'access-control-allow-origin': request.headers.origin ?? '*', 'access-control-allow-credentials': 'true' }).end('document.title = "loaded"')).listen(Number(process.argv[1]), '127.0.0.1')`;
 
 test('a port that does not answer', async (t) => {
@@ -52,6 +53,22 @@ test('a port that does not answer', async (t) => {
     assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'it fits a phone');
     await gateway.serveInside(ada.token, name, [process.execPath, APP, `${port}`], port);
     await page.getByText('Hello from the codespace').waitFor();
+  });
+
+  await t.test('what an app refuses is mended on the port\'s row', async () => {
+    const port = await freePort();
+    await node(SERVE_PICKY, port);
+    await gateway.call(ada.token, 'PATCH', `/codespaces/${name}/ports/${port}`, { host_header: 'preserve' });
+    await page.goto(gateway.urlOf(name, port));
+    await page.getByText('Blocked request').waitFor();
+    await page.goto(`${gateway.origin}/codespaces/${name}`);
+    const row = page.locator(`[data-testid=port-row][data-port="${port}"]`);
+    await row.getByText('Vite refuses').waitFor();
+    await shot(page, '22-doctor-advice');
+    await row.getByTestId('port-mend').click();
+    await row.getByTestId('port-advice').waitFor({ state: 'detached' });
+    await page.goto(gateway.urlOf(name, port));
+    await page.getByText(`at home as localhost:${port}`).waitFor();
   });
 
   await t.test('a stranger learns nothing', async () => {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::ChangePort;
+use super::{ChangePort, Link};
 
 /// How the gateway decides about a URL of a codespace, step by step.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -19,6 +19,8 @@ pub struct Explanation {
     pub state: String,
     pub connected: bool,
     pub visibility: ExplainedVisibility,
+    /// The links that open it now besides, for those who may revoke them.
+    pub links: Vec<Link>,
     pub you: ExplainedYou,
     /// How the app is asked; none for the editor.
     pub upstream: Option<ExplainedUpstream>,

@@ -320,3 +320,73 @@ async fn the_doctor_tells_the_owner_what_is_wrong_and_a_stranger_nothing() {
     bench.speaks(HTTP_2, "h2c").await;
     assert_eq!(bench.problem_of(HTTP_2, true).await.0, 200);
 }
+
+#[tokio::test]
+async fn a_websocket_comes_of_an_app_that_speaks_http_2_over_tls_as_well() {
+    let (bench, _endings) = bench(LIMITS, false).await;
+    let tls = acceptor(&["h2", "http/1.1"]);
+    bench
+        .listen(TLS_HTTP_2, move |stream| {
+            let tls = tls.clone();
+            async move {
+                let mut stream = tls.accept(stream).await.expect("a handshake");
+                assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+                let mut read = Vec::new();
+                while !read.ends_with(b"\r\n\r\n") {
+                    read.push(stream.read_u8().await.expect("a head"));
+                }
+                let accept = derive_accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
+                let switch =
+                    format!("HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\nhello");
+                stream.write_all(switch.as_bytes()).await.expect("written");
+                let (mut read, mut write) = tokio::io::split(stream);
+                drop(tokio::io::copy(&mut read, &mut write).await);
+            }
+        })
+        .await;
+    bench.speaks(TLS_HTTP_2, "https").await;
+    let mut stream = bench.plain().await;
+    let request = format!(
+        "GET /ws HTTP/1.1\r\nHost: {}\r\nX-Portico-Token: {}\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        bench.host(TLS_HTTP_2),
+        bench.token
+    );
+    stream.write_all(request.as_bytes()).await.expect("written");
+    assert!(head(&mut stream).await.starts_with("HTTP/1.1 101"));
+    stream.write_all(b" again").await.expect("written");
+    let mut echoed = [0; 11];
+    soon(stream.read_exact(&mut echoed)).await.expect("echoed");
+    assert_eq!(&echoed, b"hello again");
+}
+
+#[tokio::test]
+async fn an_app_of_http_2_may_go_and_come_back() {
+    let (bench, _endings) = bench(LIMITS, true).await;
+    bench.speaks(HTTP_2, "h2c").await;
+    for _ in 0..3 {
+        let (told, tell) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        let (end, ended) = (Arc::clone(&told), Arc::clone(&tell));
+        bench
+            .listen(HTTP_2, move |stream| {
+                let (end, ended) = (Arc::clone(&end), Arc::clone(&ended));
+                async move {
+                    tokio::select! {
+                        () = http_2_app(stream) => {}
+                        () = end.notified() => {}
+                    }
+                    ended.notify_one();
+                }
+            })
+            .await;
+        converse(&bench, HTTP_2, "/echo.Echo/Both").await;
+        // It is gone before the next one comes, and its connection with it.
+        told.notify_one();
+        soon(tell.notified()).await;
+        let gone = async {
+            while bench.problem_of(HTTP_2, true).await.0 == 502 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(gone).await;
+    }
+}
