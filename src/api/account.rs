@@ -18,7 +18,7 @@ use crate::{
 
 /// Shows the account of whoever asks.
 #[utoipa::path(get, path = "/api/v1/user", tag = "account", responses(
-    (status = 200, body = User), (status = 401, body = ProblemBody),
+    (status = 200, body = User),
 ))]
 pub async fn user(State(services): State<Services>, Who(who): Who) -> Result<Json<User>, Problem> {
     if let Some(user) = services.auth.user(&who.user) {
@@ -41,7 +41,7 @@ pub async fn user(State(services): State<Services>, Who(who): Who) -> Result<Jso
 
 /// Sets the password; ends the account's other login sessions.
 #[utoipa::path(put, path = "/api/v1/user/password", tag = "account", request_body = ChangePassword, responses(
-    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody, description = "The present password is wrong, or the account belongs to the provider that made it"),
+    (status = 204), (status = 403, body = ProblemBody, description = "The present password is wrong, or the account belongs to the provider that made it"),
     (status = 422, body = ProblemBody), (status = 429, body = ProblemBody),
 ))]
 pub async fn password(
@@ -82,7 +82,7 @@ pub async fn password(
 
 /// Lists the account's login sessions, the one used last first.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "account", responses(
-    (status = 200, body = [Session]), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = [Session]),
 ))]
 pub async fn sessions(State(services): State<Services>, who: Who) -> Result<Json<Vec<Session>>, Problem> {
     let who = who.may_see_account()?;
@@ -101,7 +101,7 @@ pub async fn sessions(State(services): State<Services>, who: Who) -> Result<Json
 
 /// Ends a login session of the account, with its cookies on every host and its live connections.
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "account", params(("id" = String, Path)), responses(
-    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 204), (status = 404, body = ProblemBody),
 ))]
 pub async fn end_session(
     State(services): State<Services>,

@@ -30,7 +30,7 @@ const LINES: &str = "application/jsonl";
     ("cursor" = Option<i64>, Query, description = "Events before the one of this id"),
     ("limit" = Option<u32>, Query, description = "1 to 1000; 100 if left out"),
 ), responses(
-    (status = 200, body = [AuditEvent]), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 422, body = ProblemBody),
+    (status = 200, body = [AuditEvent]), (status = 422, body = ProblemBody),
 ))]
 pub async fn list(State(services): State<Services>, who: Who, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
     who.into_admin()?;

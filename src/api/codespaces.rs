@@ -32,7 +32,7 @@ pub struct Nothing {}
 
 /// Lists the codespaces that whoever asks may look at; for an admin, all.
 #[utoipa::path(get, path = "/api/v1/codespaces", tag = "codespaces", responses(
-    (status = 200, body = [Codespace]), (status = 401, body = ProblemBody),
+    (status = 200, body = [Codespace]),
 ))]
 pub async fn list(State(services): State<Services>, Who(who): Who) -> Json<Vec<Codespace>> {
     let all = match who.role {
@@ -48,7 +48,7 @@ pub async fn list(State(services): State<Services>, Who(who): Who) -> Json<Vec<C
 /// Creates a codespace, or returns the one that is there for this repository and ref. Watch it for progress.
 #[utoipa::path(post, path = "/api/v1/codespaces", tag = "codespaces", request_body = CreateCodespace, responses(
     (status = 201, body = Codespace), (status = 200, body = Codespace, description = "It is there already"),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 422, body = ProblemBody), (status = 507, body = ProblemBody),
+    (status = 422, body = ProblemBody), (status = 507, body = ProblemBody),
 ))]
 pub async fn create(
     State(services): State<Services>,
@@ -78,7 +78,7 @@ pub async fn create(
 
 /// Shows a codespace.
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}", tag = "codespaces", params(("name" = String, Path)), responses(
-    (status = 200, body = Codespace), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 200, body = Codespace), (status = 404, body = ProblemBody),
 ))]
 pub async fn view(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Json<Codespace>, Problem> {
     let codespace = services.codespace(&who, &name, Access::View)?;
@@ -87,7 +87,7 @@ pub async fn view(State(services): State<Services>, Who(who): Who, Params(name):
 
 /// Changes settings of a codespace.
 #[utoipa::path(patch, path = "/api/v1/codespaces/{name}", tag = "codespaces", params(("name" = String, Path)), request_body = ChangeCodespace, responses(
-    (status = 200, body = Codespace), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = Codespace),
     (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
 ))]
 pub async fn change(
@@ -116,7 +116,7 @@ struct DeleteQuery {
 /// Deletes a codespace with its files; refuses while there is work that is not pushed, unless forced.
 #[utoipa::path(delete, path = "/api/v1/codespaces/{name}", tag = "codespaces",
     params(("name" = String, Path), ("force" = Option<bool>, Query, description = "Delete even if work is not pushed")), responses(
-    (status = 204), (status = 400, body = ProblemBody), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 204), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody, description = "`unpushed-work`, with `uncommitted_files` and `unpushed_commits`"),
 ))]
 pub async fn delete(
@@ -142,7 +142,7 @@ pub async fn delete(
 
 /// Starts a codespace. Watch it for progress.
 #[utoipa::path(post, path = "/api/v1/codespaces/{name}/start", tag = "codespaces", params(("name" = String, Path)), responses(
-    (status = 202, body = Codespace), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 202, body = Codespace),
     (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
 ))]
 pub async fn start(
@@ -159,7 +159,7 @@ pub async fn start(
 
 /// Stops a codespace; uncommitted work stays.
 #[utoipa::path(post, path = "/api/v1/codespaces/{name}/stop", tag = "codespaces", params(("name" = String, Path)), responses(
-    (status = 202, body = Codespace), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 202, body = Codespace),
     (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
 ))]
 pub async fn stop(
@@ -180,7 +180,7 @@ fn accepted(services: &Services, codespace: &Arc<crate::codespace::Codespace>) -
 
 /// Says why a codespace is awake, when it will stop, or why it stopped.
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}/activity", tag = "codespaces", params(("name" = String, Path)), responses(
-    (status = 200, body = Activity), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 200, body = Activity), (status = 404, body = ProblemBody),
 ))]
 pub async fn activity(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Json<Activity>, Problem> {
     let snapshot = services.codespace(&who, &name, Access::View)?.snapshot();
@@ -196,7 +196,7 @@ pub async fn activity(State(services): State<Services>, Who(who): Who, Params(na
 
 /// Says what is not committed and not pushed.
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}/work", tag = "codespaces", params(("name" = String, Path)), responses(
-    (status = 200, body = Work), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody),
+    (status = 200, body = Work), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody),
 ))]
 pub async fn work(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Json<Work>, Problem> {
     let codespace = services.codespace(&who, &name, Access::View)?;
@@ -206,7 +206,7 @@ pub async fn work(State(services): State<Services>, Who(who): Who, Params(name):
 
 /// Prints what the checkout and the editor said last.
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}/logs", tag = "codespaces", params(("name" = String, Path)), responses(
-    (status = 200, body = String, content_type = "text/plain"), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = String, content_type = "text/plain"),
     (status = 404, body = ProblemBody), (status = 503, body = ProblemBody),
 ))]
 pub async fn logs(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Response, Problem> {

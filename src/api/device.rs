@@ -74,7 +74,7 @@ pub async fn token(
 
 /// Shows what the program of a code asks for. It is a POST because a code must not stand in an address.
 #[utoipa::path(post, path = "/api/v1/device/request", tag = "device", request_body = TypedCode, responses(
-    (status = 200, body = DeviceSeen), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = DeviceSeen),
     (status = 404, body = ProblemBody), (status = 429, body = ProblemBody),
 ))]
 pub async fn request(
@@ -98,7 +98,7 @@ pub async fn request(
 
 /// Grants or declines what the program of a code asks for, once.
 #[utoipa::path(post, path = "/api/v1/device/decision", tag = "device", request_body = DecideDevice, responses(
-    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 204), (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody, description = "The account has as many tokens as it may have"), (status = 429, body = ProblemBody),
 ))]
 pub async fn decide(

@@ -18,7 +18,7 @@ use super::{
     Services,
     identify::{Who, ownership},
     model::{Codespace, Port, PortEvent, Removed},
-    problem::{Problem, ProblemBody},
+    problem::Problem,
     websocket::credential_ends,
 };
 use crate::{
@@ -34,7 +34,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 #[utoipa::path(get, path = "/api/v1/events", tag = "codespaces", responses(
     (status = 200, content_type = "text/event-stream", body = String,
      description = "`event: codespace` with a codespace, `event: port` with a port that began to listen or ceased to, `event: removed` with a name, as JSON in `data`"),
-    (status = 401, body = ProblemBody),
 ))]
 pub async fn events(State(services): State<Services>, Who(who): Who) -> Result<Response, Problem> {
     let mut feed = Feed {

@@ -1,5 +1,7 @@
 //! The OpenAPI document, made of the routes themselves.
 
+mod refusals;
+
 use axum::Json;
 use utoipa::{
     Modify, OpenApi,
@@ -9,6 +11,7 @@ use utoipa::{
     },
 };
 
+use self::refusals::Refusals;
 use super::{
     account, audit, certificates, codespaces, connect, device, events, explain, links, model, outside, ports, problem, sign_in, terminals,
     tokens, users,
@@ -27,7 +30,7 @@ use super::{
     ),
     components(schemas(problem::ProblemBody, model::Removed, model::PortEvent)),
     security(("token" = []), ("session" = [])),
-    modifiers(&Schemes),
+    modifiers(&Schemes, &Refusals),
 )]
 struct Document;
 

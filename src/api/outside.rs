@@ -167,7 +167,7 @@ pub async fn by_header(
 
 /// Lists who the account is at providers of identities, and the providers there are.
 #[utoipa::path(get, path = "/api/v1/user/identities", tag = "account", responses(
-    (status = 200, body = Identities), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = Identities),
 ))]
 pub async fn identities(State(services): State<Services>, who: Who) -> Result<Json<Identities>, Problem> {
     let who = who.may_see_account()?;
@@ -187,7 +187,7 @@ pub async fn identities(State(services): State<Services>, who: Who) -> Result<Js
 #[utoipa::path(post, path = "/api/v1/user/identities/{id}", tag = "account", params(("id" = String, Path, description = "The provider's id")),
     request_body(content = StartLink, description = "May be left out"), responses(
     (status = 200, body = Departure, headers(("Set-Cookie" = String))),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody, description = "Only a browser that is signed in can link"),
+    (status = 403, body = ProblemBody, description = "Only a browser that is signed in can link"),
     (status = 404, body = ProblemBody), (status = 502, body = ProblemBody, description = "The provider does not answer"),
 ))]
 pub async fn start_link(
@@ -214,7 +214,7 @@ pub async fn start_link(
 
 /// Takes an identity off the account; not the last way into it.
 #[utoipa::path(delete, path = "/api/v1/user/identities/{id}", tag = "account", params(("id" = String, Path)), responses(
-    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 204), (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody, description = "It is the only way into the account, or made it"),
 ))]
 pub async fn unlink(State(services): State<Services>, who: Who, Params(id): Params<String>) -> Result<StatusCode, Problem> {

@@ -17,7 +17,7 @@ use crate::{
 
 /// Lists the ports that listen or have settings.
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}/ports", tag = "ports", params(("name" = String, Path)), responses(
-    (status = 200, body = [Port]), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 200, body = [Port]), (status = 404, body = ProblemBody),
 ))]
 pub async fn list(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Json<Vec<Port>>, Problem> {
     let codespace = services.codespace(&who, &name, Access::View)?;
@@ -27,7 +27,7 @@ pub async fn list(State(services): State<Services>, Who(who): Who, Params(name):
 /// Changes who may open a port and how it is forwarded, at once and for open connections too. The port need not listen.
 #[utoipa::path(patch, path = "/api/v1/codespaces/{name}/ports/{port}", tag = "ports",
     params(("name" = String, Path), ("port" = u16, Path)), request_body = ChangePort, responses(
-    (status = 200, body = Port), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = Port),
     (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
 ))]
 pub async fn change(

@@ -87,7 +87,6 @@ pub async fn sign_in(
 #[utoipa::path(post, path = "/api/v1/sign-out", tag = "sign-in", request_body(content = SignOut, description = "May be left out"), responses(
     (status = 200, body = SignedOut, description = "Signed out here; at the provider that vouched for the sign-in not yet", headers(("Set-Cookie" = String))),
     (status = 204, headers(("Set-Cookie" = String))),
-    (status = 403, body = ProblemBody),
 ))]
 pub async fn sign_out(
     State(services): State<Services>,

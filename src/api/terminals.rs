@@ -20,7 +20,7 @@ use crate::{domain::Access, lifecycle::Activity};
 
 /// Lists the terminals of a codespace.
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}/terminals", tag = "terminals", params(("name" = String, Path)), responses(
-    (status = 200, body = [Terminal]), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = [Terminal]),
     (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 503, body = ProblemBody),
 ))]
 pub async fn list(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Json<Vec<Terminal>>, Problem> {
@@ -31,7 +31,7 @@ pub async fn list(State(services): State<Services>, Who(who): Who, Params(name):
 
 /// Opens a terminal; it lives until it is removed or its program ends, whoever is attached.
 #[utoipa::path(post, path = "/api/v1/codespaces/{name}/terminals", tag = "terminals", params(("name" = String, Path)), request_body = CreateTerminal, responses(
-    (status = 201, body = Terminal), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 201, body = Terminal),
     (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
 ))]
 pub async fn create(
@@ -49,7 +49,7 @@ pub async fn create(
 /// Ends a terminal and what runs in it.
 #[utoipa::path(delete, path = "/api/v1/codespaces/{name}/terminals/{id}", tag = "terminals",
     params(("name" = String, Path), ("id" = String, Path)), responses(
-    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 204), (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody), (status = 503, body = ProblemBody),
 ))]
 pub async fn remove(
@@ -77,8 +77,8 @@ struct AttachQuery {
         ("client" = Option<String>, Query, description = "A random id that the client keeps, so that no input is lost or doubled"),
     ), responses(
     (status = 101, description = "WebSocket"), (status = 400, body = ProblemBody, description = "No valid WebSocket handshake"),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
-    (status = 409, body = ProblemBody), (status = 426, body = ProblemBody), (status = 502, body = ProblemBody), (status = 503, body = ProblemBody),
+    (status = 404, body = ProblemBody),
+    (status = 409, body = ProblemBody), (status = 426, body = ProblemBody, description = "It is no WebSocket handshake"), (status = 502, body = ProblemBody), (status = 503, body = ProblemBody),
 ))]
 pub async fn attach(
     State(services): State<Services>,
@@ -95,8 +95,8 @@ pub async fn attach(
 /// Runs a command: a WebSocket that begins with what to run and ends with its exit status.
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}/exec", tag = "terminals", params(("name" = String, Path)), responses(
     (status = 101, description = "WebSocket"), (status = 400, body = ProblemBody, description = "No valid WebSocket handshake"),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
-    (status = 409, body = ProblemBody), (status = 426, body = ProblemBody), (status = 502, body = ProblemBody), (status = 503, body = ProblemBody),
+    (status = 404, body = ProblemBody),
+    (status = 409, body = ProblemBody), (status = 426, body = ProblemBody, description = "It is no WebSocket handshake"), (status = 502, body = ProblemBody), (status = 503, body = ProblemBody),
 ))]
 pub async fn exec(
     State(services): State<Services>,

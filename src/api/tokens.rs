@@ -20,7 +20,7 @@ use crate::{
 
 /// Lists the account's tokens, without their secrets.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses(
-    (status = 200, body = [Token]), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = [Token]),
 ))]
 pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec<Token>>, Problem> {
     let who = who.may_see_account()?;
@@ -30,7 +30,7 @@ pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec
 
 /// Makes a token; its secret is in this answer and nowhere else.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = CreateToken, responses(
-    (status = 201, body = NewToken), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 422, body = ProblemBody),
+    (status = 201, body = NewToken), (status = 422, body = ProblemBody),
 ))]
 pub async fn create(
     State(services): State<Services>,
@@ -54,7 +54,7 @@ pub async fn create(
 
 /// Revokes a token at once, live connections too.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path)), responses(
-    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 204), (status = 404, body = ProblemBody),
 ))]
 pub async fn revoke(State(services): State<Services>, who: Who, By(by): By, Params(id): Params<String>) -> Result<StatusCode, Problem> {
     let who = who.in_full()?;
@@ -67,7 +67,7 @@ pub async fn revoke(State(services): State<Services>, who: Who, By(by): By, Para
 
 /// Shows the token that asks.
 #[utoipa::path(get, path = "/api/v1/token", tag = "tokens", responses(
-    (status = 200, body = Token), (status = 401, body = ProblemBody), (status = 404, body = ProblemBody, description = "It is no token that asks"),
+    (status = 200, body = Token), (status = 404, body = ProblemBody, description = "It is no token that asks"),
 ))]
 pub async fn own(State(services): State<Services>, Who(who): Who) -> Result<Json<Token>, Problem> {
     let token = token_of(&services, &who)?;
@@ -76,7 +76,7 @@ pub async fn own(State(services): State<Services>, Who(who): Who) -> Result<Json
 
 /// Revokes the token that asks, whatever its scope: how a program signs out.
 #[utoipa::path(delete, path = "/api/v1/token", tag = "tokens", responses(
-    (status = 204), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody, description = "It is a codespace's own token"),
+    (status = 204), (status = 403, body = ProblemBody, description = "It is a codespace's own token"),
     (status = 404, body = ProblemBody, description = "It is no token that asks"),
 ))]
 pub async fn revoke_own(State(services): State<Services>, Who(who): Who, By(by): By) -> Result<StatusCode, Problem> {

@@ -21,7 +21,7 @@ use crate::{
 
 /// Lists all accounts.
 #[utoipa::path(get, path = "/api/v1/users", tag = "users", responses(
-    (status = 200, body = [User]), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 200, body = [User]),
 ))]
 pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec<User>>, Problem> {
     who.into_admin()?;
@@ -30,7 +30,7 @@ pub async fn list(State(services): State<Services>, who: Who) -> Result<Json<Vec
 
 /// Makes an account.
 #[utoipa::path(post, path = "/api/v1/users", tag = "users", request_body = CreateUser, responses(
-    (status = 201, body = User), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 201, body = User),
     (status = 409, body = ProblemBody, description = "The name is taken"), (status = 422, body = ProblemBody),
 ))]
 pub async fn create(
@@ -47,7 +47,7 @@ pub async fn create(
 
 /// Changes an account's role, and ends its login sessions and open connections. The last administrator stays one.
 #[utoipa::path(patch, path = "/api/v1/users/{name}", tag = "users", params(("name" = String, Path)), request_body = ChangeUser, responses(
-    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 200, body = User), (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody, description = "It is the last administrator"), (status = 422, body = ProblemBody),
 ))]
 pub async fn change(
@@ -70,7 +70,7 @@ pub async fn change(
 
 /// Suspends an account: it is signed out everywhere, its connections close, its tokens are refused until it is resumed.
 #[utoipa::path(post, path = "/api/v1/users/{name}/suspend", tag = "users", params(("name" = String, Path)), responses(
-    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 200, body = User), (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody, description = "It is the last administrator"),
 ))]
 pub async fn suspend(State(services): State<Services>, who: Who, By(by): By, Params(name): Params<String>) -> Result<Json<User>, Problem> {
@@ -79,7 +79,7 @@ pub async fn suspend(State(services): State<Services>, who: Who, By(by): By, Par
 
 /// Lifts an account's suspension.
 #[utoipa::path(post, path = "/api/v1/users/{name}/resume", tag = "users", params(("name" = String, Path)), responses(
-    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 200, body = User), (status = 404, body = ProblemBody),
 ))]
 pub async fn resume(State(services): State<Services>, who: Who, By(by): By, Params(name): Params<String>) -> Result<Json<User>, Problem> {
     set_suspended(&services, who, &by, &name, false).await
@@ -96,7 +96,7 @@ async fn set_suspended(services: &Services, who: Who, by: &Actor, name: &str, su
 /// Makes a link that signs an account in once, within 30 minutes. Only on the gateway's own machine: it is a way in for
 /// whoever runs the gateway when no other is left.
 #[utoipa::path(post, path = "/api/v1/users/{name}/link", tag = "users", params(("name" = String, Path)), responses(
-    (status = 200, body = SignInLink), (status = 401, body = ProblemBody),
+    (status = 200, body = SignInLink),
     (status = 403, body = ProblemBody, description = "Not through the administration socket"), (status = 404, body = ProblemBody),
 ))]
 pub async fn link(

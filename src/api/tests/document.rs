@@ -44,6 +44,60 @@ async fn every_method_is_documented_and_no_other() {
     }
 }
 
+/// Sends every operation what anybody may send, as nobody and as an admin: each answer is one that the document names.
+#[tokio::test]
+async fn every_refusal_is_documented_as_a_problem() {
+    let api = TestApi::start().await;
+    let token = api.token("ada", "all").await;
+    let document = serde_json::to_value(document()).expect("JSON");
+    let resolve = |response: &Value| match response["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect("it is there").clone(),
+        None => response.clone(),
+    };
+    let mut seen = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("methods") {
+            let responses = operation["responses"].as_object().expect("responses");
+            for (status, response) in responses.iter().filter(|(status, _)| status.as_str() >= "400") {
+                let response = resolve(response);
+                let kinds: Vec<_> = response["content"].as_object().expect("content").keys().collect();
+                assert_eq!(kinds, ["application/problem+json"], "{method} {path} {status}");
+                assert!(
+                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "{method} {path} {status}"
+                );
+            }
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+            let call = Call::new(method, &path.replace("{name}", "bob-x").replace(['{', '}'], ""));
+            let as_ada = call.clone().token(&token);
+            let json = |body: &str| as_ada.clone().header("content-type", "application/json").text(body);
+            for call in [
+                call.clone(),
+                call.clone().token("no-token"),
+                call.header("origin", "https://evil.example").header("sec-fetch-site", "cross-site"),
+                as_ada.clone().text("{}"),
+                json("{"),
+                json(r#"{"no-such-field":1}"#),
+                json(&format!("\"{}\"", "x".repeat(2 * 1024 * 1024))),
+            ] {
+                let told = format!("{} {}", call.method, call.path);
+                let answer = api.begin(call).await;
+                let status = answer.status().as_u16();
+                seen.insert(status);
+                assert!(responses.contains_key(&status.to_string()), "{told}: {status}");
+                assert!(
+                    status < 400 || answer.headers()[header::CONTENT_TYPE] == "application/problem+json",
+                    "{told}"
+                );
+            }
+        }
+    }
+    assert!(
+        [400, 401, 403, 404, 409, 413, 415, 422].iter().all(|status| seen.contains(status)),
+        "{seen:?}"
+    );
+}
+
 #[tokio::test]
 async fn it_is_served_to_anyone_and_names_no_unknown_schema() {
     let api = TestApi::start().await;
