@@ -18,6 +18,7 @@ mod context;
 mod diagnosis;
 mod dialect;
 mod failure;
+mod flood;
 mod gateway;
 mod heard;
 mod hop;

@@ -40,6 +40,11 @@ impl Caller {
         }
     }
 
+    /// Whether it is a named proxy, whose connections carry many clients' requests.
+    pub(super) fn is_proxy(&self) -> bool {
+        self.behind.is_some()
+    }
+
     /// Takes a place for the connection; a proxy's is not counted, its clients' requests are.
     pub(super) fn place(&self, addresses: &Addresses) -> Result<Option<Place>, TooMany> {
         if self.behind.is_some() {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use http::Request;
+use http::{Request, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -21,6 +21,7 @@ use super::{
     answered::Answered,
     caller::Caller,
     context::Patience,
+    flood::{Bounded, RefusedHeads},
     heard::Heard,
     listener::Options,
     pace::{Look, Pace, Times},
@@ -137,13 +138,19 @@ impl Connection {
             patience: self.patience(),
             recall: Arc::default(),
         };
+        let refused = Arc::new(RefusedHeads::default());
+        let stream = Bounded::new(stream, Arc::clone(&refused), Instant::now());
         let service = {
             let (edge, streams) = (self.edge.clone(), streams.clone());
             service_fn(move |request: Request<Incoming>| {
-                let (edge, streams) = (edge.clone(), streams.clone());
+                let (edge, streams, refused) = (edge.clone(), streams.clone(), Arc::clone(&refused));
                 async move {
                     let stream = streams.current();
-                    let response = edge.handle(request, &stream).await;
+                    let mut response = edge.handle(request, &stream).await;
+                    // What ends a connection of HTTP/1.1, which nobody shares, is held against one of HTTP/2.
+                    if response.headers_mut().remove(header::CONNECTION).is_some() && !streams.caller.is_proxy() {
+                        refused.add();
+                    }
                     Ok::<_, Infallible>(response.map(|body| Answered::of_stream(body, stream)))
                 }
             })

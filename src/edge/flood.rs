@@ -1,0 +1,381 @@
+//! What a client of HTTP/2 sends that asks for nothing, counted: h2 answers PING and SETTINGS and skips PRIORITY and
+//! unknown frames for as long as they come (H2-1). Heads that are refused count as well, and windows that are opened
+//! further than anything was sent through them.
+//!
+//! Reads of each frame its length and its type. Refuses to know requests, and to bound what asks for something: that is
+//! h2's. Has no word of its own for a client that floods: h2 says GOAWAY, because it is shown what it ends a connection
+//! for.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a frame that asks for nothing costs, a WINDOW_UPDATE that nothing was sent for, and a head that is refused.
+const VAIN: u32 = 10;
+const UPDATE: u32 = 1;
+const REFUSED_HEAD: u32 = 1_000;
+/// How much there is to spend at once: five thousand frames, far above a browser that reorders two thousand requests.
+const AT_ONCE: u32 = 5_000 * VAIN;
+/// How long it takes to have one more: two thousand frames a second, above a client that measures each round trip by a PING.
+const ONE_MORE: Duration = Duration::from_micros(50);
+/// For so many bytes that are sent to a client, a WINDOW_UPDATE costs nothing; kept up to so many.
+const UPDATE_BYTES: usize = 4 * 1024;
+const MOST_SENT: usize = 16 * 1024 * 1024;
+
+/// The bytes before the first frame.
+const PREFACE_BYTES: usize = 24;
+/// The bytes of a frame's head behind its type: flags and stream.
+const REST_OF_HEAD: usize = 5;
+const WINDOW_UPDATE: u8 = 8;
+
+/// Heads of a connection that were refused, until they are counted.
+#[derive(Debug, Default)]
+pub(super) struct RefusedHeads(AtomicU32);
+
+impl RefusedHeads {
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn take(&self) -> u32 {
+        if self.0.load(Relaxed) == 0 { 0 } else { self.0.swap(0, Relaxed) }
+    }
+}
+
+/// A stream of HTTP/2 whose client may not send too much in vain.
+#[derive(Debug)]
+pub(super) struct Bounded<S> {
+    inner: S,
+    frames: Frames,
+    allowance: Allowance,
+    refused: Arc<RefusedHeads>,
+    /// Bytes sent to the client for which no WINDOW_UPDATE came yet.
+    sent: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Heard,
+    /// Too much came; what begins next is not passed on.
+    Over,
+    /// So many bytes of [`last_frames`] were passed on instead.
+    Ended(usize),
+}
+
+impl<S> Bounded<S> {
+    pub(super) fn new(inner: S, refused: Arc<RefusedHeads>, now: Instant) -> Self {
+        Self {
+            inner,
+            frames: Frames::default(),
+            allowance: Allowance::new(now),
+            refused,
+            sent: 0,
+            state: State::Heard,
+        }
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
+        let Seen { vain, updates } = self.frames.read(bytes);
+        let due = updates.min(self.sent / UPDATE_BYTES);
+        self.sent -= due * UPDATE_BYTES;
+        let updates = u32::try_from(updates - due).unwrap_or(u32::MAX);
+        let refused = self.refused.take().saturating_mul(REFUSED_HEAD);
+        let cost = vain
+            .saturating_mul(VAIN)
+            .saturating_add(updates.saturating_mul(UPDATE))
+            .saturating_add(refused);
+        // A clock is asked only where there is something to count.
+        if cost > 0 && !self.allowance.spend(cost, Instant::now()) {
+            self.state = State::Over;
+        }
+    }
+
+    fn sent(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.sent = MOST_SENT.min(self.sent + bytes);
+        }
+        polled
+    }
+
+    fn end(&mut self, passed: usize, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let frames = last_frames();
+        let next = &frames[passed..];
+        if next.is_empty() {
+            // Nothing is read any more; what h2 has to say goes out, and the connection ends.
+            return Poll::Pending;
+        }
+        let next = &next[..next.len().min(buf.remaining())];
+        buf.put_slice(next);
+        self.state = State::Ended(passed + next.len());
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Frames that every HTTP/2 server must end a connection for: a head that never ends. h2 says ENHANCE_YOUR_CALM to them,
+/// or PROTOCOL_ERROR inside of a head that does not end either.
+fn last_frames() -> [u8; 9 * 64] {
+    const HEADERS: u8 = 1;
+    const CONTINUATION: u8 = 9;
+    let mut frames = [0; 9 * 64];
+    for (index, head) in frames.chunks_exact_mut(9).enumerate() {
+        head[3] = if index == 0 { HEADERS } else { CONTINUATION };
+        // The highest stream that a client can open, which is never open already.
+        head[5..].copy_from_slice(&0x7fff_ffff_u32.to_be_bytes());
+    }
+    frames
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let State::Ended(passed) = this.state {
+            return this.end(passed, buf);
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+        if this.state == State::Over
+            && let Some(at) = this.frames.next_begins(&buf.filled()[before..])
+        {
+            buf.set_filled(before + at);
+            return this.end(0, buf);
+        }
+        this.count(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.sent(polled)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.sent(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Where frames begin in what comes (RFC 9113 §4.1).
+#[derive(Clone, Copy, Debug)]
+struct Frames {
+    /// Bytes until the next begins.
+    left: usize,
+    /// How many bytes of its length are known, and what they say.
+    known: u8,
+    length: usize,
+}
+
+/// What was among the frames that began.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Seen {
+    /// Frames that ask for nothing.
+    vain: u32,
+    updates: usize,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self {
+            left: PREFACE_BYTES,
+            known: 0,
+            length: 0,
+        }
+    }
+}
+
+impl Frames {
+    /// Reads on; tells what began.
+    fn read(&mut self, mut bytes: &[u8]) -> Seen {
+        let mut seen = Seen::default();
+        loop {
+            let skipped = self.left.min(bytes.len());
+            self.left -= skipped;
+            bytes = &bytes[skipped..];
+            let Some((byte, rest)) = bytes.split_first() else { return seen };
+            bytes = rest;
+            if self.known < 3 {
+                self.known += 1;
+                self.length = self.length << 8 | usize::from(*byte);
+                continue;
+            }
+            seen.vain += u32::from(is_vain(*byte));
+            seen.updates += usize::from(*byte == WINDOW_UPDATE);
+            *self = Self {
+                left: REST_OF_HEAD + self.length,
+                known: 0,
+                length: 0,
+            };
+        }
+    }
+
+    /// How far into what comes now the next frame begins; none if it does not.
+    fn next_begins(mut self, bytes: &[u8]) -> Option<usize> {
+        (0..bytes.len()).find(|at| {
+            let begins = self.left == 0 && self.known == 0;
+            self.read(&bytes[*at..=*at]);
+            begins
+        })
+    }
+}
+
+/// Whether a frame of this type asks for nothing: PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, and what is unknown.
+/// DATA, HEADERS and CONTINUATION are h2's to bound.
+fn is_vain(kind: u8) -> bool {
+    matches!(kind, 2..=4 | 6 | 7 | 10..)
+}
+
+/// So much at once, and then more with time.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    left: u32,
+    since: Instant,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self { left: AT_ONCE, since: now }
+    }
+
+    /// Takes so much; false if there is not as much left.
+    fn spend(&mut self, cost: u32, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.since).as_micros() / ONE_MORE.as_micros();
+        if let Ok(earned) = u32::try_from(earned)
+            && earned < AT_ONCE
+        {
+            self.left = (self.left + earned).min(AT_ONCE);
+            self.since += ONE_MORE * earned;
+        } else {
+            *self = Self::new(now);
+        }
+        let left = self.left.checked_sub(cost);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const PING: u8 = 6;
+
+    fn frame(kind: u8, length: usize) -> Vec<u8> {
+        let mut bytes = u32::try_from(length).expect("a length").to_be_bytes()[1..].to_vec();
+        bytes.push(kind);
+        bytes.resize(9 + length, kind);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn h2_1_frames_are_told_apart_however_they_are_cut(
+            sent in prop::collection::vec((0_u8..12, 0_usize..300), 0..20),
+            cuts in prop::collection::vec(1_usize..60, 1..200),
+        ) {
+            let mut bytes = vec![b'P'; PREFACE_BYTES];
+            let mut begins = Vec::new();
+            for (kind, length) in &sent {
+                begins.push(bytes.len());
+                bytes.extend(frame(*kind, *length));
+            }
+            let (mut frames, mut vain, mut updates, mut at) = (Frames::default(), 0, 0, 0);
+            for cut in cuts.iter().cycle() {
+                let end = (at + cut).min(bytes.len());
+                let expected = begins.iter().find(|begin| (at..end).contains(begin)).map(|begin| begin - at);
+                prop_assert_eq!(frames.next_begins(&bytes[at..end]), expected);
+                let seen = frames.read(&bytes[at..end]);
+                vain += seen.vain as usize;
+                updates += seen.updates;
+                at = end;
+                if at == bytes.len() { break }
+            }
+            let expected = sent.iter().filter(|(kind, _)| ![0, 1, 5, 8, 9].contains(kind)).count();
+            prop_assert_eq!((vain, updates), (expected, sent.iter().filter(|(kind, _)| *kind == WINDOW_UPDATE).count()));
+        }
+    }
+
+    #[test]
+    fn h2_1_an_allowance_comes_back_with_time() {
+        let begun = Instant::now();
+        let mut allowance = Allowance::new(begun);
+        assert!(allowance.spend(AT_ONCE, begun));
+        assert!(!allowance.spend(1, begun + ONE_MORE / 2));
+        assert!(allowance.spend(1, begun + ONE_MORE));
+        for second in 1..100 {
+            assert!(allowance.spend(19_000, begun + Duration::from_secs(second)), "{second}");
+        }
+        assert!(allowance.spend(AT_ONCE, begun + Duration::from_secs(1_000_000)));
+        assert!(!allowance.spend(AT_ONCE, begun + Duration::from_secs(1_000_001)));
+    }
+
+    #[tokio::test]
+    async fn h2_1_what_comes_after_too_much_is_not_passed_on() {
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        let refused = Arc::new(RefusedHeads::default());
+        let mut server = Bounded::new(server, Arc::clone(&refused), Instant::now());
+        let mut read = async |bytes: &[u8], expected: usize| {
+            client.write_all(bytes).await.expect("sent");
+            let mut got = vec![0; expected];
+            server.read_exact(&mut got).await.expect("passed on");
+            got
+        };
+        read(&[b'P'; PREFACE_BYTES], PREFACE_BYTES).await;
+        let (data, ping) = (frame(0, 100), frame(PING, 8));
+        assert_eq!(read(&data, data.len()).await, data);
+        // Refused heads use the allowance up; what is under way then is passed on, what begins after it is not.
+        (0..AT_ONCE / REFUSED_HEAD + 1).for_each(|_| refused.add());
+        assert_eq!(read(&ping[..5], 5).await, ping[..5]);
+        let rest = [&ping[5..], &data].concat();
+        let got = read(&rest, ping.len() - 5 + last_frames().len()).await;
+        assert_eq!(got, [&ping[5..], &last_frames()].concat());
+        assert!(tokio::time::timeout(Duration::from_millis(20), server.read_u8()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn h2_1_windows_open_as_far_as_something_was_sent() {
+        let (mut client, server) = tokio::io::duplex(16 * 1024 * 1024);
+        let mut server = Bounded::new(server, Arc::default(), Instant::now());
+        let update = frame(WINDOW_UPDATE, 4);
+        let download = vec![0; UPDATE_BYTES * AT_ONCE as usize / 20];
+        let mut got = vec![0; update.len() * AT_ONCE as usize / 20];
+        client.write_all(&[b'P'; PREFACE_BYTES]).await.expect("sent");
+        server.read_exact(&mut [0; PREFACE_BYTES]).await.expect("passed on");
+        for _ in 0..100 {
+            server.write_all(&download).await.expect("sent");
+            client.read_exact(&mut download.clone()).await.expect("there");
+            client.write_all(&update.repeat(AT_ONCE as usize / 20)).await.expect("sent");
+            server.read_exact(&mut got).await.expect("passed on");
+        }
+        assert_eq!(server.state, State::Heard);
+        let more = update.repeat(AT_ONCE as usize);
+        server.count(&more);
+        server.count(&more);
+        assert_eq!(server.state, State::Over, "nothing was sent for these");
+    }
+}
