@@ -38,7 +38,7 @@ use crate::{
     audit::Audit,
     auth::{self, Auth},
     clock::{SharedClock, SystemClock},
-    codespace::{Codespaces, Deps},
+    codespace::{Codespaces, Deps, SocketLimits},
     config::{Config, RuntimeKind},
     doctor::Doctor,
     edge::{
@@ -396,6 +396,11 @@ fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, aud
         clock: Arc::clone(clock),
         default_idle_minutes: config.limits.idle_minutes,
         codespaces_per_user: config.limits.codespaces_per_user,
+        sockets: SocketLimits {
+            per_user: config.limits.sockets_per_user,
+            per_codespace: config.limits.sockets_per_codespace,
+            per_address: config.limits.sockets_per_address,
+        },
     }
 }
 

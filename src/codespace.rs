@@ -15,6 +15,7 @@ mod question;
 mod request;
 mod shares;
 mod snapshot;
+mod sockets;
 mod task;
 mod work;
 
@@ -28,7 +29,7 @@ use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{credentials::Credentials, snapshot::Shared, task::Order};
+use self::{credentials::Credentials, snapshot::Shared, sockets::Sockets, task::Order};
 pub use self::{
     declaration::Offer,
     error::{BadChange, CodespaceError},
@@ -36,6 +37,7 @@ pub use self::{
     question::{Question, Shown},
     shares::{MadeShare, NewShare, ShareError},
     snapshot::{PortView, Ports, Shares, Snapshot},
+    sockets::{OpenSocket, SocketLimits, SocketOf, TooManySockets},
 };
 use crate::{
     audit::{Actor, Audit},
@@ -73,6 +75,7 @@ pub struct Deps {
     pub default_idle_minutes: u16,
     /// Most codespaces that one user may have.
     pub codespaces_per_user: usize,
+    pub sockets: SocketLimits,
 }
 
 /// What someone asks for.
@@ -138,6 +141,7 @@ struct Inner {
     deps: Arc<Deps>,
     spaces: DashMap<CodespaceName, Arc<Codespace>>,
     credentials: Credentials,
+    sockets: Sockets,
     events: broadcast::Sender<CodespaceEvent>,
     /// One creation at a time, so that asking twice makes one.
     creating: tokio::sync::Mutex<()>,
@@ -152,6 +156,7 @@ impl Codespaces {
     pub async fn load(deps: Deps) -> Result<Self, StoreError> {
         let (events, _) = broadcast::channel(1024);
         let inner = Arc::new(Inner {
+            sockets: Sockets::new(deps.sockets),
             deps: Arc::new(deps),
             spaces: DashMap::new(),
             credentials: Credentials::default(),

@@ -109,6 +109,10 @@ pub struct Limits {
     pub codespaces_per_user: usize,
     /// Personal access tokens that one user may have.
     pub tokens_per_user: usize,
+    /// Sockets at once of one user, to one codespace, and from one address of those who did not sign in.
+    pub sockets_per_user: usize,
+    pub sockets_per_codespace: usize,
+    pub sockets_per_address: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -16,7 +16,7 @@ mod share;
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Work};
 pub use name::{CodespaceName, NameError};
-pub use network::{Network, NetworkError, Networks};
+pub use network::{Network, NetworkError, Networks, subnet};
 pub use organisation::Organisation;
 pub use port::{Port, PortError, Protocol};
 pub use repository::{Reference, ReferenceError, RepositoryError, RepositoryKind, RepositorySource};

@@ -8,7 +8,7 @@ use portico::{
     audit::{Actor, Audit},
     auth::{Auth, NewUser, Options},
     clock::{SharedClock, SystemClock},
-    codespace::{Codespace, Codespaces, Deps, NewCodespace, Snapshot},
+    codespace::{Codespace, Codespaces, Deps, NewCodespace, Snapshot, SocketLimits},
     domain::{Generation, Phase, Role, UserId},
     route::Sites,
     runtime::process::ProcessRuntime,
@@ -85,6 +85,11 @@ impl Bench {
             clock: Arc::clone(&self.clock),
             default_idle_minutes: 30,
             codespaces_per_user: 50,
+            sockets: SocketLimits {
+                per_user: 10,
+                per_codespace: 3,
+                per_address: 10,
+            },
         };
         let spaces = Codespaces::load(deps).await.expect("the store is well");
         let listener = unix_socket::bind(&self.data.join("agent.sock")).expect("a socket");

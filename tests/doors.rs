@@ -21,12 +21,16 @@ mod gateway;
 mod headers;
 #[path = "doors/hosts.rs"]
 mod hosts;
+#[path = "doors/http_2.rs"]
+mod http_2;
 #[path = "doors/identity.rs"]
 mod identity;
 #[path = "doors/judges.rs"]
 mod judges;
 #[path = "doors/links.rs"]
 mod links;
+#[path = "doors/lone.rs"]
+mod lone;
 #[path = "doors/origins.rs"]
 mod origins;
 #[path = "doors/pages.rs"]

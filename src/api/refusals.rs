@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::problem::Problem;
 use crate::{
     auth::{DeviceError, LinkError, SharePasswordError, SignInError, UserError},
-    codespace::{CodespaceError, ShareError},
+    codespace::{CodespaceError, ShareError, TooManySockets},
     runtime::RuntimeError,
     store::StoreError,
     tunnel::DialError,
@@ -49,6 +49,13 @@ impl From<CodespaceError> for Problem {
             CodespaceError::Store(cause) => cause.into(),
             CodespaceError::ShuttingDown => unavailable("shutting-down", said),
         }
+    }
+}
+
+impl From<TooManySockets> for Problem {
+    fn from(error: TooManySockets) -> Self {
+        let said = format!("{error}.");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-sockets", "Too many sockets", said).with("limit", error.limit)
     }
 }
 

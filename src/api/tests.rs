@@ -36,7 +36,7 @@ use crate::{
     audit::{Actor, Audit},
     auth::{NewUser, Options},
     clock::{Clock, ManualClock},
-    codespace::Deps,
+    codespace::{Deps, SocketLimits},
     domain::{Generation, Phase, Role, Scope, UserId},
     protocol::tunnel::Endpoint,
     route::Sites,
@@ -159,6 +159,11 @@ impl TestApi {
             clock: shared_clock.clone(),
             default_idle_minutes: 30,
             codespaces_per_user: 50,
+            sockets: SocketLimits {
+                per_user: 10,
+                per_codespace: 3,
+                per_address: 10,
+            },
         })
         .await
         .expect("loaded");

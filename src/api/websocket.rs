@@ -22,7 +22,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    codespace::{Codespace, Question},
+    codespace::{Codespace, Question, SocketOf},
     domain::{Access, Credential, Identity},
     policy::grants,
     relay::{WriteTimeout, relay},
@@ -52,6 +52,9 @@ pub async fn forward(
         .extensions_mut()
         .remove::<OnUpgrade>()
         .ok_or_else(|| Problem::internal(&"the connection below cannot be upgraded"))?;
+    let counted = services
+        .codespaces
+        .open_socket(codespace.name(), SocketOf::User(who.user.clone()))?;
     let opening = async {
         let stream = dial(services, &codespace).await?;
         shake_hands(services, stream, path, &key).await
@@ -67,6 +70,7 @@ pub async fn forward(
         }
     };
     services.tasks.spawn(async move {
+        let _counted = counted;
         // A client that went away before its 101 is no fault of anyone's.
         if let Ok(client) = client.await {
             let outcome = relay(WriteTimeout::new(TokioIo::new(client), stall), TokioIo::new(agent), ended).await;

@@ -6,6 +6,8 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
 
 use time::OffsetDateTime;
 
+use crate::domain::subnet;
+
 /// Most keys kept at once; beyond it, buckets that are full again are forgotten, then the oldest.
 const MAX_KEYS: usize = 20_000;
 
@@ -173,17 +175,6 @@ impl Bucket {
         let passed = (now - self.at).as_seconds_f64().max(0.0);
         self.left = (self.left + passed / rate.seconds_each).min(rate.burst);
         self.at = now;
-    }
-}
-
-/// One customer is one key: an IPv6 /64, an IPv4 address.
-pub(super) fn subnet(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-        address => address,
     }
 }
 

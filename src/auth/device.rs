@@ -12,13 +12,12 @@ use time::OffsetDateTime;
 
 use super::{
     Auth, Client, NewToken, UserError,
-    attempts::subnet,
     secrets::{fresh_secret_string, hash_secret},
     tokens::tidy,
 };
 use crate::{
     audit::Actor,
-    domain::{Scope, UserId},
+    domain::{Scope, UserId, subnet},
 };
 
 /// How long the codes are good.
@@ -27,9 +26,11 @@ const GOOD_FOR: Duration = Duration::from_secs(600);
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A question that comes this much early is not too soon: clocks and networks are not exact.
 const SLACK: Duration = Duration::from_secs(1);
-/// Most requests that wait, all together and from one address.
+/// Most requests that wait: all together, from one address (an IPv6 /64 is one), and from its neighbourhood, the /24 or /48
+/// that somebody may have all of, so that nobody's network takes all places.
 const MAX_WAITING: usize = 1000;
 const MAX_WAITING_EACH: usize = 10;
+const MAX_WAITING_NEAR: usize = 100;
 /// Longest name of a machine that is kept.
 const MAX_MACHINE_BYTES: usize = 64;
 /// Letters of the short code: none that looks like another, none that makes words (RFC 8628 §6.1). 20^8 is 2.5e10.
@@ -200,13 +201,14 @@ impl Table {
     fn begin(&mut self, hash: [u8; 32], user_code: String, seen: DeviceWaiting, now: OffsetDateTime) -> Result<(), DeviceError> {
         self.sweep(now);
         // Loopback is not counted by itself: there a proxy may bring everybody's.
-        let address = seen.address.filter(|address| !address.to_canonical().is_loopback()).map(subnet);
-        let here = self
-            .waiting
-            .values()
-            .filter(|entry| address.is_some() && entry.seen.address.map(subnet) == address);
+        let address = seen.address.filter(|address| !address.to_canonical().is_loopback());
+        let count = |part: fn(IpAddr) -> IpAddr| {
+            let here = |entry: &&Entry| address.is_some() && entry.seen.address.map(part) == address.map(part);
+            self.waiting.values().filter(here).count()
+        };
+        let crowded = count(subnet) >= MAX_WAITING_EACH || count(neighbourhood) >= MAX_WAITING_NEAR;
         let taken = self.waiting.values().any(|entry| entry.user_code == user_code);
-        if self.waiting.len() >= MAX_WAITING || here.count() >= MAX_WAITING_EACH || taken {
+        if self.waiting.len() >= MAX_WAITING || crowded || taken {
             let retry_after = Duration::from_secs(60);
             return Err(DeviceError::TooMany { retry_after });
         }
@@ -270,6 +272,20 @@ impl Table {
 impl Entry {
     fn is_good(&self, now: OffsetDateTime) -> bool {
         (now - self.seen.asked_at).unsigned_abs() < GOOD_FOR
+    }
+}
+
+/// The /24 or /48 of an address.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            IpAddr::from([a, b, c, 0])
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
+        }
     }
 }
 
@@ -408,11 +424,17 @@ mod tests {
         let one_subnet = |index: usize| from(&format!("2001:db8::{index:x}"));
         let begun = (0..100).take_while(|index| auth.begin_device(asked(), &one_subnet(*index), now()).is_ok());
         assert_eq!(begun.count(), MAX_WAITING_EACH);
-        let begun = (0..2 * MAX_WAITING).take_while(|index| {
-            let client = from(&format!("10.0.{}.{}", index / 256, index % 256));
-            auth.begin_device(asked(), &client, now()).is_ok()
-        });
-        assert_eq!(begun.count(), MAX_WAITING - MAX_WAITING_EACH - 1);
+        let begun = |address: fn(usize) -> String| {
+            let begun = (0..2 * MAX_WAITING).take_while(|index| auth.begin_device(asked(), &from(&address(*index)), now()).is_ok());
+            begun.count()
+        };
+        assert_eq!(begun(|index| format!("2001:db8:1:{index:x}::1")), MAX_WAITING_NEAR);
+        assert_eq!(begun(|index| format!("198.51.100.{}", index % 256)), MAX_WAITING_NEAR);
+        let waiting = MAX_WAITING_EACH + 2 * MAX_WAITING_NEAR + 1;
+        assert_eq!(
+            begun(|index| format!("10.{}.{}.1", index / 256, index % 256)),
+            MAX_WAITING - waiting
+        );
     }
 
     #[tokio::test]

@@ -109,3 +109,36 @@ fn hash(password: &[u8]) -> Option<String> {
 fn verify(password: &[u8], hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn rate_3_two_are_worked_out_at_once_and_the_rest_waits_or_is_refused() {
+        let hasher = Hasher::new();
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        // The first two wait for one another: that many do run together.
+        let together = Arc::new(Barrier::new(AT_ONCE));
+        let works = (0..WAITING + 50).map(|number| {
+            let (running, most, together) = (running.clone(), most.clone(), together.clone());
+            hasher.run(move || {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                if number < AT_ONCE {
+                    together.wait();
+                }
+                running.fetch_sub(1, SeqCst);
+            })
+        });
+        let done = join_all(works).await;
+        assert_eq!(done.iter().filter(|done| done.is_ok()).count(), WAITING);
+        assert_eq!(most.load(SeqCst), AT_ONCE);
+    }
+}

@@ -86,6 +86,11 @@ fn deps(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &Ma
         clock,
         default_idle_minutes: 30,
         codespaces_per_user: 50,
+        sockets: SocketLimits {
+            per_user: 10,
+            per_codespace: 3,
+            per_address: 10,
+        },
     }
 }
 

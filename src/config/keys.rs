@@ -257,6 +257,21 @@ const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.limits.tokens_per_user, number(text, 1..=10_000)),
     },
     Key {
+        name: "limits.sockets_per_user",
+        allowed: "a number from 1 to 1000000",
+        set: |config, text| put(&mut config.limits.sockets_per_user, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "limits.sockets_per_codespace",
+        allowed: "a number from 1 to 1000000",
+        set: |config, text| put(&mut config.limits.sockets_per_codespace, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "limits.sockets_per_address",
+        allowed: "a number from 1 to 1000000",
+        set: |config, text| put(&mut config.limits.sockets_per_address, number(text, 1..=1_000_000)),
+    },
+    Key {
         name: "log.format",
         allowed: "text or json",
         set: |config, text| put(&mut config.log.format, log_format(text)),
@@ -377,6 +392,9 @@ pub(super) fn defaults() -> Config {
             idle_minutes: 30,
             codespaces_per_user: 50,
             tokens_per_user: 100,
+            sockets_per_user: 10_000,
+            sockets_per_codespace: 10_000,
+            sockets_per_address: 1_000,
         },
         log: Log {
             format: LogFormat::Text,

@@ -63,6 +63,17 @@ impl Network {
     }
 }
 
+/// One customer is one key: an IPv6 /64, an IPv4 address.
+pub fn subnet(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        address => address,
+    }
+}
+
 /// Ranges, of which an address needs to be in one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Networks(Vec<Network>);

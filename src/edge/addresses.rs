@@ -1,11 +1,10 @@
 //! How many places each address takes, so that one client cannot take all.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use dashmap::DashMap;
+
+use crate::domain::subnet;
 
 /// Places by address; an IPv6 /64 is one, because whoever has one address of it has them all. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ impl Addresses {
         if address.is_loopback() {
             return Ok(None);
         }
-        let address = network(address);
+        let address = subnet(address);
         let mut open = self.open.entry(address).or_insert(0);
         if *open >= self.limit {
             return Err(TooMany);
@@ -60,13 +59,6 @@ impl Drop for Place {
             *open -= 1;
             *open == 0
         });
-    }
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
     }
 }
 

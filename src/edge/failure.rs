@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use super::{Body, Edge, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit};
 use crate::{
     auth::Auth,
-    codespace::Snapshot,
+    codespace::{Snapshot, TooManySockets},
     doctor::{Note, Trouble, What},
     domain::{Phase, Port, ShareEnd, ShareKind},
     forward::admission,
@@ -54,6 +54,7 @@ pub enum Reason {
     /// The permit fell while the request was under way.
     Revoked,
     BadRequest(&'static str),
+    TooManySockets(TooManySockets),
     /// No such path of our own.
     NotFound,
     /// A share link's address that is none.
@@ -127,6 +128,7 @@ impl Reason {
             Self::Editor => "editor broke off".into(),
             Self::Revoked => "permit fell".into(),
             Self::BadRequest(what) => format!("bad request: {what}"),
+            Self::TooManySockets(error) => format!("refused: {error}"),
             Self::NotFound => "no such page".into(),
             Self::NoSuchLink => "no such link".into(),
             Self::Internal => "internal".into(),
@@ -235,6 +237,7 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
         Reason::Editor => pages::editor_failed(prefix, &visit.name, &dashboard),
         Reason::Revoked => pages::no_such_codespace(prefix, None, None),
         Reason::BadRequest(what) => pages::bad_request(prefix, what),
+        Reason::TooManySockets(error) => pages::too_many_sockets(prefix, &error.to_string()),
         Reason::NotFound => {
             let mut page = pages::bad_request(prefix, "there is no such page under /.portico/");
             page.status = StatusCode::NOT_FOUND;

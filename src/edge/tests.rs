@@ -32,7 +32,7 @@ use crate::{
     audit::{Actor, Audit},
     auth::{self, NewUser},
     clock::SystemClock,
-    codespace::{Codespace, Deps, NewCodespace},
+    codespace::{Codespace, Deps, NewCodespace, SocketLimits},
     domain::{Generation, Role, Scope},
     policy::Presented,
     protocol::tunnel::{Endpoint, FromAgent},
@@ -239,6 +239,11 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         clock: Arc::clone(&clock),
         default_idle_minutes: 30,
         codespaces_per_user: 50,
+        sockets: SocketLimits {
+            per_user: 10,
+            per_codespace: 3,
+            per_address: 10,
+        },
     };
     let codespaces = Codespaces::load(deps).await.expect("the store is well");
     let (app, endings) = App::start().await;

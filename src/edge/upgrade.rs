@@ -31,7 +31,7 @@ use super::{
     visit::{Awake, Visit},
 };
 use crate::{
-    codespace::{Activity, Codespace},
+    codespace::{Activity, Codespace, OpenSocket, SocketOf},
     doctor::Trouble,
     forward::{response, trailers::Trailers},
     protocol::tunnel::Endpoint,
@@ -49,6 +49,7 @@ impl Edge {
         let client_upgrade = hyper::upgrade::on(&mut request);
         let (head, _) = request.into_parts();
         let accept = check_handshake(&head, visit)?;
+        let counted = self.count_socket(&awake)?;
         let target = Target::of(visit, snapshot);
         let upstream_request = rebuilt(target.head(self, visit, &head, Some(&WEBSOCKET)), &head, visit, None);
         let answered = tokio::select! {
@@ -84,7 +85,7 @@ impl Edge {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
         let touch = (target.key.endpoint == Endpoint::Editor).then(|| Arc::clone(&awake.permitted.codespace));
-        self.tasks.spawn(join(
+        let joined = join(
             client_upgrade,
             upstream_upgrade,
             lease,
@@ -92,11 +93,26 @@ impl Edge {
             touch,
             self.drain.clone(),
             visit.peer.patience.write,
-        ));
+        );
+        self.tasks.spawn(async move {
+            let _counted = counted;
+            joined.await;
+        });
         let mut switching = Response::new(Body::empty());
         *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *switching.headers_mut() = headers;
         Ok(switching)
+    }
+
+    /// Counts the socket that is about to be opened (WS-5).
+    fn count_socket(&self, awake: &Awake) -> Result<OpenSocket, Failure> {
+        let visit = &awake.permitted.visit;
+        let of = match awake.permitted.permit.subject().identity() {
+            Some(identity) => SocketOf::User(identity.user.clone()),
+            None => SocketOf::Stranger(visit.exchange.client()),
+        };
+        let counted = self.codespaces.open_socket(&visit.name, of);
+        counted.map_err(|error| visit.fail(Reason::TooManySockets(error)))
     }
 }
 

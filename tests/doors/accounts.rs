@@ -116,3 +116,32 @@ fn audit_1_what_happened_is_for_administrators_with_request_and_address() {
     assert!(!text(revoked, "request_id").is_empty());
     assert!(!events.to_string().contains(text(&made.json(), "token")));
 }
+
+/// A hundred sign-ins at once, of as many people from as many addresses: each is answered, and meanwhile others are.
+#[test]
+fn rate_3_a_flood_of_sign_ins_holds_nobody_up() {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    const SIGN_INS: usize = 100;
+    let gateway = super::lone::Lone::start("http://portico.localhost", &["--trusted-proxies", "127.0.0.1"]);
+    let host = format!("portico.localhost:{}", gateway.address.port());
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..SIGN_INS {
+            let (host, answered, address) = (&host, &answered, gateway.address);
+            scope.spawn(move || {
+                let wrong = serde_json::json!({ "name": format!("nobody-{number}"), "password": "a wrong password" });
+                let call = Call::post(host.clone(), "/api/v1/sign-in").json(&wrong).at(address);
+                let status = call.field("X-Forwarded-For", format!("192.0.2.{number}")).send().status();
+                // One that waited longer than its client did is not answered: that is what a flood gets.
+                assert!([401, 429, 503, 0].contains(&status), "{status}");
+                answered.fetch_add(1, SeqCst);
+            });
+        }
+        let mut beside = 0;
+        while answered.load(SeqCst) < SIGN_INS {
+            assert_eq!(Call::get(host.clone(), "/api/v1/setup").at(gateway.address).send().status(), 200);
+            beside += 1;
+        }
+        assert!(beside > 1, "others were answered while the sign-ins waited");
+    });
+}

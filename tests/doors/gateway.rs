@@ -212,7 +212,7 @@ pub fn empty_repository() -> String {
     format!("http://{address}/empty.git")
 }
 
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }

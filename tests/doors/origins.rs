@@ -117,3 +117,47 @@ fn csrf_1_what_changes_something_is_asked_by_the_gateways_own_pages() {
         }
     }
 }
+
+/// Another codespace of the very same owner, and names that look like one: none is helped to read anything.
+#[test]
+fn cors_2_pages_of_the_same_owners_other_codespace_are_not_helped() {
+    let gateway = gateway();
+    let api = |call: Call| call.field("Authorization", format!("Bearer {}", gateway.ada.token)).send();
+    let project = gateway.data.join("other-project");
+    let made = std::process::Command::new("git")
+        .args(["init", "-q", "-b", "main"])
+        .arg(&project)
+        .status();
+    assert!(made.expect("git is installed").success());
+    let body = json!({ "repository": project });
+    let other = api(Call::post(gateway.host(), "/api/v1/codespaces").json(&body)).json()["name"].clone();
+    let other = other.as_str().expect("a codespace").to_owned();
+    let (name, domain) = (&gateway.ada.codespace, gateway.domain());
+    let read_by = |origin: &str| {
+        let asked = Call::new("OPTIONS", gateway.app(), "/")
+            .field("Origin", origin)
+            .field("Access-Control-Request-Method", "POST");
+        let got = Call::get(gateway.app(), "/").field("Origin", origin);
+        [asked, got].map(|call| call.send().fields("access-control-allow-origin").len())
+    };
+    assert_eq!(read_by(&format!("http://{name}-{SIBLING}.{domain}")), [1, 1], "a sibling is");
+    for origin in [
+        format!("http://{other}.{domain}"),
+        format!("http://{other}-{PORT}.{domain}"),
+        format!("http://{name}x-{PORT}.{domain}"),
+        format!("http://x{name}-{PORT}.{domain}"),
+        format!("http://{name}-0{PORT}.{domain}"),
+        format!("http://{name}-{PORT}-{PORT}.{domain}"),
+        format!("http://{name}-{PORT}.{other}.{domain}"),
+        format!("http://{name}-{PORT}.{domain}.evil.example"),
+        format!("http://{}.{domain}", &name[..name.len() - 1]),
+    ] {
+        assert_eq!(read_by(&origin), [0, 0], "{origin}");
+    }
+    let deleted = api(Call::new(
+        "DELETE",
+        gateway.host(),
+        &format!("/api/v1/codespaces/{other}?force=true"),
+    ));
+    assert_eq!(deleted.status(), 204, "{}", deleted.text);
+}

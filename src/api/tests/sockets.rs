@@ -334,3 +334,20 @@ async fn host_cookie(api: &TestApi) -> String {
     let cookie = api.services.auth.host_cookie(&session, &host, api.services.clock.now());
     cookie.split(';').next().expect("a pair").to_owned()
 }
+
+#[tokio::test]
+async fn ws_5_one_socket_too_many_is_told_the_limit() {
+    let api = TestApi::start().await;
+    let token = api.token("bob", "all").await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(opened(&api, socket(EXEC).token(&token)).await);
+    }
+    let answer = api.send(socket(EXEC).token(&token)).await;
+    assert_eq!(answer.short(), "429 too-many-sockets");
+    assert!(
+        answer.json()["detail"]
+            .as_str()
+            .is_some_and(|said| said.contains("limits.sockets_per_codespace"))
+    );
+}

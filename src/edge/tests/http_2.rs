@@ -173,3 +173,30 @@ async fn a_gateway_that_drains_lets_streams_finish() {
     };
     soon(closed).await;
 }
+
+#[tokio::test]
+async fn ws_5_one_socket_too_many_is_told_the_limit() {
+    let (bench, _endings) = bench(LIMITS, true).await;
+    let mut sender = bench.http_2(&bench.host(3000)).await;
+    let connect = || {
+        let request = bench.request(&bench.host(3000), "/socket").method("CONNECT");
+        request
+            .header("sec-websocket-version", "13")
+            .extension(Protocol::from_static("websocket"))
+    };
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let response = send(&mut sender, connect()).await;
+        assert_eq!(response.status(), 200);
+        open.push(soon(hyper::upgrade::on(response)).await.expect("upgraded"));
+    }
+    let (status, problem) = text(send(&mut sender, connect()).await).await;
+    assert_eq!(status, 429);
+    assert!(
+        problem.contains("limits.sockets_per_codespace") && problem.contains("operator"),
+        "{problem}"
+    );
+    open.pop();
+    let again = async { while send(&mut sender, connect()).await.status() != 200 {} };
+    soon(again).await;
+}

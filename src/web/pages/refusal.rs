@@ -115,6 +115,19 @@ pub fn crowded(prefix: &str) -> Page {
     .page()
 }
 
+/// Says that one socket more would be too many; `said` names the limit.
+pub fn too_many_sockets(prefix: &str, said: &str) -> Page {
+    Notice::new(
+        prefix,
+        "too-many-sockets",
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many sockets are open",
+        &format!("{said}."),
+    )
+    .sign(Sign::Waiting)
+    .page()
+}
+
 /// Owns up to a fault of ours.
 pub fn internal(prefix: &str, request_id: &str) -> Page {
     Notice::new(

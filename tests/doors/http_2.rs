@@ -1,0 +1,188 @@
+//! What a client of HTTP/2 may send in vain, over real TLS and in frames written by hand (H2-1).
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+
+use super::lone::Lone;
+
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const UNKNOWN: u8 = 0xbb;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+struct Connection {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    host: String,
+    got: Vec<u8>,
+    ended: bool,
+}
+
+impl Connection {
+    fn open(gateway: &Lone) -> Self {
+        let mut roots = RootCertStore::empty();
+        let certificates = CertificateDer::pem_file_iter(gateway.data.path().join("tls/local/ca.pem")).expect("an authority");
+        for certificate in certificates {
+            roots.add(certificate.expect("a certificate")).expect("added");
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let name = ServerName::try_from("portico.localhost").expect("a name");
+        let client = ClientConnection::new(Arc::new(config), name).expect("a connection");
+        let socket = TcpStream::connect(gateway.address).expect("connected");
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
+        let mut connection = Self {
+            stream: StreamOwned::new(client, socket),
+            host: format!("portico.localhost:{}", gateway.address.port()),
+            got: Vec::new(),
+            ended: false,
+        };
+        connection.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, b"")[..]].concat());
+        connection
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.ended |= self.stream.write_all(bytes).is_err();
+    }
+
+    /// Takes what there is by now; at the end also what was said before it.
+    fn read(&mut self) {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(count @ 1..) => self.got.extend_from_slice(&buffer[..count]),
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => return,
+                _ => {
+                    self.ended = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The frames that came: type and payload.
+    fn frames(&self) -> Vec<(u8, &[u8])> {
+        let (mut frames, mut rest) = (Vec::new(), &self.got[..]);
+        while let [a, b, c, kind, _, _, _, _, _, tail @ ..] = rest {
+            let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            let Some((payload, next)) = tail.split_at_checked(length) else {
+                break;
+            };
+            frames.push((*kind, payload));
+            rest = next;
+        }
+        frames
+    }
+
+    fn count(&self, kind: u8) -> usize {
+        self.frames().iter().filter(|(of, _)| *of == kind).count()
+    }
+
+    /// The reason of the last GOAWAY.
+    fn goaway(&self) -> Option<u32> {
+        let frames = self.frames();
+        let (_, payload) = frames.iter().rfind(|(kind, _)| *kind == GOAWAY)?;
+        Some(u32::from_be_bytes(payload[4..8].try_into().expect("four bytes")))
+    }
+
+    /// Sends again and again until the gateway has enough.
+    fn flood(&mut self, what: &str, mut next: impl FnMut(&Self, usize) -> Vec<u8>) {
+        for round in 0..500 {
+            let bytes = next(self, round);
+            self.send(&bytes);
+            self.read();
+            if self.ended {
+                return assert_eq!(self.goaway(), Some(ENHANCE_YOUR_CALM), "{what} after {round} rounds");
+            }
+        }
+        panic!("{what}: served to its end");
+    }
+
+    /// A head of a request that names nothing in any table; `more` fields of which there may be too many.
+    fn head(&self, stream: u32, more: usize) -> Vec<u8> {
+        let mut block = Vec::new();
+        let mut literal = |name: &str, value: &str| {
+            block.push(0x10);
+            for text in [name, value] {
+                block.push(u8::try_from(text.len()).expect("short"));
+                block.extend_from_slice(text.as_bytes());
+            }
+        };
+        literal(":method", "GET");
+        literal(":scheme", "https");
+        literal(":authority", &self.host);
+        literal(":path", "/api/v1/setup");
+        for number in 0..more {
+            literal(&format!("x-{number}"), "v");
+        }
+        frame(HEADERS, 0x5, stream, &block)
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a length").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[test]
+fn h2_1_floods_end_in_goaway_and_nobody_else_notices() {
+    let gateway = Lone::start("https://portico.localhost", &["--tls", "local"]);
+    let mut beside = Connection::open(&gateway);
+    for (what, flood) in [
+        ("PING", frame(PING, 0, 0, b"abuseabu")),
+        ("answers to no PING", frame(PING, 1, 0, b"abuseabu")),
+        ("SETTINGS", frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff])),
+        ("PRIORITY", frame(PRIORITY, 0, 5, &[0, 0, 0, 0, 3])),
+        ("unknown frames", frame(UNKNOWN, 0, 0, b"grease")),
+        ("WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+    ] {
+        let rounds = if what == "WINDOW_UPDATE" { 10_000 } else { 1_000 };
+        Connection::open(&gateway).flood(what, |_, _| flood.repeat(rounds));
+    }
+    Connection::open(&gateway).flood("resets of a stream that is done", |connection, round| match round {
+        0 => connection.head(1, 0),
+        _ => frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]).repeat(1_000),
+    });
+    Connection::open(&gateway).flood("heads that are refused", |connection, round| {
+        let streams = (0..50).map(|index| u32::try_from(round * 100 + index * 2 + 1).expect("a stream"));
+        streams.flat_map(|stream| connection.head(stream, 120)).collect()
+    });
+    beside.send(&beside.head(1, 0));
+    while beside.count(HEADERS) == 0 {
+        beside.read();
+        assert!(!beside.ended, "{:?}", beside.goaway());
+    }
+}
+
+#[test]
+fn h2_1_a_busy_client_is_no_flood() {
+    let gateway = Lone::start("https://portico.localhost", &["--tls", "local"]);
+    let mut connection = Connection::open(&gateway);
+    for round in 0..20 {
+        // As browsers do with a page of many parts, and programs that measure each round trip.
+        connection.send(&frame(PRIORITY, 0, 1001, &[0, 0, 0, 0, 3]).repeat(100));
+        connection.send(&frame(PING, 0, 0, b"measured").repeat(50));
+        connection.send(&connection.head(round * 2 + 1, 60));
+        connection.read();
+    }
+    while connection.count(HEADERS) < 20 || connection.count(PING) < 1_000 {
+        connection.read();
+        assert!(!connection.ended, "{:?}", connection.goaway());
+    }
+    assert_eq!(connection.goaway(), None);
+}
