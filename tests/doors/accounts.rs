@@ -122,7 +122,7 @@ fn audit_1_what_happened_is_for_administrators_with_request_and_address() {
 fn rate_3_a_flood_of_sign_ins_holds_nobody_up() {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     const SIGN_INS: usize = 100;
-    let gateway = super::lone::Lone::start("http://portico.localhost", &["--trusted-proxies", "127.0.0.1"]);
+    let gateway = super::lone::Lone::start("http://portico.localhost", &[("PORTICO_TRUSTED_PROXIES", "127.0.0.1")]);
     let host = format!("portico.localhost:{}", gateway.address.port());
     let answered = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -141,7 +141,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn h2_1_floods_end_in_goaway_and_nobody_else_notices() {
-    let gateway = Lone::start("https://portico.localhost", &["--tls", "local"]);
+    let gateway = Lone::start("https://portico.localhost", &[("PORTICO_TLS_LOCAL", "true")]);
     let mut beside = Connection::open(&gateway);
     for (what, flood) in [
         ("PING", frame(PING, 0, 0, b"abuseabu")),
@@ -171,7 +171,7 @@ fn h2_1_floods_end_in_goaway_and_nobody_else_notices() {
 
 #[test]
 fn h2_1_a_busy_client_is_no_flood() {
-    let gateway = Lone::start("https://portico.localhost", &["--tls", "local"]);
+    let gateway = Lone::start("https://portico.localhost", &[("PORTICO_TLS_LOCAL", "true")]);
     let mut connection = Connection::open(&gateway);
     for round in 0..20 {
         // As browsers do with a page of many parts, and programs that measure each round trip.

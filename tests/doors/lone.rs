@@ -14,8 +14,8 @@ pub struct Lone {
 }
 
 impl Lone {
-    /// Starts it with more flags of `serve`; `url` has its port added.
-    pub fn start(url: &str, flags: &[&str]) -> Self {
+    /// Starts it with more settings, by the names of their variables; `url` has its port added.
+    pub fn start(url: &str, settings: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().expect("a directory");
         let address = free_address();
         let process = Command::new(PORTICO)
@@ -28,7 +28,7 @@ impl Lone {
                 "--data",
             ])
             .arg(data.path())
-            .args(flags)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
