@@ -1,6 +1,11 @@
 """Abuses a gateway over HTTP/2 in ways that others were abused in, one after the other, while another client goes on asking.
 
-Each must end in a closed connection (GOAWAY) or cost next to nothing: memory, descriptors, and the other client's waiting."""
+Each must end its connection (GOAWAY) within a second or cost nothing: no memory, and no waiting of the other client. An
+abuser that is cut off comes back at once, again and again. What the other client waits is compared with what it waits
+beside a busy client that is honest, from the same program: the machine has other things to do as well."""
+import multiprocessing
+import os
+import select
 import socket
 import ssl
 import statistics
@@ -14,7 +19,8 @@ from hyperframe.frame import (ContinuationFrame, DataFrame, Frame, GoAwayFrame, 
                               SettingsFrame, WindowUpdateFrame)
 
 port, host, certificate, gateway = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
-GROWTH, SECONDS = 30, 8
+# Most megabytes that memory may grow by, most times that others may wait longer; seconds of each abuse and of a connection.
+GROWTH, LONGER, SECONDS, CUT = 10, 2, 4, 1
 contexts = {protocol: ssl.create_default_context(cafile=certificate) for protocol in ("h2", "http/1.1")}
 for protocol, context in contexts.items():
     context.set_alpn_protocols([protocol])
@@ -32,48 +38,73 @@ def dial(protocol):
 
 
 class Ended(Exception):
-    pass
+    """The gateway closed the connection."""
+
+
+class Over(Exception):
+    """The time is over."""
 
 
 class Abuser:
-    """A connection whose frames are written by hand; what comes back is read and judged by another thread."""
+    """A connection whose frames are written by hand; what comes back is read in between, unless nobody reads."""
 
-    def __init__(self, settings=None, reads=True):
-        self.stream = dial("h2")
-        self.encoder = Encoder()
-        self.goaway, self.closed, self.resets, self.answers, self.frames = None, None, 0, 0, 0
+    def __init__(self, settings, reads, until):
+        self.encoder, self.until, self.reads, self.data = Encoder(), until + 5, reads, b""
+        self.goaway, self.resets, self.answers, self.frames = None, 0, 0, 0
         self.started = time.monotonic()
-        self.stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0, settings=settings or {}).serialize())
-        if reads:
-            threading.Thread(target=self.read, daemon=True).start()
+        self.stream = dial("h2")
+        self.stream.setblocking(False)
+        self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0, settings=settings or {}).serialize())
+        self.until = until
 
-    def read(self):
-        data = b""
+    def read(self, wait=0):
+        """Takes what came within so many seconds."""
+        if wait:
+            select.select([self.stream], [], [], wait)
         try:
-            while more := self.stream.recv(65536):
-                data += more
-                while len(data) >= 9:
-                    frame, length = Frame.parse_frame_header(memoryview(data[:9]))
-                    if len(data) < 9 + length:
-                        break
-                    frame.parse_body(memoryview(data[9:9 + length]))
-                    data = data[9 + length:]
-                    self.frames += 1
-                    if isinstance(frame, GoAwayFrame):
-                        self.goaway = frame.error_code
-                    self.resets += isinstance(frame, RstStreamFrame)
-                    self.answers += isinstance(frame, HeadersFrame)
+            more = self.stream.recv(1 << 20)
+        except ssl.SSLWantReadError:
+            return
         except OSError:
-            pass
-        self.closed = time.monotonic() - self.started
+            more = b""
+        if not more:
+            raise Ended
+        data = self.data + more
+        while len(data) >= 9:
+            frame, length = Frame.parse_frame_header(memoryview(data[:9]))
+            if len(data) < 9 + length:
+                break
+            frame.parse_body(memoryview(data[9:9 + length]))
+            data = data[9 + length:]
+            self.frames += 1
+            if isinstance(frame, GoAwayFrame):
+                self.goaway = frame.error_code
+            self.resets += isinstance(frame, RstStreamFrame)
+            self.answers += isinstance(frame, HeadersFrame)
+        self.data = data
 
     def send(self, data):
-        if self.closed is not None:
-            raise Ended
-        try:
-            self.stream.sendall(data)
-        except OSError:
-            raise Ended from None
+        data = memoryview(data)
+        while data:
+            if time.monotonic() > self.until:
+                raise Over
+            if self.reads:
+                self.read()
+            try:
+                data = data[self.stream.send(data):]
+            except ssl.SSLWantWriteError:
+                select.select([self.stream] if self.reads else [], [self.stream], [], 0.1)
+            except OSError:
+                self.read_rest()
+                raise Ended from None
+
+    def read_rest(self):
+        """What the gateway said before it closed."""
+        while self.reads:
+            self.read(0.1)
+
+    def frame(self, kind, stream, body=b"", flags=0):
+        return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
 
     def head(self, stream, more=(), end=True, path="/api/v1/setup", method="GET"):
         fields = [(":method", method), (":scheme", "https"), (":authority", host), (":path", path), *more]
@@ -135,8 +166,11 @@ def header_bomb(it):
 
 
 def many_fields(it):
-    for stream in range(1, 2001, 2):
-        it.send(it.head(stream, [(f"x-{number}", "v") for number in range(700)]))
+    """Heads of more fields than are taken, as fast as they can be sent: the same bytes each time, nothing indexed."""
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", "/api/v1/setup")]
+    data = it.encoder.encode([(*field, True) for field in [*fields, *((f"x-{number}", "v") for number in range(700))]], huffman=False)
+    for stream in range(1, 20_001, 2):
+        it.send(HeadersFrame(stream, data=data, flags=["END_HEADERS", "END_STREAM"]).serialize())
 
 
 def many_streams(it):
@@ -153,8 +187,9 @@ def empty_data(it):
 
 
 def priority_flood(it):
-    for number in range(20_000):
-        it.send(b"".join(PriorityFrame(2 * (number * 50 + each) + 1, depends_on=0, stream_weight=3).serialize() for each in range(50)))
+    frame = b"".join(PriorityFrame(2 * each + 1, depends_on=0, stream_weight=3).serialize() for each in range(50))
+    for _ in range(20_000):
+        it.send(frame)
 
 
 def window_trickle(it):
@@ -163,66 +198,145 @@ def window_trickle(it):
         it.send(it.head(stream, path="/sign-in") + WindowUpdateFrame(stream, window_increment=1).serialize())
 
 
+def reset_flood(it):
+    """A stream that is long answered, reset again and again."""
+    it.send(it.head(1))
+    frame = RstStreamFrame(1, error_code=8).serialize() * 50
+    for _ in range(20_000):
+        it.send(frame)
+
+
+def window_update_flood(it):
+    frame = WindowUpdateFrame(0, window_increment=1).serialize() * 50
+    for _ in range(20_000):
+        it.send(frame)
+
+
+def unknown_frames(it):
+    frame = it.frame(0xbb, 0, b"grease") * 50
+    for _ in range(20_000):
+        it.send(frame)
+
+
+def goaway_flood(it):
+    frame = GoAwayFrame(0, last_stream_id=0, error_code=0).serialize() * 50
+    for _ in range(20_000):
+        it.send(frame)
+
+
+def honest(it):
+    """What the others are compared with: a client that asks for one thing after the other."""
+    for stream in range(1, 2_000_001, 2):
+        before = it.answers
+        it.send(it.head(stream))
+        while it.answers == before:
+            it.read(1)
+
+
 class Other:
-    """Another client, on HTTP/1.1 connections of its own."""
+    """Another client, in a process of its own: it asks on connections of HTTP/1.1, twenty times on each."""
 
     def __init__(self):
-        self.took, self.vain, self.on = [], 0, True
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
+        self.told, there = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=self.run, args=(there,))
+        self.process.start()
 
-    def run(self):
-        while self.on:
+    @staticmethod
+    def run(pipe):
+        took, vain, stream = [], 0, None
+        while not pipe.poll():
             started = time.monotonic()
             try:
-                with dial("http/1.1") as stream:
+                if stream is None or len(took) % 20 == 0:
+                    stream = dial("http/1.1")
                     stream.settimeout(5)
-                    stream.sendall(f"GET /api/v1/setup HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-                    ok = stream.recv(65536).startswith(b"HTTP/1.1 200 ")
+                stream.sendall(f"GET /api/v1/setup HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                answer = b""
+                while not answer.endswith(b"}"):
+                    more = stream.recv(65536)
+                    if not more:
+                        raise OSError
+                    answer += more
+                ok = answer.startswith(b"HTTP/1.1 200 ")
             except OSError:
-                ok = False
-            self.vain += not ok
-            self.took.append((time.monotonic() - started) * 1000)
-            time.sleep(0.05)
+                ok, stream = False, None
+            vain += not ok
+            took.append((time.monotonic() - started) * 1000)
+            time.sleep(0.008)
+        pipe.send((took, vain))
+
+    def stop(self):
+        self.told.send(None)
+        took, vain = self.told.recv()
+        self.process.join()
+        return took, vain
 
 
-def run(abuse, settings=None, reads=True):
-    before, other, peak = memory(), Other(), [0.0]
-    it = Abuser(settings, reads)
-    ended = threading.Event()
-
-    def go():
-        try:
-            abuse(it)
-        except Ended:
-            pass
-        ended.set()
-
-    threading.Thread(target=go, daemon=True).start()
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until and not (it.closed is not None or ended.is_set() and time.monotonic() > until - SECONDS + 3):
-        peak[0] = max(peak[0], memory())
-        time.sleep(0.02)
-    sent_all = ended.is_set() and it.closed is None
-    closed, goaway = it.closed, it.goaway
-    time.sleep(0.3)
-    peak[0] = max(peak[0], memory())
+def connection(abuse, settings, reads, until):
+    """One connection of the abuser, until it ends, all is sent, or the time is over; tells how it was."""
+    it, cut = Abuser(settings, reads, until), None
+    try:
+        abuse(it)
+        # All is sent; what there is to say about it may be under way.
+        wait = time.monotonic() + 0.5
+        while reads and time.monotonic() < wait:
+            it.read(0.1)
+    except Ended:
+        cut = time.monotonic() - it.started
+    except Over:
+        pass
     it.stream.close()
-    other.on = False
-    other.thread.join()
-    how = f"closed after {closed:.2f} s" if closed is not None else "served to its end" if sent_all else f"still bounded after {SECONDS} s"
-    if goaway is not None:
-        how += f", GOAWAY {goaway}"
-    growth, p50, longest = peak[0] - before, statistics.median(other.took), max(other.took)
+    return it, cut
+
+
+def percentile(took, part):
+    return sorted(took)[min(len(took) - 1, int(len(took) * part))]
+
+
+def run(abuse, settings=None, reads=True, usual=None):
+    before, peak, on = memory(), [0.0], [True]
+
+    def watch():
+        while on[0]:
+            peak[0] = max(peak[0], memory())
+            time.sleep(0.01)
+
+    watcher, other = threading.Thread(target=watch), Other()
+    watcher.start()
+    time.sleep(0.2)
+    until, ends, open_longest, goaways, held = time.monotonic() + SECONDS, [], 0, set(), 0
+    while time.monotonic() < until:
+        it, cut = connection(abuse, settings, reads, until)
+        goaways.add(it.goaway)
+        if cut is not None:
+            ends.append(cut)
+        else:
+            held += 1
+            open_longest = max(open_longest, time.monotonic() - it.started)
+    time.sleep(0.3)
+    on[0] = False
+    took, vain = other.stop()
+    watcher.join()
+    growth, p99 = peak[0] - before, percentile(took, 0.99)
+    how = []
+    if ends:
+        how.append(f"{len(ends)} connections cut, after {statistics.median(ends):.2f} s, at most {max(ends):.2f} s")
+    if held:
+        how.append(f"{held} served as long as they came, at most {open_longest:.1f} s")
+    said = ", ".join(str(int(code)) for code in sorted(goaways - {None}))
     wrong = []
-    if other.vain or len(other.took) < 3:
-        wrong.append(f"the other client: {other.vain} of {len(other.took)} in vain")
+    if vain or len(took) < 100:
+        wrong.append(f"the other client: {vain} of {len(took)} in vain")
     if growth > GROWTH:
         wrong.append(f"memory grew by {growth:.0f} MB")
-    print(f"{abuse.__name__}: {how}; {it.answers} answers, {it.resets} resets; memory {before:.0f} -> at most {peak[0]:.0f} MB; another client: "
-          f"{len(other.took)} answers, {other.vain} in vain, median {p50:.0f} ms, at most {longest:.0f} ms{' WRONG: ' + ', '.join(wrong) if wrong else ''}",
+    if ends and max(ends) > CUT and abuse is not honest:
+        wrong.append("cut late")
+    if usual is not None and p99 > LONGER * usual:
+        wrong.append(f"the other client waits {p99 / usual:.1f} times as long as usual")
+    print(f"{abuse.__name__}: {'; '.join(how)}; GOAWAY {said or 'none'}; memory {before:.0f} -> at most {peak[0]:.0f} MB; another client: {len(took)} answers, "
+          f"{vain} in vain, median {statistics.median(took):.1f} ms, p99 {p99:.1f} ms, at most {max(took):.1f} ms{' WRONG: ' + ', '.join(wrong) if wrong else ''}",
           flush=True)
-    return bool(wrong)
+    return p99, bool(wrong)
 
 
 def greet():
@@ -238,14 +352,17 @@ def greet():
                 return dict(event.headers)[b":status"] == b"200"
 
 
+multiprocessing.set_start_method("fork")
 assert greet()
-run_all = [rapid_reset, made_you_reset, half_closed_data, continuation_flood, empty_continuations, settings_flood, ping_flood, header_bomb,
-           many_fields, many_streams, empty_data, priority_flood]
+usual, _ = run(honest)
+abuses = [rapid_reset, made_you_reset, half_closed_data, continuation_flood, empty_continuations, settings_flood, ping_flood, header_bomb, many_fields,
+          many_streams, empty_data, priority_flood, reset_flood, window_update_flood, unknown_frames, goaway_flood]
+only = os.environ.get("ABUSES", "").split()
 memory_before = memory()
-wrong = [abuse.__name__ for abuse in run_all if run(abuse)]
-if run(window_trickle, {4: 0}):
+wrong = [abuse.__name__ for abuse in abuses if (not only or abuse.__name__ in only) and run(abuse, usual=usual)[1]]
+if not only and run(window_trickle, {4: 0}, usual=usual)[1]:
     wrong.append("window_trickle")
-if run(unread_ping_flood, reads=False):
+if not only and run(unread_ping_flood, reads=False, usual=usual)[1]:
     wrong.append("unread_ping_flood")
 if not greet():
     wrong.append("afterwards")
