@@ -25,12 +25,14 @@ enum Of {
     Changes,
     /// Those that begin, end or change codespaces.
     Codespaces,
+    /// Those that become WebSockets.
+    Sockets,
     /// Those that ask the agent inside, which say by 503 that it may be away.
     Agents,
 }
 
 /// Each with its status and what it says; of those of one status, the first that fits is told.
-const SHARED: [(Of, &str, &str, &str); 18] = [
+const SHARED: [(Of, &str, &str, &str); 19] = [
     (Of::All, "400", "BadRequest", "The request is malformed"),
     (
         Of::SignedIn,
@@ -51,6 +53,7 @@ const SHARED: [(Of, &str, &str, &str); 18] = [
     (Of::All, "414", "UriTooLong", "The address is too long"),
     (Of::Changes, "415", "NotJson", "The request does not say that it is JSON"),
     (Of::Changes, "422", "Unprocessable", "A field is not right"),
+    (Of::Sockets, "426", "WebSocketRequired", "It is no WebSocket handshake"),
     (Of::All, "429", "TooMany", "Too much at once or too often; try again later"),
     (Of::All, "431", "HeadTooLarge", "The head is too large"),
     (Of::All, "500", "Internal", "A fault of the gateway's"),
@@ -129,6 +132,7 @@ fn kinds(operation: &Operation, changes: bool) -> Vec<Of> {
         (Of::Named, named),
         (Of::Changes, changes),
         (Of::Codespaces, changes && of_codespaces),
+        (Of::Sockets, operation.responses.responses.contains_key("101")),
         (Of::Agents, operation.responses.responses.contains_key("503")),
     ];
     kinds.into_iter().filter(|(_, is)| *is).map(|(of, _)| of).collect()
