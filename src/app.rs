@@ -258,6 +258,7 @@ impl Gateway {
             sites: self.config.sites(),
             fronts: Arc::new(self.config.fronts.clone()),
             hsts: self.config.hsts,
+            abuse: self.config.sharing.abuse.as_deref().map(Arc::from),
             auth: self.auth.clone(),
             codespaces: self.codespaces.clone(),
             tunnels: self.tunnels.clone(),
@@ -401,6 +402,7 @@ fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, aud
             per_codespace: config.limits.sockets_per_codespace,
             per_address: config.limits.sockets_per_address,
         },
+        ceiling: config.sharing.ceiling,
     }
 }
 

@@ -4,6 +4,7 @@
 //! credential never becomes anonymous). All of it is in memory and written through to the store; no request reads the
 //! store. Refuses to know: what someone may do (`policy`), responses and redirects (`edge`, `api`).
 
+mod acknowledged;
 mod attempts;
 mod cookies;
 mod denials;

@@ -44,6 +44,7 @@ use crate::{
     auth::Auth,
     clock::SharedClock,
     domain::{CodespaceName, Generation, Phase, Port, UserId, Visibility, Work},
+    policy::Ceiling,
     route::Sites,
     runtime::{SharedRuntime, Unconfigured},
     store::{CodespaceRecord, SharedStore, StoreError},
@@ -76,6 +77,8 @@ pub struct Deps {
     /// Most codespaces that one user may have.
     pub codespaces_per_user: usize,
     pub sockets: SocketLimits,
+    /// How far anything may be shared.
+    pub ceiling: Ceiling,
 }
 
 /// What someone asks for.
@@ -401,6 +404,7 @@ impl Inner {
             self.credentials.add(hash, &record.name, record.generation);
         }
         let mut snapshot = Snapshot::new(record, ports, shares);
+        snapshot.ceiling = self.deps.ceiling;
         snapshot.decided = Arc::new(decided);
         let rests = snapshot.rests();
         let codespace = Arc::new(Codespace {

@@ -18,6 +18,7 @@ use crate::{
     edge::{Fronts, Pair},
     issuance::{Source, acme, local},
     outbound::Outbound,
+    policy::Ceiling,
     route::{Origin, Sites},
 };
 
@@ -60,9 +61,18 @@ pub struct Config {
     pub sessions: SessionLimits,
     /// How long audit events are kept.
     pub audit_retention: Duration,
+    pub sharing: Sharing,
     pub sign_in: SignIn,
     /// How providers and the authority are reached: `proxy` and `no_proxy`.
     pub outbound: Outbound,
+}
+
+/// `[sharing]`: how far owners may share, and what strangers are told.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Sharing {
+    pub ceiling: Ceiling,
+    /// A web or mail address for reports of abuse.
+    pub abuse: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

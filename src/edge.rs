@@ -38,6 +38,7 @@ mod upgrade;
 mod upload;
 mod upstream;
 mod visit;
+mod warning;
 
 use std::{sync::Arc, time::Duration};
 
@@ -97,6 +98,8 @@ pub struct Services {
     pub dialer: SharedDialer,
     /// Shared with the API, which tells owners what it remembers.
     pub doctor: Doctor,
+    /// Where strangers report what they find on a public port: a web or mail address.
+    pub abuse: Option<Arc<str>>,
     /// The JSON API.
     pub api: Router,
     /// The gateway host's pages.

@@ -5,12 +5,14 @@
 //! and how an identity was proved.
 
 pub mod browser;
+mod ceiling;
 mod grants;
 mod permit;
 mod share;
 #[cfg(test)]
 mod truth;
 
+pub use ceiling::Ceiling;
 pub use grants::{Grants, Ownership, grants};
 pub use permit::{Denial, Permit, PortFacts, Presented, Subject, authorize_editor, authorize_port};
 pub use share::{Asked, ShownShare, authorize_share};

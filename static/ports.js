@@ -14,6 +14,9 @@ const VISIBILITIES = {
 
 const LASTING = [[3600, "1 hour"], [8 * 3600, "8 hours"], [86_400, "1 day"], [7 * 86_400, "7 days"], [30 * 86_400, "30 days"]];
 
+/** Whether the operator's ceiling lies below. */
+const above = (visibility, port) => Object.keys(VISIBILITIES).indexOf(visibility) > Object.keys(VISIBILITIES).indexOf(port.max_visibility || "public");
+
 const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
 
 export function Ports({ codespace, call, live }) {
@@ -60,7 +63,7 @@ function Row({ codespace, port, call, live }) {
       ${call
         ? html`<label><span class="visually-hidden">Who may open port ${port.port}</span><span class="select-with-icon"><${Icon} name=${icon} />
             <select class="compact" value=${port.visibility} onChange=${choose} data-testid="port-visibility" title=${means}>
-              ${Object.entries(VISIBILITIES).map(([value, { word }]) => html`<option value=${value} selected=${value === port.visibility}>${word}</option>`)}
+              ${Object.entries(VISIBILITIES).map(([value, { word }]) => html`<option value=${value} selected=${value === port.visibility} disabled=${above(value, port)}>${word}${above(value, port) ? " (not allowed here)" : ""}</option>`)}
             </select></span></label>`
         : html`<span class="state idle" title=${means}><${Icon} name=${icon} />${word}</span>`}
       <span class="port-buttons">

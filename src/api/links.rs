@@ -186,7 +186,15 @@ impl Services {
     fn links(&self, codespace: &Codespace, wanted: impl Fn(&Share) -> bool) -> Vec<Link> {
         let (snapshot, now) = (codespace.snapshot(), self.clock.now());
         let shares = snapshot.shares.values().rev().filter(|share| wanted(share));
-        shares.map(|share| link(share, now)).collect()
+        let closed = !snapshot.ceiling.allows_links();
+        let shown = shares.map(|share| match link(share, now) {
+            open if closed && open.state == "open" => Link {
+                state: "closed".into(),
+                ..open
+            },
+            shown => shown,
+        });
+        shown.collect()
     }
 
     fn new_link(&self, made: &MadeShare) -> NewLink {

@@ -123,6 +123,9 @@ pub struct Port {
     /// What an app refused lately, and what mends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<PortAdvice>,
+    /// The most open that the operator lets it be: `private`, `org` or `public`.
+    #[serde(default)]
+    pub max_visibility: String,
     /// How many share links open it.
     #[serde(default)]
     pub links: usize,

@@ -5,7 +5,8 @@ use http::{HeaderValue, StatusCode, header};
 use super::problem::Problem;
 use crate::{
     auth::{DeviceError, LinkError, SharePasswordError, SignInError, UserError},
-    codespace::{CodespaceError, ShareError, TooManySockets},
+    codespace::{BadChange, CodespaceError, ShareError, TooManySockets},
+    domain::ShareEnd,
     runtime::RuntimeError,
     store::StoreError,
     tunnel::DialError,
@@ -21,6 +22,9 @@ impl From<CodespaceError> for Problem {
             }
             CodespaceError::Reference(_) => Self::unprocessable("bad-ref", "That is no branch, tag or commit", said),
             CodespaceError::LocalNotAllowed => Self::new(StatusCode::FORBIDDEN, "local-not-allowed", "Not allowed", said),
+            CodespaceError::BadChange(BadChange::Ceiling(_)) | CodespaceError::Share(ShareError::Ended(ShareEnd::Closed)) => {
+                Self::new(StatusCode::FORBIDDEN, "above-ceiling", "The operator does not allow that", said)
+            }
             CodespaceError::BadChange(_) => Self::unprocessable("invalid-field", "A field is not right", said),
             CodespaceError::Share(ShareError::Missing) => Self::not_found("There is no such link."),
             CodespaceError::Share(ShareError::TooMany) => {

@@ -164,6 +164,7 @@ impl TestApi {
                 per_codespace: 3,
                 per_address: 10,
             },
+            ceiling: Default::default(),
         })
         .await
         .expect("loaded");

@@ -118,6 +118,20 @@ impl Auth {
         }
     }
 
+    /// The organisations of a user by name; none where no directory says any.
+    pub fn organisations_of(&self, user: &UserId) -> Vec<String> {
+        let state = self.inner.identities.state.read();
+        let mut names: Vec<String> = state
+            .organisations
+            .get(user)
+            .into_iter()
+            .flatten()
+            .map(|(_, organisation)| organisation.to_string())
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Tells when anybody's organisations change, so that what was allowed by them is asked again (SESS-3).
     pub fn organisation_changes(&self) -> watch::Receiver<()> {
         self.inner.identities.changes.subscribe()

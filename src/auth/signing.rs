@@ -23,6 +23,7 @@ pub(super) enum Purpose {
     HostCookie,
     Flow,
     Grant,
+    Warned,
 }
 
 impl Key {
@@ -63,6 +64,7 @@ impl Key {
             Purpose::HostCookie => b"host-cookie",
             Purpose::Flow => b"flow",
             Purpose::Grant => b"grant",
+            Purpose::Warned => b"warned",
         });
         for part in parts {
             // The length in front keeps ("ab", "c") apart from ("a", "bc").

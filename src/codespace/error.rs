@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::ShareError;
 use crate::{
-    domain::{ReferenceError, RepositoryError},
+    domain::{ReferenceError, RepositoryError, Visibility},
     runtime::RuntimeError,
     store::StoreError,
 };
@@ -54,6 +54,8 @@ pub enum CodespaceError {
 /// A setting that cannot be.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum BadChange {
+    #[error("the operator of this gateway allows ports to be {0} at most (sharing.max_visibility)")]
+    Ceiling(Visibility),
     #[error("the idle timeout is 5 to 240 minutes")]
     IdleTimeout,
     #[error("a display name has 1 to 80 characters, none of them a control character")]

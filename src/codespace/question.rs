@@ -110,7 +110,7 @@ impl Question {
             method: shown.method.as_str(),
             path: &shown.path,
             page: self.page,
-            allowed: true,
+            allowed: snapshot.ceiling.allows_links(),
         };
         policy::authorize_share(links, asked, now)
     }

@@ -97,6 +97,9 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
         (record.visibility, record.expires_at) = (Visibility::Private, None);
     }
     if let Some(visibility) = change.visibility {
+        if snapshot.ceiling.lower(visibility) != visibility {
+            return Err(BadChange::Ceiling(snapshot.ceiling.most));
+        }
         (record.visibility, record.expires_at) = (visibility, None);
     }
     if let Some(deadline) = change.expires_at {

@@ -61,7 +61,7 @@ fn ended(end: ShareEnd) -> &'static str {
         ShareEnd::Expired => "the link has expired",
         ShareEnd::Revoked => "the link was revoked",
         ShareEnd::UsedUp => "the link has been used as often as it may",
-        ShareEnd::Closed => "the operator of this gateway does not allow links",
+        ShareEnd::Closed => "the operator of this gateway allows no links that open ports (sharing.links, sharing.max_visibility)",
     }
 }
 

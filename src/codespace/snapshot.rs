@@ -17,6 +17,7 @@ use super::{
 use crate::{
     devcontainer::{Attributes, OnAutoForward},
     domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility},
+    policy::Ceiling,
     protocol::tunnel::{EditorState, ListeningPort},
     store::{CodespaceRecord, PortRecord, ShareRecord},
 };
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub decided: Arc<BTreeSet<[u8; 32]>>,
     /// Share links, those that are over among them.
     pub shares: Shares,
+    /// How far the operator lets anything be shared.
+    pub ceiling: Ceiling,
     /// The steps of the latest start, in order.
     pub steps: Vec<Step>,
     /// None while nobody knows.
@@ -82,6 +85,7 @@ impl Snapshot {
             declaration: Arc::default(),
             decided: Arc::default(),
             shares,
+            ceiling: Ceiling::default(),
             steps: Vec::new(),
             editor: None,
             connected: false,
@@ -99,9 +103,10 @@ impl Snapshot {
         self.record.generation
     }
 
-    /// Who may open a port now; private once its deadline passed, and where nothing is set.
+    /// Who may open a port now, under the operator's ceiling; private once its deadline passed, and where nothing is set.
     pub fn visibility(&self, port: Port, now: OffsetDateTime) -> Visibility {
-        self.ports.get(&port).map_or(Visibility::Private, |view| view.visibility(now))
+        let set = self.ports.get(&port).map_or(Visibility::Private, |view| view.visibility(now));
+        self.ceiling.lower(set)
     }
 
     /// The share link of a secret, by the secret's hash.
@@ -156,7 +161,7 @@ impl PortView {
         self.declared.on_auto_forward.unwrap_or_default()
     }
 
-    /// Who may open it now.
+    /// Who may open it now, if the operator lets them: what counts is [`Snapshot::visibility`].
     pub fn visibility(&self, now: OffsetDateTime) -> Visibility {
         match self.settings.expires_at {
             Some(deadline) if deadline <= now => Visibility::Private,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, SignIn, Tls, docker, sign_in};
+use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, Sharing, SignIn, Tls, docker, sign_in};
 use crate::{
     domain::Networks,
     edge::Fronts,
@@ -297,6 +297,21 @@ const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.audit_retention, duration(text, RETENTION)),
     },
     Key {
+        name: "sharing.max_visibility",
+        allowed: "private, org or public",
+        set: |config, text| put(&mut config.sharing.ceiling.most, text.parse().ok()),
+    },
+    Key {
+        name: "sharing.links",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.sharing.ceiling.links, text.parse().ok()),
+    },
+    Key {
+        name: "sharing.abuse_contact",
+        allowed: "https://…, or mailto: and an e-mail address, or nothing for none",
+        set: |config, text| put(&mut config.sharing.abuse, optional(text, contact)),
+    },
+    Key {
         name: "trusted_header.user",
         allowed: HEADER_ALLOWED,
         set: |config, text| put(&mut config.sign_in.header.user, optional(text, sign_in::header)),
@@ -405,6 +420,7 @@ pub(super) fn defaults() -> Config {
             absolute: seconds(7 * 24 * 3600),
         },
         audit_retention: seconds(365 * 24 * 3600),
+        sharing: Sharing::default(),
         sign_in: SignIn::default(),
         outbound: Outbound::default(),
     }
@@ -458,6 +474,12 @@ fn paths(text: &str) -> Option<Vec<PathBuf>> {
         return Some(Vec::new());
     }
     text.split(',').map(|item| path(item.trim())).collect()
+}
+
+fn contact(text: &str) -> Option<String> {
+    let known = ["https://", "http://", "mailto:"].iter().any(|scheme| text.starts_with(scheme));
+    let plain = text.len() <= 500 && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>'".contains(&byte));
+    (known && plain).then(|| text.to_owned())
 }
 
 fn email(text: &str) -> Option<String> {

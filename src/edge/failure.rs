@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Body, Edge, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit};
+use super::{Body, Edge, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit, warning};
 use crate::{
     auth::Auth,
     codespace::{Snapshot, TooManySockets},
@@ -57,6 +57,8 @@ pub enum Reason {
     TooManySockets(TooManySockets),
     /// No such path of our own.
     NotFound,
+    /// Permitted, but a stranger's page that nobody warned of yet.
+    Warning(Arc<Snapshot>),
     /// A share link's address that is none.
     NoSuchLink,
     /// A fault of ours.
@@ -99,6 +101,7 @@ impl Failure {
         match self.reason {
             Reason::Denied(denial) => denied(edge, &visit, denial),
             Reason::Detour => hop::begin(edge, &visit),
+            Reason::Warning(snapshot) => warning::show(edge, &visit, &snapshot),
             Reason::Admission(_) | Reason::Crowded | Reason::Overgrown | Reason::Misdirected(_) | Reason::NoSuchCodespace => {
                 early(self.reason, kind)
             }
@@ -130,6 +133,7 @@ impl Reason {
             Self::BadRequest(what) => format!("bad request: {what}"),
             Self::TooManySockets(error) => format!("refused: {error}"),
             Self::NotFound => "no such page".into(),
+            Self::Warning(_) => "warning".into(),
             Self::NoSuchLink => "no such link".into(),
             Self::Internal => "internal".into(),
         }
@@ -251,6 +255,7 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
         | Reason::Misdirected(_)
         | Reason::NoSuchCodespace
         | Reason::Denied(_)
+        | Reason::Warning(_)
         | Reason::Detour => pages::no_such_codespace(prefix, None, None),
     }
 }

@@ -23,6 +23,7 @@ use crate::{
         trailers::{self, Trailers},
         world::{Translation, World},
     },
+    policy::Subject,
     protocol::tunnel::Endpoint,
     route::{Route, Scheme},
 };
@@ -152,6 +153,9 @@ impl Edge {
         }
         if let Some(ancestors) = hop::ancestors(self, &awake.permitted) {
             response::confine_frames(&mut parts.headers, &ancestors);
+        }
+        if matches!(awake.permitted.permit.subject(), Subject::Anyone | Subject::Link(_)) {
+            response::hide_from_search(&mut parts.headers);
         }
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream, manner)))

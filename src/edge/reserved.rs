@@ -8,6 +8,7 @@ use super::{
     hop, shares,
     upload::Upload,
     visit::{RESERVED, Visit},
+    warning,
 };
 use crate::{api::Door, forward::admission, route::Route, web::assets};
 
@@ -29,6 +30,7 @@ impl Edge {
         match (request.method().clone(), path) {
             (Method::GET, "authorize") if at_editor => hop::authorize(self, &visit, request.uri().query()),
             (Method::POST, "arrive") if at_editor => hop::arrive(&visit, request).await,
+            (Method::POST, "warning") if !at_editor => warning::read(self, &visit, request).await,
             (Method::POST, "redeem") => hop::redeem(self, &visit, request)
                 .await
                 .map(|response| self.readable_by_editor(&visit, response)),

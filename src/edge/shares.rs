@@ -109,7 +109,8 @@ fn find(edge: &Edge, visit: &Visit, secret: &str, kind: ShareKind) -> Option<Fou
 
 impl Found {
     fn end(&self, edge: &Edge) -> Option<ShareEnd> {
-        self.share.end(edge.clock.now())
+        let closed = !self.snapshot.ceiling.allows_links();
+        self.share.end(edge.clock.now()).or(closed.then_some(ShareEnd::Closed))
     }
 
     fn owner(&self, edge: &Edge) -> Option<String> {

@@ -244,6 +244,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
             per_codespace: 3,
             per_address: 10,
         },
+        ceiling: Default::default(),
     };
     let codespaces = Codespaces::load(deps).await.expect("the store is well");
     let (app, endings) = App::start().await;
@@ -267,6 +268,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         control: Handle::current(),
         sites: sites.clone(),
         fronts: Arc::new(fronts),
+        abuse: None,
         hsts: Some(Duration::from_secs(7)),
         auth: auth.clone(),
         codespaces: codespaces.clone(),

@@ -12,13 +12,14 @@ use super::{
     context::Exchange,
     failure::{Failure, Reason},
     lease::Lease,
+    warning,
 };
 use crate::{
     auth::{self, Auth},
     codespace::{Codespace, Question, Shown, Snapshot},
     domain::{CodespaceName, Credential, ShareKind, UserId, Visibility},
     forward::names::TOKEN_HEADER,
-    policy::{Permit, Presented, browser},
+    policy::{Permit, Presented, Subject, browser},
     route::{Origin, Route},
 };
 
@@ -51,6 +52,8 @@ pub struct Visit {
     pub preflight_headers: Option<HeaderValue>,
     /// What the request shows of share links, if anything.
     pub shown: Option<Arc<Shown>>,
+    /// Whether a stranger has to be warned before seeing what others made public.
+    warn_strangers: bool,
 }
 
 /// A visit that may reach its target.
@@ -102,6 +105,7 @@ impl Visit {
             loads_script: cause.dest == Some("script"),
             preflight_headers: head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
             shown: shown(edge, head, route),
+            warn_strangers: warning::is_due(edge, &head.method, &head.headers, kind, route),
             route: route.clone(),
         }))
     }
@@ -146,6 +150,9 @@ impl Visit {
             snapshot,
             question,
         };
+        if permitted.visit.warn_strangers && *permitted.permit.subject() == Subject::Anyone {
+            return Err(permitted.visit.fail(Reason::Warning(permitted.snapshot)));
+        }
         if permitted.wants_detour(edge, now) {
             return Err(permitted.visit.fail(Reason::Detour));
         }
@@ -252,7 +259,7 @@ fn shown(edge: &Edge, head: &Parts, route: &Route) -> Option<Arc<Shown>> {
 pub fn may_enter(snapshot: &Snapshot, user: &UserId, auth: &Auth, now: OffsetDateTime) -> bool {
     let owner = snapshot.record.owner == *user;
     let named = snapshot.ports.values().any(|view| view.settings.users.contains(user));
-    let shared = |wanted| snapshot.ports.values().any(|view| view.visibility(now) == wanted);
+    let shared = |wanted| snapshot.ports.keys().any(|port| snapshot.visibility(*port, now) == wanted);
     let organisation = || shared(Visibility::Org) && auth.share_organisation(user, &snapshot.record.owner);
     owner || named || shared(Visibility::Public) || organisation()
 }

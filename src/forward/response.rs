@@ -43,6 +43,11 @@ pub fn confine_frames(headers: &mut HeaderMap, ancestors: &str) {
     }
 }
 
+/// Keeps what strangers may see of a codespace out of search engines (SHARE-5).
+pub fn hide_from_search(headers: &mut HeaderMap) {
+    headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
+}
+
 /// Filters a response's fields in place (HDR-1, HDR-7); framing is left to the connection.
 pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_>) {
     let leaving: Vec<HeaderName> = headers.keys().filter(|name| !crosses(name)).cloned().collect();

@@ -11,6 +11,7 @@ mod port;
 mod refusal;
 mod share;
 mod sign_in;
+mod warning;
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ pub use refusal::{
 
 pub use share::{SharePassword, Sharing, share, share_beyond, share_ended, share_unknown};
 pub use sign_in::{sign_in_failed, sign_in_url, start_url};
+
+pub use warning::warning;
 
 use crate::route::Origin;
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{
+    browser::{NAVIGATION, set_cookie},
     gateway::{Gateway, Person, SIBLING, eventually, gateway},
     secrecy::faceless,
     wire::{Call, Connection, Reply},
@@ -31,6 +32,7 @@ fn share_1_and_2_private_until_its_owner_says_otherwise_and_until_the_deadline()
         200
     );
     assert_eq!(stranger().stamps("SIBLING"), 1);
+    share_4_a_warning_before_strangers_pages(gateway, &host);
     let mut socket = Connection::open();
     assert_eq!(socket.exchange(&Call::get(host.clone(), "/socket").socket()).status(), 101);
     let deadline = time::OffsetDateTime::now_utc() + time::Duration::seconds(2);
@@ -51,6 +53,57 @@ fn share_1_and_2_private_until_its_owner_says_otherwise_and_until_the_deadline()
         &json!({ "visibility": "private", "expires_at": null }),
     );
     assert_eq!(back.status(), 200, "{}", back.text);
+}
+
+/// While the sibling is public: part of the test above.
+fn share_4_a_warning_before_strangers_pages(gateway: &Gateway, host: &str) {
+    let page = |cookie: &str| Call::get(host.to_owned(), "/a?b=c").fields(&NAVIGATION).cookie(cookie);
+    let warned = page("x=y").send();
+    assert_eq!((warned.status(), warned.stamps("SIBLING")), (200, 0), "{}", warned.text);
+    assert!(
+        warned.body().contains("ada") && warned.body().contains("value=\"/a?b=c\""),
+        "{}",
+        warned.text
+    );
+    assert!(
+        warned.fields("content-security-policy")[0].contains("frame-ancestors 'none'"),
+        "{}",
+        warned.text
+    );
+    assert_eq!(
+        (warned.fields("cache-control"), warned.fields("x-robots-tag")),
+        (vec!["no-store"], vec!["noindex"])
+    );
+    // Not for programs, not for what a page loads, not where somebody says so, and never for the owner.
+    let skipped = page("x=y").field("X-Portico-Skip-Warning", "1").send();
+    assert_eq!(
+        (skipped.stamps("SIBLING"), skipped.fields("x-robots-tag")),
+        (1, vec!["noindex"]),
+        "{}",
+        skipped.text
+    );
+    assert!(!skipped.body().contains("skip-warning"), "{}", skipped.text);
+    assert_eq!(page("x=y").token(&gateway.ada.token).send().stamps("SIBLING"), 1);
+    let fetched = Call::get(host.to_owned(), "/")
+        .field("Sec-Fetch-Mode", "cors")
+        .field("Accept", "text/html");
+    assert_eq!(fetched.send().stamps("SIBLING"), 1);
+    let button = |next: &str| {
+        Call::post(host.to_owned(), "/.portico/warning")
+            .field("Content-Type", "application/x-www-form-urlencoded")
+            .body(format!("next={next}"))
+    };
+    assert_eq!(button("/").field("Sec-Fetch-Site", "cross-site").send().status(), 403);
+    assert_eq!(button("//evil.example").send().fields("location"), [format!("http://{host}/")]);
+    let gone_on = button("%2Fa%3Fb%3Dc").field("Sec-Fetch-Site", "same-origin").send();
+    assert_eq!(
+        (gone_on.status(), gone_on.fields("location")),
+        (303, vec![&*format!("http://{host}/a?b=c")])
+    );
+    let cookie = set_cookie(&gone_on, "_warned");
+    let opened = page(&cookie).send();
+    assert_eq!(opened.stamps("SIBLING"), 1, "{}", opened.text);
+    assert!(!opened.text.contains("portico_warned"), "{}", opened.text);
 }
 
 #[test]

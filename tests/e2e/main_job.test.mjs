@@ -99,6 +99,8 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
     await eventually('the port is public', async () => (await gateway.listed(token, name, port)).visibility === 'public');
     await shot(page, '12-public');
     await visit.goto(gateway.urlOf(name, port));
+    await shot(visit, '12a-warning');
+    await visit.getByTestId('warning-continue').click();
     await visit.getByRole('heading', { name: 'It works' }).waitFor();
     await shot(visit, '13-loaded');
 

@@ -8,7 +8,7 @@ use super::Task;
 use crate::{
     audit::Actor,
     codespace::{CodespaceError, PortChange, PortView, ShareError, request, shares},
-    domain::{Phase, ShareId},
+    domain::{Phase, ShareEnd, ShareId},
     store::ShareRecord,
 };
 
@@ -19,6 +19,9 @@ impl Task {
     pub(super) async fn add_share(&mut self, share: ShareRecord, actor: &Actor) -> Result<Arc<ShareRecord>, CodespaceError> {
         if self.now.record.phase == Phase::Deleting {
             return Err(CodespaceError::Deleting);
+        }
+        if !self.now.ceiling.allows_links() {
+            return Err(ShareError::Ended(ShareEnd::Closed).into());
         }
         let port = share.terms.port;
         if !self.now.ports.contains_key(&port) {

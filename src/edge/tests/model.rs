@@ -527,6 +527,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         declaration: Default::default(),
         decided: Default::default(),
         shares: Default::default(),
+        ceiling: Default::default(),
         steps: Vec::new(),
         editor: None,
         connected: true,

@@ -82,6 +82,7 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
                 Some(SharePassword::Wrong),
             ),
         ),
+        ("warning", warning(text, Some(text), text, text, None)),
         ("share_unknown", share_unknown()),
         ("share_ended", share_ended(crate::domain::ShareEnd::Revoked, Some(text), Some(text))),
         ("share_beyond", share_beyond()),
