@@ -6,11 +6,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+mod activity;
 mod explanation;
+mod tokens;
 mod links;
 
-pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, RecentTrouble};
+pub use activity::Activity;
+pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
+pub use tokens::{NewToken, Token};
 
 /// A codespace as its people see it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -131,26 +135,6 @@ pub struct Port {
     pub links: usize,
 }
 
-/// What an app refused because of how the gateway asks it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
-pub struct PortAdvice {
-    /// For programs, for instance `vite-host`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What was refused.
-    pub detail: String,
-    /// What to do.
-    pub advice: String,
-    /// The change of the port that mends it, if one does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub set: Option<ChangePort>,
-    /// The request that was refused.
-    pub trace_id: String,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    pub at: OffsetDateTime,
-}
-
 /// What a repository asks to share, by `customizations.portico.ports` in its `devcontainer.json`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Offer {
@@ -240,22 +224,6 @@ pub struct ChangePort {
 /// Tells `null` from a field that is left out.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
-}
-
-/// What keeps a codespace awake, and when it will stop.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
-pub struct Activity {
-    pub state: String,
-    pub awake_because: Vec<String>,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    pub last_active_at: OffsetDateTime,
-    /// When it stops if nothing happens until then; none unless it runs.
-    #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub stops_at: Option<OffsetDateTime>,
-    pub stopped_because: Option<String>,
-    pub idle_timeout_minutes: u16,
 }
 
 /// What is not pushed.
@@ -413,41 +381,6 @@ pub struct SetupDone {
     pub kind: String,
     /// Where to go now.
     pub next: String,
-}
-
-/// A personal access token, without its secret.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
-pub struct Token {
-    pub id: String,
-    pub name: String,
-    /// `all`, `read`, `codespace:NAME` or `port:NAME:PORT`.
-    pub scope: String,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<OffsetDateTime>,
-    /// When it was last used, to the second.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub last_used_at: Option<OffsetDateTime>,
-}
-
-/// A token that was just made, with the secret that is shown once.
-#[derive(Clone, Deserialize, Serialize, ToSchema)]
-pub struct NewToken {
-    pub id: String,
-    pub name: String,
-    pub scope: String,
-    /// The token itself; it is never shown again.
-    pub token: String,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339::option")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<OffsetDateTime>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]

@@ -98,3 +98,23 @@ pub struct RecentTrouble {
     /// In plain words.
     pub what: String,
 }
+
+/// What an app refused because of how the gateway asks it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct PortAdvice {
+    /// For programs, for instance `vite-host`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What was refused.
+    pub detail: String,
+    /// What to do.
+    pub advice: String,
+    /// The change of the port that mends it, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<ChangePort>,
+    /// The request that was refused.
+    pub trace_id: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub at: OffsetDateTime,
+}
