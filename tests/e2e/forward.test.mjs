@@ -85,7 +85,7 @@ test('a database in a codespace, from outside', async (t) => {
   const server = asPostgres([path.join(postgres(), 'postgres'), '-D', cluster(t), '-p', `${port}`, '-h', '127.0.0.1', '-k', sockets]);
   await gateway.serveInside(ada.token, name, server, port);
   await gateway.serveInside(ada.token, name, [process.execPath, 'counter.mjs', `${counter}`], counter);
-  const own = await forward(t, gateway, ada.token, [`0:${port}`, `0:${counter}`], name);
+  const own = await forward(t, gateway, ada.token, [`${port}:0`, `${counter}:0`], name);
 
   await t.test('queries, a large answer and a large upload pass whole', async () => {
     assert.equal(await query(own.ports[0], 'select 6 * 7'), '42');
@@ -114,14 +114,14 @@ test('a database in a codespace, from outside', async (t) => {
   });
 
   await t.test('a stranger is told as much as of a codespace that is not there', async () => {
-    const refused = await gateway.command(['ports', 'forward', `0:${port}`, '-c', name], { token: eve.token, status: 4 });
-    const missing = await gateway.command(['ports', 'forward', `0:${port}`, '-c', 'quiet-amber-otter-zz9z'], { token: eve.token, status: 4 });
+    const refused = await gateway.command(['ports', 'forward', `${port}:0`, '-c', name], { token: eve.token, status: 4 });
+    const missing = await gateway.command(['ports', 'forward', `${port}:0`, '-c', 'quiet-amber-otter-zz9z'], { token: eve.token, status: 4 });
     assert.equal(refused.stderr, missing.stderr);
   });
 
   await t.test('someone it is shared with works, until it is not', async () => {
     await gateway.call(ada.token, 'PATCH', `/codespaces/${name}/ports/${port}`, { users: ['eve'] });
-    const theirs = await forward(t, gateway, eve.token, [`0:${port}`], name);
+    const theirs = await forward(t, gateway, eve.token, [`${port}:0`], name);
     assert.equal(await query(theirs.ports[0], 'select 1'), '1');
     const sleeping = psql(theirs.ports[0], 'select pg_sleep(60)', { status: null });
     await eventually('it sleeps', async () => (await query(own.ports[0], "select count(*) from pg_stat_activity where query like 'select pg_sleep%'")) === '1');
@@ -137,14 +137,14 @@ test('a database in a codespace, from outside', async (t) => {
 
   await t.test('a token for this port alone is enough, and one for another is not', async () => {
     const scoped = async (number) => (await gateway.command(['token', 'create', '--user', 'ada', '--scope', `port:${name}:${number}`, '--data', gateway.data])).stdout.trim();
-    const narrow = await forward(t, gateway, await scoped(port), [`0:${port}`], name);
+    const narrow = await forward(t, gateway, await scoped(port), [`${port}:0`], name);
     assert.equal(await query(narrow.ports[0], 'select 2'), '2');
-    await gateway.command(['ports', 'forward', `0:${port}`, '-c', name], { token: await scoped(port + 1), status: 4 });
+    await gateway.command(['ports', 'forward', `${port}:0`, '-c', name], { token: await scoped(port + 1), status: 4 });
   });
 
   await t.test('a port where nothing listens says so, and works once something does', async () => {
     const late = await freePort();
-    const early = await forward(t, gateway, ada.token, [`0:${late}`], name);
+    const early = await forward(t, gateway, ada.token, [`${late}:0`], name);
     const refused = net.connect(early.ports[0], '127.0.0.1');
     refused.on('error', () => {});
     await new Promise((done) => refused.on('close', done));

@@ -10,14 +10,14 @@ use crate::domain::{Port, PortError};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portico ports forward 5432:5432                  then: psql -h 127.0.0.1 -p 5432
-  portico ports forward 15432:5432 8080:80 -c amber-otter-x7k2
-  portico ports forward 0:6379 --json              any free local port; the output says which
+  portico ports forward 5432:15432 80:8080 -c amber-otter-x7k2
+  portico ports forward 6379:0 --json              any free local port; the output says which
 
-The local port comes first, as in `ssh -L`. Whoever may open a port may forward it: its owner, the people
+The codespace's port comes first, as with `gh codespace ports forward`. Whoever may open a port may forward it: its owner, the people
 that it is shared with, and a token of scope port:NAME:PORT.")]
 pub struct PortsForward {
-    /// LOCAL:PORT, or PORT for the same on both sides; LOCAL 0 takes any free port.
-    #[arg(required = true, value_name = "LOCAL:PORT", value_parser = port_mapping)]
+    /// PORT:LOCAL, or PORT for the same on both sides; LOCAL 0 takes any free port.
+    #[arg(required = true, value_name = "PORT:LOCAL", value_parser = port_mapping)]
     pub mappings: Vec<PortMapping>,
     /// The address of this machine to listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
@@ -28,7 +28,7 @@ pub struct PortsForward {
     pub place: Where,
 }
 
-/// One `15432:5432`.
+/// One `5432:15432`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PortMapping {
     /// 0 for any.
@@ -54,7 +54,7 @@ pub struct PortsOffer {
 }
 
 fn port_mapping(text: &str) -> Result<PortMapping, String> {
-    let (local, remote) = text.split_once(':').unwrap_or((text, text));
+    let (remote, local) = text.split_once(':').unwrap_or((text, text));
     let remote: Port = remote.parse().map_err(|error: PortError| error.to_string())?;
     let local = match local {
         "0" | "" => 0,
@@ -74,15 +74,15 @@ mod tests {
     fn mappings() {
         for (text, expected) in [
             ("5432:5432", Some((5432, 5432))),
-            ("15432:5432", Some((15432, 5432))),
+            ("5432:15432", Some((15432, 5432))),
             ("5432", Some((5432, 5432))),
-            ("0:5432", Some((0, 5432))),
-            (":5432", Some((0, 5432))),
-            ("5432:0", None),
-            ("5432:", None),
+            ("5432:0", Some((0, 5432))),
+            ("5432:", Some((0, 5432))),
+            ("0:5432", None),
+            (":5432", None),
             ("1:2:3", None),
-            ("70000:80", None),
-            ("x:80", None),
+            ("80:70000", None),
+            ("80:x", None),
             ("", None),
         ] {
             let found = port_mapping(text).ok().map(|mapping| (mapping.local, mapping.remote.number()));

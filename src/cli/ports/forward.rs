@@ -120,7 +120,7 @@ async fn may_connect(client: &Client, codespace: &str, port: Port) -> Result<(),
 async fn bind(address: IpAddr, mapping: &PortMapping) -> anyhow::Result<TcpListener> {
     TcpListener::bind((address, mapping.local)).await.with_context(|| {
         format!(
-            "{} cannot be listened on here. Name another local port, or 0 for any: portico ports forward 0:{}",
+            "{} cannot be listened on here. Name another local port, or 0 for any: portico ports forward {}:0",
             SocketAddr::new(address, mapping.local),
             mapping.remote
         )
