@@ -337,11 +337,10 @@ impl Inner {
 
     /// Has runtimes remove what runs for codespaces that are no more. Nobody waits for it.
     fn tidy(self: &Arc<Self>) {
-        let known: Vec<_> = self.spaces.iter().map(|codespace| codespace.name().clone()).collect();
-        let runtimes = self.deps.runtimes.clone();
+        let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            for runtime in runtimes {
-                if let Err(error) = runtime.tidy(&known).await {
+            for runtime in &inner.deps.runtimes {
+                if let Err(error) = runtime.tidy(&|name| inner.spaces.contains_key(name)).await {
                     tracing::warn!(runtime = runtime.kind(), %error, "what is left of earlier codespaces could not be looked at");
                 }
             }

@@ -39,6 +39,9 @@ impl Progress {
     }
 }
 
+/// Whether there is such a codespace, at the moment it is asked.
+pub type Known<'a> = dyn Fn(&CodespaceName) -> bool + Send + Sync + 'a;
+
 /// Makes places for codespaces. Every call can be repeated: done twice is as done once.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
@@ -64,8 +67,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn why_ended(&self, _name: &CodespaceName) -> Option<String> {
         None
     }
-    /// Removes what runs for codespaces that are not known. Never what holds work.
-    async fn tidy(&self, _known: &[CodespaceName]) -> Result<(), RuntimeError> {
+    /// Removes what runs for codespaces that are not known when it is removed. Never what holds work.
+    async fn tidy(&self, _is_known: &Known<'_>) -> Result<(), RuntimeError> {
         Ok(())
     }
 }

@@ -25,6 +25,8 @@ const RTM_NEWROUTE: u16 = 24;
 const FLAGS: u16 = 0x1 | 0x4 | 0x100 | 0x400;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_STATIC: u8 = 4;
+/// The narrowest scope: wider ones are passed over for packets that shall take no gateway (SO_DONTROUTE).
+const RT_SCOPE_HOST: u8 = 254;
 /// Packets are refused with "administratively prohibited", so that programs fail at once.
 const RTN_PROHIBIT: u8 = 8;
 const RTA_DST: u16 = 1;
@@ -122,7 +124,16 @@ fn request(network: &Network) -> Vec<u8> {
     bytes.extend(FLAGS.to_ne_bytes());
     bytes.extend(1_u32.to_ne_bytes());
     bytes.extend(0_u32.to_ne_bytes());
-    bytes.extend([family, network.prefix(), 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_PROHIBIT]);
+    bytes.extend([
+        family,
+        network.prefix(),
+        0,
+        0,
+        RT_TABLE_MAIN,
+        RTPROT_STATIC,
+        RT_SCOPE_HOST,
+        RTN_PROHIBIT,
+    ]);
     bytes.extend(0_u32.to_ne_bytes());
     bytes.extend(attribute.to_ne_bytes());
     bytes.extend(RTA_DST.to_ne_bytes());
@@ -172,7 +183,7 @@ mod tests {
         let network = "169.254.0.0/16".parse().expect("a network");
         let bytes = request(&network);
         assert_eq!(bytes.len(), 36);
-        assert_eq!(bytes[16..24], [2, 16, 0, 0, 254, 4, 0, 8]);
+        assert_eq!(bytes[16..24], [2, 16, 0, 0, 254, 4, 254, 8]);
         assert_eq!(bytes[32..], [169, 254, 0, 0]);
         assert!(put_up(&["somewhere".into()]).is_err());
     }

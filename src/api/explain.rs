@@ -286,7 +286,7 @@ fn open_links(who: &Identity, snapshot: &Snapshot, port: Option<Port>, now: Offs
             owner: snapshot.record.owner.clone(),
         },
     );
-    if !granted.allow(Access::Share) && !granted.allow(Access::Own) {
+    if !snapshot.ceiling.allows_links() || (!granted.allow(Access::Share) && !granted.allow(Access::Own)) {
         return Vec::new();
     }
     let shares = snapshot.shares.values().filter(|share| Some(share.terms.port) == port);

@@ -74,6 +74,11 @@ impl Table {
         found
     }
 
+    /// Has what was allowed by accounts and organisations asked again.
+    pub fn ask_again(&self) {
+        self.changes.send_replace(());
+    }
+
     /// Puts together what all identities of a user say of organisations, and tells who watches if that is new.
     fn derive(&self, user: &UserId) {
         let mut state = self.state.write();

@@ -220,6 +220,8 @@ impl Auth {
                 auth.still_has_admin(user)
             })
             .await?;
+        // Whoever has one of its ports open is asked again, before anything here can fail.
+        self.inner.identities.ask_again();
         if suspended {
             self.end_sessions(id, None).await?;
             self.interrupt_tokens(id);

@@ -66,6 +66,10 @@ impl Question {
         if snapshot.phase() == Phase::Deleting {
             return Err(Self::missing(&self.who, self.page));
         }
+        // What an account shared is closed with it (SHARE-5); only who is signed in as somebody else may ask at all.
+        if auth.user(&snapshot.record.owner).is_none_or(|owner| owner.suspended) {
+            return Err(Self::missing(&self.who, self.page));
+        }
         let Some(port) = self.port else {
             return policy::authorize_editor(&self.who, self.page, &ownership(snapshot));
         };

@@ -7,7 +7,9 @@ use regex::bytes::{Regex, RegexBuilder};
 use super::ports::{AttributesAsWritten, PortsAsWritten, local_port};
 
 /// Largest compiled pattern in bytes: the file is written by strangers.
-const MAX_PATTERN_SIZE: usize = 64 * 1024;
+const MAX_PATTERN_SIZE: usize = 8 * 1024;
+/// So much of a command line is looked at: with the size of a pattern it bounds what a look costs, whatever a codespace says.
+const MAX_COMMAND_BYTES: usize = 160;
 /// Most patterns.
 const MAX_PATTERNS: usize = 16;
 
@@ -53,9 +55,12 @@ impl PortRules {
     pub fn new(written: &PortsAsWritten) -> Self {
         let mut patterns = 0;
         let rules = written.attributes.iter().filter_map(|(key, attributes)| {
-            let key = Key::parse(key)?;
-            patterns += usize::from(matches!(key, Key::Command(_)));
-            (patterns <= MAX_PATTERNS).then(|| (key, Attributes::of(attributes)))
+            let key = Key::plain(key).unwrap_or_else(|| {
+                patterns += 1;
+                // Counted first: to make one costs as much as to ask it.
+                if patterns <= MAX_PATTERNS { Key::pattern(key) } else { None }
+            })?;
+            Some((key, Attributes::of(attributes)))
         });
         Self {
             rules: rules.collect(),
@@ -95,17 +100,20 @@ impl PortRules {
 }
 
 impl Key {
-    fn parse(text: &str) -> Option<Self> {
+    /// A key that is no pattern: an inner none means nothing here.
+    #[expect(clippy::option_option, reason = "the outer one is about the kind, the inner one about the key")]
+    fn plain(text: &str) -> Option<Option<Self>> {
         if let Some(port) = local_port(text) {
-            return Some(Self::Port(port));
+            return Some(Some(Self::Port(port)));
         }
         let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         if let Some((low, high)) = text.split_once('-').and_then(|(low, high)| number(low).zip(number(high))) {
-            return (low <= high).then_some(Self::Range(low..=high));
+            return Some((low <= high).then_some(Self::Range(low..=high)));
         }
-        if is_elsewhere(text) {
-            return None;
-        }
+        is_elsewhere(text).then_some(None)
+    }
+
+    fn pattern(text: &str) -> Option<Self> {
         let pattern = RegexBuilder::new(text)
             .unicode(false)
             .size_limit(MAX_PATTERN_SIZE)
@@ -119,7 +127,10 @@ impl Key {
         match self {
             Self::Port(_) => false,
             Self::Range(range) => range.contains(&port),
-            Self::Command(pattern) => command.is_some_and(|command| pattern.is_match(command.as_bytes())),
+            Self::Command(pattern) => command.is_some_and(|command| {
+                let command = command.as_bytes();
+                pattern.is_match(&command[..command.len().min(MAX_COMMAND_BYTES)])
+            }),
         }
     }
 }
@@ -238,8 +249,8 @@ mod tests {
 
     #[test]
     fn patterns_are_bounded() {
-        assert!(Key::parse(&"(a{100}){100}".repeat(3)).is_none(), "it would be large");
-        assert!(Key::parse(&"(".repeat(200)).is_none());
+        assert!(Key::pattern(&"(a{100}){100}".repeat(3)).is_none(), "it would be large");
+        assert!(Key::pattern(&"(".repeat(200)).is_none());
         let many = PortsAsWritten {
             attributes: (0..60).map(|n| (format!("x{n}$"), AttributesAsWritten::default())).collect(),
             ..PortsAsWritten::default()

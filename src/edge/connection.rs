@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -39,7 +39,7 @@ pub(super) const HEAD_BYTES: usize = 128 * 1024;
 const FIELDS: usize = 256;
 
 /// Bounds of HTTP/2 (H2-1). A stalled stream holds at most a sixteenth of the connection's window.
-mod h2 {
+pub(super) mod h2 {
     use std::time::Duration;
 
     pub(super) const STREAMS: u32 = 128;
@@ -47,7 +47,7 @@ mod h2 {
     pub(super) const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
     /// Largest list of fields. Browsers keep 180 cookies of 4 KiB for a site, and a page can have all of them sent: what
     /// is refused without being read cannot be told to take them away (HDR-10).
-    pub(super) const FIELD_BYTES: u32 = 1024 * 1024;
+    pub(in crate::edge) const FIELD_BYTES: u32 = 1024 * 1024;
     pub(super) const SEND_BUFFER: usize = 128 * 1024;
     pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
     pub(super) const PING_ANSWER: Duration = Duration::from_secs(10);
@@ -106,9 +106,12 @@ impl Connection {
                 if going.cut {
                     request.extensions_mut().insert(Cut);
                 }
-                let answer = edge.handle(request, &peer);
+                let (answer, pace) = (edge.handle(request, &peer), Arc::clone(&pace));
                 async move {
                     let response = answer.await;
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        pace.switch();
+                    }
                     Ok::<_, Infallible>(response.map(|body| Answered::of_connection(body, going)))
                 }
             })

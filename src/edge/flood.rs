@@ -19,6 +19,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::connection::h2::FIELD_BYTES;
+
 /// What a frame that asks for nothing costs, a WINDOW_UPDATE that nothing was sent for, and a head that is refused.
 const VAIN: u32 = 10;
 const UPDATE: u32 = 1;
@@ -30,6 +32,10 @@ const ONE_MORE: Duration = Duration::from_micros(50);
 /// For so many bytes that are sent to a client, a WINDOW_UPDATE costs nothing; kept up to so many.
 const UPDATE_BYTES: usize = 4 * 1024;
 const MOST_SENT: usize = 16 * 1024 * 1024;
+
+/// Frames of a head that never ends: more than h2 takes for a list of [`FIELD_BYTES`] in frames of 16 KiB, which is a quarter
+/// more than it needs.
+const LAST_FRAMES: usize = (FIELD_BYTES as usize / (16 * 1024)) * 2;
 
 /// The bytes before the first frame.
 const PREFACE_BYTES: usize = 24;
@@ -123,10 +129,10 @@ impl<S> Bounded<S> {
 
 /// Frames that every HTTP/2 server must end a connection for: a head that never ends. h2 says ENHANCE_YOUR_CALM to them,
 /// or PROTOCOL_ERROR inside of a head that does not end either.
-fn last_frames() -> [u8; 9 * 64] {
+fn last_frames() -> [u8; 9 * LAST_FRAMES] {
     const HEADERS: u8 = 1;
     const CONTINUATION: u8 = 9;
-    let mut frames = [0; 9 * 64];
+    let mut frames = [0; 9 * LAST_FRAMES];
     for (index, head) in frames.chunks_exact_mut(9).enumerate() {
         head[3] = if index == 0 { HEADERS } else { CONTINUATION };
         // The highest stream that a client can open, which is never open already.

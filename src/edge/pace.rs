@@ -26,6 +26,8 @@ struct State {
     length: usize,
     /// Whether what else comes of that head is left out.
     cut: bool,
+    /// Whether it is HTTP no more: what comes belongs to whom it was handed to.
+    switched: bool,
     line: Line,
     since: Instant,
 }
@@ -76,6 +78,7 @@ impl Pace {
                 head: false,
                 length: 0,
                 cut: false,
+                switched: false,
                 line: Line::Coming,
                 since: now,
             }),
@@ -98,7 +101,7 @@ impl Pace {
     /// Takes note of what came.
     pub(super) fn bytes(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
-        if state.going > 0 {
+        if state.going > 0 || state.switched {
             return;
         }
         if !state.head {
@@ -108,11 +111,16 @@ impl Pace {
         state.line = state.line.read(bytes);
     }
 
-    /// How much has come of a head that goes on, in bytes; none while a request is answered.
+    /// The connection was handed over with a 101: no head comes any more.
+    pub(super) fn switch(&self) {
+        self.state.lock().switched = true;
+    }
+
+    /// How much has come of a head that goes on, in bytes; none while a request is answered, or when no head can come.
     pub(super) fn head_length(&self) -> Option<usize> {
         let state = self.state.lock();
         let length = if state.head { state.length } else { 0 };
-        (state.going == 0).then_some(length)
+        (state.going == 0 && !state.switched).then_some(length)
     }
 
     /// What comes after this of the head is left out: the request must be refused.

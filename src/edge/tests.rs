@@ -212,21 +212,23 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
     bench_behind(Fronts::default(), options, tls).await
 }
 
-async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
-    let files = tempfile::tempdir().expect("a directory");
-    let store: SharedStore = Arc::new(MemoryStore::new());
-    let clock: SharedClock = Arc::new(SystemClock);
-    let sites = Sites::new("https://portico.test".parse().expect("an origin"), "codespaces.example");
-    let auth_options = auth::Options {
+async fn authority(store: &SharedStore, sites: &Sites, clock: &SharedClock) -> Auth {
+    let options = auth::Options {
         sites: sites.clone(),
         session_idle: LONG,
         session_absolute: LONG,
         tokens_per_user: 100,
         outside: auth::OutsideOptions::default(),
     };
-    let auth = Auth::load(Arc::clone(&store), auth_options, clock.now())
-        .await
-        .expect("an empty store");
+    Auth::load(Arc::clone(store), options, clock.now()).await.expect("an empty store")
+}
+
+async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
+    let files = tempfile::tempdir().expect("a directory");
+    let store: SharedStore = Arc::new(MemoryStore::new());
+    let clock: SharedClock = Arc::new(SystemClock);
+    let sites = Sites::new("https://portico.test".parse().expect("an origin"), "codespaces.example");
+    let auth = authority(&store, &sites, &clock).await;
     let runtime = Arc::new(FakeRuntime::default());
     let tunnels = Tunnels::new();
     let deps = Deps {

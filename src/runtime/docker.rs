@@ -29,7 +29,7 @@ use self::{
     engine::{Engine, is_missing},
     instance::Instance,
 };
-use super::{InstanceState, Progress, Runtime, RuntimeError, process::editor};
+use super::{InstanceState, Known, Progress, Runtime, RuntimeError, process::editor};
 use crate::{
     domain::{CodespaceName, Network, RepositorySource},
     protocol::bootstrap::{Bootstrap, EditorProgram},
@@ -90,14 +90,18 @@ impl Default for Options {
 pub struct DockerRuntime {
     options: Arc<Options>,
     data: PathBuf,
+    /// Looked up once: this program's file may be replaced while it runs.
+    program: PathBuf,
     engine: Arc<Engine>,
 }
 
 impl DockerRuntime {
     /// Talks to the engine when there is something to say; `data` is the gateway's data directory.
     pub fn new(options: Options, data: PathBuf) -> Self {
-        let data = std::path::absolute(&data).unwrap_or(data);
+        let data = std::fs::canonicalize(&data).unwrap_or(data);
+        let own = || std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
         Self {
+            program: options.agent.clone().unwrap_or_else(own),
             engine: Arc::new(Engine::new(options.socket.clone())),
             options: Arc::new(options),
             data,
@@ -120,7 +124,7 @@ impl DockerRuntime {
     /// Makes the container as it is planned; one that was made to another plan is made anew, its volume stays.
     async fn make_container(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
         let id = instance.resource(name);
-        let mounts = plan::Mounts::of(&self.options, &self.data)?;
+        let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
         let body = plan::container(&self.options, instance, name, &mounts);
         let planned = plan::digest(&body);
         if let Some(found) = self.container(&id).await? {
@@ -137,7 +141,7 @@ impl DockerRuntime {
     }
 
     async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(false).build();
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let removed = self.engine.api().await?.remove_container(id, Some(options)).await;
         self.engine.unless_missing(removed)
     }
@@ -213,7 +217,7 @@ impl Runtime for DockerRuntime {
         let id = instance.resource(name);
         self.create(name, &Progress::silent()).await?;
         self.stop(name).await?;
-        let mounts = plan::Mounts::of(&self.options, &self.data)?;
+        let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
         let api = self.engine.api().await?;
         let account = archive::account(api, &self.engine, &id).await?;
         let unreachable = fence::networks(&self.engine, &self.options, &id).await?;
@@ -287,7 +291,7 @@ impl Runtime for DockerRuntime {
         plan::why_ended(&state, self.options.memory)
     }
 
-    async fn tidy(&self, known: &[CodespaceName]) -> Result<(), RuntimeError> {
+    async fn tidy(&self, is_known: &Known<'_>) -> Result<(), RuntimeError> {
         let instance = self.instance().await?;
         let api = self.engine.api().await?;
         let options = ListContainersOptionsBuilder::default()
@@ -300,7 +304,7 @@ impl Runtime for DockerRuntime {
             .map_err(|error| self.engine.trouble(&error))?;
         for container in found {
             let labels = container.labels.unwrap_or_default();
-            let Some(id) = container.id.filter(|_| !plan::is_known(&labels, known)) else {
+            let Some(id) = container.id.filter(|_| !plan::is_known(&labels, is_known)) else {
                 continue;
             };
             tracing::warn!(
@@ -309,7 +313,7 @@ impl Runtime for DockerRuntime {
             );
             self.remove_container(&id).await?;
         }
-        network::tidy(&self.engine, &instance, known).await
+        network::tidy(&self.engine, &instance, is_known).await
     }
 }
 

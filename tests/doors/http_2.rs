@@ -60,17 +60,22 @@ impl Connection {
         self.ended |= self.stream.write_all(bytes).is_err();
     }
 
-    /// Takes what there is by now; at the end also what was said before it.
+    /// Takes what there is by now; at the end also what was said before it, which a stream that still wants to write would
+    /// not give.
     fn read(&mut self) {
-        let mut buffer = vec![0; 64 * 1024];
+        let StreamOwned { conn, sock } = &mut self.stream;
         loop {
-            match self.stream.read(&mut buffer) {
-                Ok(count @ 1..) => self.got.extend_from_slice(&buffer[..count]),
+            let ended = match conn.read_tls(sock) {
+                Ok(count) => count == 0,
                 Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => return,
-                _ => {
-                    self.ended = true;
-                    return;
-                }
+                Err(_) => true,
+            };
+            let broken = conn.process_new_packets().is_err();
+            // What is there is read; that there is no more now is told as an error.
+            let _ = conn.reader().read_to_end(&mut self.got);
+            if ended || broken {
+                self.ended = true;
+                return;
             }
         }
     }

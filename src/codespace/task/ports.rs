@@ -19,9 +19,15 @@ use crate::{
 /// Most decisions that are kept of one codespace; past that, the owner is asked again.
 const MAX_DECISIONS: usize = 256;
 
+/// For so many ports of a report commands are matched with what is declared.
+const MAX_MATCHED: usize = 64;
+
 impl Task {
     /// Replaces what listens. Ports keep what is set on them; an agent changes nothing there (SHARE-1).
     pub(super) fn hear_ports(&mut self, ports: Vec<ListeningPort>) {
+        if self.listening == ports {
+            return;
+        }
         self.listening = ports;
         self.lay_out_ports();
     }
@@ -46,9 +52,11 @@ impl Task {
             }
         }
         let mut listed: BTreeSet<Port> = declaration.forward().collect();
-        for listening in &self.listening {
+        for (index, listening) in self.listening.iter().enumerate() {
             let Some(port) = Port::new(listening.port) else { continue };
-            let declared = declaration.of(port, listening.command.as_deref());
+            // Patterns cost the gateway time; nobody has so many servers that they are told apart by what started them.
+            let command = listening.command.as_deref().filter(|_| index < MAX_MATCHED);
+            let declared = declaration.of(port, command);
             let set = self.now.ports.get(&port).is_some_and(|view| is_set(port, view));
             let ignored = declared.on_auto_forward == Some(OnAutoForward::Ignore);
             let noise = listening.noise.is_some() && !declaration.names(port);

@@ -20,7 +20,9 @@ const METADATA: [&str; 2] = ["169.254.0.0/16", "fd00:ec2::254/128"];
 pub async fn networks(engine: &Engine, options: &Options, id: &str) -> Result<Vec<String>, RuntimeError> {
     let gateway = network::gateway(engine, id).await?;
     let mut networks: Vec<String> = METADATA.map(str::to_owned).into();
-    networks.extend(gateway.map(|gateway| format!("{gateway}/32")));
+    // The codespace's own network is narrower than the pool, this machine's side of it narrower still.
+    networks.push(options.networks.to_string());
+    networks.push(format!("{gateway}/32"));
     networks.extend(options.unreachable.iter().map(ToString::to_string));
     Ok(networks)
 }
@@ -58,6 +60,6 @@ async fn run(engine: &Engine, helper: &str, body: ContainerCreateBody) -> Result
 }
 
 async fn remove(engine: &Engine, helper: &str) -> Result<(), RuntimeError> {
-    let options = RemoveContainerOptionsBuilder::default().force(true).build();
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     engine.unless_missing(engine.api().await?.remove_container(helper, Some(options)).await)
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{CodespaceName, Network},
-    runtime::RuntimeError,
+    runtime::{Known, RuntimeError},
 };
 
 /// The prefix of a codespace's network.
@@ -64,22 +64,27 @@ pub async fn make(engine: &Engine, options: &Options, instance: &Instance, name:
     }))
 }
 
-/// This machine's side of a codespace's network.
-pub async fn gateway(engine: &Engine, id: &str) -> Result<Option<Ipv4Addr>, RuntimeError> {
+/// This machine's side of a codespace's network. An error where that is not known, because then it is not closed off.
+pub async fn gateway(engine: &Engine, id: &str) -> Result<Ipv4Addr, RuntimeError> {
     let found = engine.api().await?.inspect_network(id, None).await;
     let found = found.map_err(|error| engine.trouble(&error))?;
     let mut configs = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default().into_iter();
-    Ok(configs.find_map(|config| config.gateway?.parse().ok()))
+    let gateway = configs.find_map(|config| config.gateway?.parse().ok());
+    gateway.ok_or_else(|| {
+        RuntimeError::Failed(format!(
+            "the container engine does not say where the network {id} ends. Ask the operator"
+        ))
+    })
 }
 
 /// Removes networks of codespaces that are no more.
-pub async fn tidy(engine: &Engine, instance: &Instance, known: &[CodespaceName]) -> Result<(), RuntimeError> {
+pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) -> Result<(), RuntimeError> {
     let api = engine.api().await?;
     let options = ListNetworksOptionsBuilder::default().filters(&instance.filter()).build();
     let found = api.list_networks(Some(options)).await.map_err(|error| engine.trouble(&error))?;
     for network in found {
         let labels = network.labels.unwrap_or_default();
-        let Some(id) = network.id.filter(|_| !plan::is_known(&labels, known)) else {
+        let Some(id) = network.id.filter(|_| !plan::is_known(&labels, is_known)) else {
             continue;
         };
         engine.unless_missing(api.remove_network(&id).await)?;

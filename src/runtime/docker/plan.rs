@@ -1,15 +1,21 @@
 //! What a codespace's container is to be: pure, from the operator's options.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
-use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, Mount, MountType, ResourcesUlimits, VolumeCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits, VolumeCreateRequest,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{Options, instance::Instance};
-use crate::{domain::CodespaceName, protocol::bootstrap::EditorProgram, runtime::RuntimeError};
+use crate::{
+    domain::CodespaceName,
+    protocol::bootstrap::EditorProgram,
+    runtime::{Known, RuntimeError},
+};
 
 /// The label that says which gateway made it.
 pub const INSTANCE_LABEL: &str = "portico.instance";
@@ -46,18 +52,16 @@ pub struct Mounts {
 
 impl Mounts {
     /// Looks at what there is on this machine.
-    pub fn of(options: &Options, data: &Path) -> Result<Self, RuntimeError> {
+    pub fn of(options: &Options, data: &Path, program: &Path) -> Result<Self, RuntimeError> {
         let seen = |path: &Path| match (&options.data_for_engine, path.strip_prefix(data)) {
             (Some(base), Ok(rest)) => base.join(rest),
             _ => path.to_owned(),
         };
-        let program = match &options.agent {
-            Some(program) => program.clone(),
-            None => std::env::current_exe()?,
-        };
+        // Made here, so that a later `portico editor install` is seen by the containers that there are.
+        std::fs::create_dir_all(data.join("editors"))?;
         let editors = std::fs::canonicalize(data.join("editors")).ok();
         Ok(Self {
-            program: seen(&program),
+            program: seen(program),
             gateway: seen(&data.join("reach")),
             editors: editors.map(|editors| seen(&editors)),
         })
@@ -97,6 +101,15 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
         network_mode: Some(id),
         mounts: Some(all),
         cap_drop: Some(DROPPED.map(str::to_owned).into()),
+        // What the agent prints is kept by the engine, and anybody inside can write there too.
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".into()),
+            config: Some(
+                [("max-size", "8m"), ("max-file", "2")]
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            ),
+        }),
         dns: Some(options.name_servers.iter().map(ToString::to_string).collect()),
         storage_opt: options.disk.map(|bytes| [("size".to_owned(), bytes.to_string())].into()),
         ..bounded(options)
@@ -182,14 +195,11 @@ pub fn volume(instance: &Instance, name: &CodespaceName) -> VolumeCreateRequest 
     }
 }
 
-/// Tells plans apart. The order of labels is none of a plan's.
+/// Tells plans apart: those for which a container must be made anew, with what was installed in it lost. New bounds hold
+/// for new containers.
 pub fn digest(body: &ContainerCreateBody) -> String {
-    let labels: BTreeMap<_, _> = body.labels.iter().flatten().collect();
-    let rest = ContainerCreateBody {
-        labels: None,
-        ..body.clone()
-    };
-    let text = serde_json::to_vec(&(labels, rest)).unwrap_or_default();
+    let mounts = body.host_config.as_ref().and_then(|host| host.mounts.as_ref());
+    let text = serde_json::to_vec(&(&body.image, &body.entrypoint, mounts)).unwrap_or_default();
     Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -200,10 +210,9 @@ pub fn labelled(mut body: ContainerCreateBody, digest: String) -> ContainerCreat
 }
 
 /// Whether something with these labels belongs to a codespace that there is.
-pub fn is_known(labels: &HashMap<String, String>, known: &[CodespaceName]) -> bool {
-    labels
-        .get(NAME_LABEL)
-        .is_some_and(|label| known.iter().any(|name| name.as_str() == label))
+pub fn is_known(labels: &HashMap<String, String>, is_known: &Known<'_>) -> bool {
+    let name = labels.get(NAME_LABEL).and_then(|label| label.parse().ok());
+    name.is_some_and(|name| is_known(&name))
 }
 
 /// Why a container ended, where there is something to say.
@@ -238,11 +247,10 @@ mod tests {
         let options = Options {
             memory: Some(1 << 30),
             milli_cpus: Some(1500),
-            agent: Some("/opt/portico".into()),
             data_for_engine: Some("/srv/portico".into()),
             ..Options::default()
         };
-        let mounts = Mounts::of(&options, directory.path()).expect("planned");
+        let mounts = Mounts::of(&options, directory.path(), "/opt/portico".as_ref()).expect("planned");
         let body = container(&options, &instance, &name, &mounts);
         let host = body.host_config.clone().expect("bounds");
         assert_eq!(
@@ -267,6 +275,12 @@ mod tests {
             ]
         );
         assert_eq!(digest(&body), digest(&container(&options, &instance, &name, &mounts)));
+        let roomier = Options {
+            memory: None,
+            ..options.clone()
+        };
+        let kept = digest(&container(&roomier, &instance, &name, &mounts));
+        assert_eq!(digest(&body), kept, "what was installed is worth more than a new bound");
         let other = Options {
             image: "debian:12".into(),
             ..options

@@ -122,7 +122,7 @@ pub fn too_many_sockets(prefix: &str, said: &str) -> Page {
         "too-many-sockets",
         StatusCode::TOO_MANY_REQUESTS,
         "Too many sockets are open",
-        &format!("{said}."),
+        format!("{said}."),
     )
     .sign(Sign::Waiting)
     .page()
