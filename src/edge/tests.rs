@@ -7,6 +7,7 @@ mod http_2;
 mod lease;
 mod model;
 mod reload;
+mod suspension;
 mod upstreams;
 
 use std::{collections::HashMap, convert::Infallible, net::SocketAddr, time::Duration};

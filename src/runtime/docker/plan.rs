@@ -271,6 +271,7 @@ mod tests {
             [
                 ("/opt/portico".into(), Some(true)),
                 ("/srv/portico/reach".into(), Some(true)),
+                ("/srv/portico/editors".into(), Some(true)),
                 (volume, None)
             ]
         );
