@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
+import { eventually } from './harness/eventually.mjs';
 import { Gateway, freePort } from './harness/gateway.mjs';
 import { repository } from './harness/repositories.mjs';
 
@@ -61,6 +62,8 @@ test('a port that does not answer', async (t) => {
     await gateway.call(ada.token, 'PATCH', `/codespaces/${name}/ports/${port}`, { host_header: 'preserve' });
     await page.goto(gateway.urlOf(name, port));
     await page.getByText('Blocked request').waitFor();
+    // The row says what was known when its page was loaded.
+    await eventually('the refusal is noted', async () => (await gateway.call(ada.token, 'GET', `/codespaces/${name}/ports`)).find((row) => row.port === port)?.advice);
     await page.goto(`${gateway.origin}/codespaces/${name}`);
     const row = page.locator(`[data-testid=port-row][data-port="${port}"]`);
     await row.getByText('Vite refuses').waitFor();
