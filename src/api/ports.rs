@@ -43,11 +43,16 @@ pub async fn change(
         .map_err(|error: domain::PortError| Problem::unprocessable("bad-port", "That is no port", error.to_string()))?;
     let change = read(&services, sent)?;
     let other_way = change.protocol.is_some() || change.host_header.is_some();
+    // What the app refused when it was asked in the old way says nothing of the new one: not to watchers, who are told of
+    // the change as it happens, and not of a request that was under way.
+    let forget = || {
+        if other_way {
+            services.doctor.memory().forget(codespace.name(), port);
+        }
+    };
+    forget();
     let view = services.codespaces.change_port(codespace.name(), port, change, &actor).await?;
-    if other_way {
-        // What the app refused when it was asked in the old way says nothing of the new one.
-        services.doctor.memory().forget(codespace.name(), port);
-    }
+    forget();
     Ok(Json(services.show_port(&codespace.snapshot(), port, &view, services.clock.now())))
 }
 
