@@ -9,7 +9,7 @@ use crate::{
     auth::Auth,
     codespace::{Snapshot, TooManySockets},
     doctor::{Note, Trouble, What},
-    domain::{Phase, Port, ShareEnd, ShareKind},
+    domain::{Phase, Port, ShareEnd, ShareKind, Step},
     forward::admission,
     policy::{Denial, Presented},
     protocol::tunnel::{Endpoint, Refusal},
@@ -223,14 +223,30 @@ fn share_ended(edge: &Edge, visit: &Visit, end: ShareEnd, kind: Kind) -> Respons
     response
 }
 
+/// Whether it is the codespace's owner who asks: others are told how it is, not why, nor what of.
+fn is_owner(visit: &Visit, snapshot: &Snapshot) -> bool {
+    matches!(&visit.who, Presented::Valid(identity) if identity.user == snapshot.record.owner)
+}
+
+fn told_steps(visit: &Visit, snapshot: &Snapshot) -> Vec<Step> {
+    let mut steps = snapshot.steps.clone();
+    if !is_owner(visit, snapshot) {
+        steps.iter_mut().for_each(|step| step.detail.clear());
+    }
+    steps
+}
+
 fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
     let prefix = CODESPACE_PREFIX;
     let dashboard = format!("{}/codespaces/{}", edge.sites.gateway(), visit.name);
     match reason {
         Reason::Asleep(snapshot) => match snapshot.phase() {
             Phase::Running => pages::not_connected(prefix, &visit.name, &dashboard),
-            Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &snapshot.steps, &dashboard),
-            phase => pages::stopped(prefix, &visit.name, phase, snapshot.record.reason.as_deref(), &dashboard),
+            Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &told_steps(visit, &snapshot), &dashboard),
+            phase => {
+                let reason = snapshot.record.reason.as_deref().filter(|_| is_owner(visit, &snapshot));
+                pages::stopped(prefix, &visit.name, phase, reason, &dashboard)
+            }
         },
         Reason::Dial(endpoint, error) => dial_page(visit, endpoint, &error, &dashboard),
         Reason::Trouble(port, trouble, Some(snapshot)) => {

@@ -9,6 +9,7 @@ mod model;
 mod reload;
 mod suspension;
 mod upstreams;
+mod visitors;
 
 use std::{collections::HashMap, convert::Infallible, net::SocketAddr, time::Duration};
 
