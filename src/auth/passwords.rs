@@ -117,7 +117,7 @@ mod tests {
         atomic::{AtomicUsize, Ordering::SeqCst},
     };
 
-    use futures_util::future::join_all;
+    use futures_util::{future::join_all, poll};
 
     use super::*;
 
@@ -125,20 +125,30 @@ mod tests {
     async fn rate_3_two_are_worked_out_at_once_and_the_rest_waits_or_is_refused() {
         let hasher = Hasher::new();
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        // The first two wait for one another: that many do run together.
-        let together = Arc::new(Barrier::new(AT_ONCE));
-        let works = (0..WAITING + 50).map(|number| {
-            let (running, most, together) = (running.clone(), most.clone(), together.clone());
-            hasher.run(move || {
-                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
-                if number < AT_ONCE {
-                    together.wait();
-                }
-                running.fetch_sub(1, SeqCst);
+        // The first stay at work until everybody has asked: one that ended sooner would make room for another.
+        let gate = Arc::new(Barrier::new(AT_ONCE + 1));
+        let mut works = (0..WAITING + 50)
+            .map(|number| {
+                let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
+                Box::pin(tokio::task::unconstrained(hasher.run(move || {
+                    most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                    if number < AT_ONCE {
+                        gate.wait();
+                    }
+                    running.fetch_sub(1, SeqCst);
+                })))
             })
-        });
-        let done = join_all(works).await;
-        assert_eq!(done.iter().filter(|done| done.is_ok()).count(), WAITING);
+            .collect::<Vec<_>>();
+        let mut let_in = Vec::new();
+        for mut work in works.drain(..) {
+            match poll!(&mut work) {
+                std::task::Poll::Pending => let_in.push(work),
+                std::task::Poll::Ready(done) => assert!(done.is_err()),
+            }
+        }
+        assert_eq!(let_in.len(), WAITING);
+        gate.wait();
+        assert!(join_all(let_in).await.iter().all(Result::is_ok));
         assert_eq!(most.load(SeqCst), AT_ONCE);
     }
 }
