@@ -9,6 +9,7 @@ mod declaration;
 mod error;
 mod handle;
 mod launch;
+mod limited;
 mod local;
 mod naming;
 mod question;
@@ -34,6 +35,7 @@ pub use self::{
     declaration::Offer,
     error::{BadChange, CodespaceError},
     handle::Codespace,
+    limited::{Limited, Room},
     question::{Question, Shown},
     shares::{MadeShare, NewShare, ShareError},
     snapshot::{PortView, Ports, Shares, Snapshot},
@@ -43,7 +45,7 @@ use crate::{
     audit::{Actor, Audit},
     auth::Auth,
     clock::SharedClock,
-    domain::{CodespaceName, Generation, Phase, Port, UserId, Visibility, Work},
+    domain::{CodespaceName, Generation, Phase, Port, PortLimits, UserId, Visibility, Work},
     policy::Ceiling,
     route::Sites,
     runtime::{SharedRuntime, Unconfigured},
@@ -116,6 +118,8 @@ pub struct PortChange {
     /// An inner none lets the visibility stay for good.
     pub expires_at: Option<Option<OffsetDateTime>>,
     pub users: Option<Vec<UserId>>,
+    /// All limits anew.
+    pub limits: Option<PortLimits>,
 }
 
 /// What the owner does with what the repository asks to share.

@@ -5,6 +5,7 @@
 
 mod access;
 mod codespace;
+mod limits;
 mod name;
 mod network;
 mod organisation;
@@ -15,6 +16,7 @@ mod share;
 
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Work};
+pub use limits::{Exceeded, PortLimits, PortLimitsError};
 pub use name::{CodespaceName, NameError};
 pub use network::{Network, NetworkError, Networks, subnet};
 pub use organisation::Organisation;

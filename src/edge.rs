@@ -23,6 +23,7 @@ mod gateway;
 mod heard;
 mod hop;
 mod lease;
+mod limits;
 pub mod listener;
 mod pace;
 pub mod plain;
@@ -232,7 +233,7 @@ impl Edge {
             let request = Request::from_parts(head, body);
             return Ok(Answer::later(async move { edge.reserved(*visit, request).await }));
         }
-        let awake = visit.authorize(self)?.awake()?;
+        let awake = visit.authorize(self)?.within_limits(&head)?.awake()?;
         if awake.wants_upgrade() {
             let request = Request::from_parts(head, body);
             return Ok(Answer::later(async move { edge.upgrade(awake, request).await }));

@@ -15,8 +15,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::domain::{
-    CodespaceName, Generation, Organisation, Phase, Port, Role, Scope, SessionId, ShareId, ShareTerms, TokenId, UserId, UserName,
-    Visibility, Work,
+    CodespaceName, Generation, Organisation, Phase, Port, PortLimits, Role, Scope, SessionId, ShareId, ShareTerms, TokenId, UserId,
+    UserName, Visibility, Work,
 };
 
 /// A store behind its seam.
@@ -212,6 +212,7 @@ pub struct PortRecord {
     pub host_header: String,
     /// People named besides the owner.
     pub users: Vec<UserId>,
+    pub limits: PortLimits,
 }
 
 /// What an owner decided on what the repository asks to share.

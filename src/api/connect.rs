@@ -1,19 +1,25 @@
 //! Raw TCP to a port, for programs: the same question to policy as for its pages, and bytes over a WebSocket.
 
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Instant,
+};
+
 use axum::{
     extract::{Request, State},
     response::Response,
 };
+use http::StatusCode;
 
 use super::{
     Services,
-    identify::{By, Params, Who},
+    identify::{By, From, Params, Who},
     problem::{Problem, ProblemBody},
     websocket,
 };
 use crate::{
     codespace::Question,
-    domain::{Port, PortError},
+    domain::{Exceeded, Port, PortError},
     policy::Presented,
 };
 
@@ -26,13 +32,14 @@ const AUDIT_EVERY: time::Duration = time::Duration::minutes(10);
     (status = 101, description = "WebSocket"), (status = 400, body = ProblemBody, description = "No valid WebSocket handshake"),
     (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody, description = "The codespace does not run, or nothing listens on the port"),
-    (status = 422, body = ProblemBody), (status = 426, body = ProblemBody), (status = 502, body = ProblemBody),
+    (status = 422, body = ProblemBody), (status = 429, body = ProblemBody, description = "A limit of the port"), (status = 426, body = ProblemBody), (status = 502, body = ProblemBody),
     (status = 503, body = ProblemBody), (status = 504, body = ProblemBody),
 ))]
 pub async fn connect(
     State(services): State<Services>,
     Who(who): Who,
     By(actor): By,
+    from: From,
     Params((name, port)): Params<(String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -45,11 +52,24 @@ pub async fn connect(
     let asked = question.ask(&codespace.snapshot(), &services.auth, services.clock.now());
     // Not theirs is not there (decision 10).
     asked.map_err(|_| Problem::no_such_codespace())?;
+    let limited = codespace.snapshot().ports.get(&port).and_then(|view| view.limited.clone());
+    let address = from.0.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let room = limited.map(|limited| limited.enter(address, Instant::now())).transpose();
+    let room = room.map_err(|exceeded| limit_reached(port, exceeded))?;
     let target = format!("{}:{port}", codespace.name());
     let path = format!("/ports/{port}/connect");
-    let response = websocket::forward(&services, who, codespace, request, &path, websocket::Kind::Port(question)).await?;
+    let response = websocket::forward(&services, who, codespace, request, &path, websocket::Kind::Port(question, room)).await?;
     services
         .audit
         .record_once_in(AUDIT_EVERY, "port.connected", &actor, target, "raw TCP");
     Ok(response)
+}
+
+fn limit_reached(port: Port, exceeded: Exceeded) -> Problem {
+    let status = match exceeded {
+        Exceeded::Address => StatusCode::FORBIDDEN,
+        Exceeded::Rate(_) | Exceeded::Connections(_) | Exceeded::Body(_) => StatusCode::TOO_MANY_REQUESTS,
+    };
+    let detail = format!("Port {port} has a limit that its owner set: {exceeded}. The codespace's owner can raise it.");
+    Problem::new(status, "port-limit", "A limit of the port is reached", detail)
 }

@@ -120,6 +120,9 @@ pub struct Port {
     /// `openPreview`, `silent` or `ignore`.
     #[serde(default)]
     pub on_auto_forward: String,
+    /// What its owner limits; none by default.
+    #[serde(default)]
+    pub limits: Option<PortLimits>,
     pub process: Option<String>,
     pub pid: Option<u32>,
     pub command: Option<String>,
@@ -219,6 +222,31 @@ pub struct ChangePort {
     /// Accounts that may open it besides the owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<Vec<String>>,
+    /// All limits anew; `null` for none.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PortLimits>)]
+    pub limits: Option<Option<PortLimits>>,
+}
+
+/// What the owner of a port lets through; what is left out is not limited.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortLimits {
+    /// All clients together; as many may come at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub requests_per_second: Option<u32>,
+    /// Requests and sockets under way at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub connections: Option<u32>,
+    /// Bytes of a request's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_bytes: Option<u64>,
+    /// Where clients may come from, for instance `10.0.0.0/8`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
+    pub addresses: Vec<String>,
 }
 
 /// Tells `null` from a field that is left out.

@@ -7,12 +7,12 @@ use super::{
     Services,
     body::Sent,
     identify::{By, Params, Who},
-    model::{ChangePort, DecideOffer, Port},
+    model::{self, ChangePort, DecideOffer, Port},
     problem::{Problem, ProblemBody},
 };
 use crate::{
     codespace::{OfferDecision, PortChange},
-    domain::{self, Access, UserId},
+    domain::{self, Access, Network, PortLimits, PortLimitsError, UserId},
 };
 
 /// Lists the ports that listen or have settings.
@@ -103,7 +103,24 @@ fn read(services: &Services, sent: ChangePort) -> Result<PortChange, Problem> {
             .users
             .map(|names| names.iter().map(|name| user_id(services, name)).collect())
             .transpose()?,
+        limits: sent
+            .limits
+            .map(|limits| limits.map_or(Ok(PortLimits::default()), limits_of))
+            .transpose()?,
     })
+}
+
+/// Reads limits by way of their text, whose grammar has the bounds.
+fn limits_of(sent: model::PortLimits) -> Result<PortLimits, Problem> {
+    let from: Result<Vec<Network>, _> = sent.addresses.iter().map(|range| range.parse()).collect();
+    let read = from.ok().map(|from| PortLimits {
+        rate: sent.requests_per_second,
+        connections: sent.connections,
+        body: sent.body_bytes,
+        from,
+    });
+    let whole = read.and_then(|limits| limits.to_string().parse().ok());
+    whole.ok_or_else(|| Problem::unprocessable("bad-limits", "Those limits cannot be", format!("{PortLimitsError}.")))
 }
 
 fn user_id(services: &Services, name: &str) -> Result<UserId, Problem> {

@@ -8,7 +8,7 @@ use crate::{
     auth,
     codespace::{Offer, PortView, Snapshot},
     doctor::Fix,
-    domain::{Port, UserId, Visibility},
+    domain::{Port, PortLimits, UserId, Visibility},
     issuance::{Record, Urgency},
     protocol::tunnel::EditorState,
     store::{AuditEntry, PortRecord},
@@ -84,6 +84,7 @@ impl Services {
             users: settings.users.iter().map(|id| self.account_name(id)).collect(),
             listening: listening.is_some(),
             on_auto_forward: view.on_auto_forward().as_str().to_owned(),
+            limits: shown_limits(&settings.limits),
             process: listening.and_then(|listening| listening.process.clone()),
             pid: listening.and_then(|listening| listening.pid),
             command: listening.and_then(|listening| listening.command.clone()),
@@ -115,6 +116,15 @@ impl Services {
     fn account_name(&self, id: &UserId) -> String {
         self.auth.user(id).map_or_else(|| id.to_string(), |user| user.name.to_string())
     }
+}
+
+fn shown_limits(limits: &PortLimits) -> Option<model::PortLimits> {
+    (!limits.is_none()).then(|| model::PortLimits {
+        requests_per_second: limits.rate,
+        connections: limits.connections,
+        body_bytes: limits.body,
+        addresses: limits.from.iter().map(ToString::to_string).collect(),
+    })
 }
 
 /// A change of a port that mends it, as `PATCH` takes it.

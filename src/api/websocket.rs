@@ -22,7 +22,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    codespace::{Codespace, Question, SocketOf},
+    codespace::{Codespace, Question, Room, SocketOf},
     domain::{Access, Credential, Identity},
     policy::grants,
     relay::{WriteTimeout, relay},
@@ -167,14 +167,14 @@ fn switching(key: &str) -> Response {
 }
 
 /// What a socket is for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Kind {
     /// Its client comes back and resumes: it ends when the gateway drains.
     Terminal,
     /// It goes on for as long as the drain lasts: what runs behind it would be lost.
     Command,
-    /// The same, for whoever may open the port, as it is asked.
-    Port(Question),
+    /// The same, for whoever may open the port, as it is asked, and with its place where their number is limited.
+    Port(Question, #[expect(dead_code, reason = "held until the socket ends")] Option<Room>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -187,14 +187,14 @@ impl Kind {
     fn at_drain(&self) -> AtDrain {
         match self {
             Self::Terminal => AtDrain::End,
-            Self::Command | Self::Port(_) => AtDrain::GoOn,
+            Self::Command | Self::Port(..) => AtDrain::GoOn,
         }
     }
 
     fn write_stall(&self) -> Duration {
         match self {
             Self::Terminal | Self::Command => WRITE_STALL,
-            Self::Port(_) => PATIENT_WRITE_STALL,
+            Self::Port(..) => PATIENT_WRITE_STALL,
         }
     }
 
@@ -202,7 +202,7 @@ impl Kind {
     fn stands(&self, services: &Services, who: &Identity, codespace: &Codespace) -> bool {
         match self {
             Self::Terminal | Self::Command => grants(who, &ownership(codespace)).allow(Access::Work),
-            Self::Port(question) => question.ask(&codespace.snapshot(), &services.auth, services.clock.now()).is_ok(),
+            Self::Port(question, _) => question.ask(&codespace.snapshot(), &services.auth, services.clock.now()).is_ok(),
         }
     }
 }

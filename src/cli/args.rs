@@ -8,7 +8,7 @@ mod links;
 mod ports;
 
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
-pub use self::ports::{PortMapping, PortsForward, PortsOffer};
+pub use self::ports::{PortMapping, PortsForward, PortsLimit, PortsOffer};
 
 /// A self-hosted browser IDE gateway: open a repository in a real VS Code, run its app, share its port.
 #[derive(Debug, Parser)]
@@ -292,6 +292,8 @@ pub enum PortsCommand {
     Unshare(PortsUnshare),
     /// Bring TCP ports of a codespace to this machine, for databases and whatever else speaks no HTTP.
     Forward(PortsForward),
+    /// Limit what a port lets through: requests a second, connections, bodies, addresses.
+    Limit(PortsLimit),
     /// Show what the repository's devcontainer.json asks to share, and take it or leave it.
     Offer(PortsOffer),
 }
@@ -526,6 +528,8 @@ mod tests {
             "portico ports list -c amber-x",
             "portico ports visibility 3000:public 8000:private -c amber-x --for 2h",
             "portico ports offer --accept -c amber-x",
+            "portico ports limit 3000 --rate 5 --from 10.0.0.0/8,::1 -c amber-x",
+            "portico ports limit 3000 --none",
             "portico ports forward 5432 80:0 5432:15432 -c amber-x --bind 0.0.0.0 --json",
             "portico ports share 3000 --for 2h --password sesame --uses 5 --path /x --name N",
             "portico ports share 8000 --webhook --forever --method POST,PUT -c amber-x",
@@ -558,6 +562,8 @@ mod tests {
             "portico ports share 3000 --for 2h --forever",
             "portico ports unshare",
             "portico ports unshare ../tokens",
+            "portico ports limit 3000",
+            "portico ports limit 3000 --none --rate 5",
             "portico ports visibility 3000:everyone",
             "portico codespace exec amber-x",
             "portico token create --scope inside:amber-x",

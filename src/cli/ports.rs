@@ -9,14 +9,14 @@ use http::Method;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    args::{Ports, PortsCommand, PortsList, PortsOffer, PortsVisibility, Where, Which},
+    args::{Ports, PortsCommand, PortsLimit, PortsList, PortsOffer, PortsVisibility, Where, Which},
     codespace::path,
     links,
     output::{Output, plain, table, words},
     place,
 };
 use crate::{
-    api::model::{ChangePort, Codespace, DecideOffer, Offer, OfferedShare, Port},
+    api::model::{ChangePort, Codespace, DecideOffer, Offer, OfferedShare, Port, PortLimits},
     domain::{self, Visibility},
 };
 
@@ -49,6 +49,7 @@ pub async fn run(ports: Ports, output: Output) -> anyhow::Result<()> {
         Some(PortsCommand::Visibility(change)) => visibility(&change, output).await,
         Some(PortsCommand::Set(change)) => set(&change, output).await,
         Some(PortsCommand::Forward(wish)) => forward::run(&wish, output).await,
+        Some(PortsCommand::Limit(limits)) => limit(&limits, output).await,
         Some(PortsCommand::Offer(decision)) => offer(&decision, output).await,
         Some(PortsCommand::Share(new)) => links::share(&new, output).await,
         Some(PortsCommand::Links(which)) => links::list(&which, output).await,
@@ -125,6 +126,25 @@ async fn set(change: &PortsSet, output: Output) -> anyhow::Result<()> {
         ..ChangePort::default()
     };
     let path = format!("{}/ports/{}", path(&name), change.port);
+    let port: Port = client.json(Method::PATCH, &path, Some(&body)).await?;
+    show(&[port], output);
+    Ok(())
+}
+
+async fn limit(wish: &PortsLimit, output: Output) -> anyhow::Result<()> {
+    let client = place::gateway(&wish.place).await?;
+    let name = place::codespace(&client, wish.which.codespace.as_deref()).await?;
+    let limits = PortLimits {
+        requests_per_second: wish.rate,
+        connections: wish.connections,
+        body_bytes: wish.body,
+        addresses: wish.from.iter().map(ToString::to_string).collect(),
+    };
+    let body = ChangePort {
+        limits: Some(Some(limits).filter(|_| !wish.none)),
+        ..ChangePort::default()
+    };
+    let path = format!("{}/ports/{}", path(&name), wish.port);
     let port: Port = client.json(Method::PATCH, &path, Some(&body)).await?;
     show(&[port], output);
     Ok(())

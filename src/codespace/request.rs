@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{BadChange, CodespaceChange, CodespaceError, NewCodespace, PortChange, Snapshot};
 use crate::{
-    domain::{CodespaceName, Port, Protocol, Reference, RepositorySource, Visibility},
+    domain::{CodespaceName, Port, PortLimits, Protocol, Reference, RepositorySource, Visibility},
     store::{CodespaceRecord, PortRecord},
 };
 
@@ -83,6 +83,7 @@ pub fn default_port(codespace: &CodespaceName, port: Port) -> PortRecord {
         protocol: None,
         host_header: "localhost".into(),
         users: Vec::new(),
+        limits: PortLimits::default(),
     }
 }
 
@@ -125,6 +126,9 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
             return Err(BadChange::TooManyPeople);
         }
         record.users = users;
+    }
+    if let Some(limits) = change.limits {
+        record.limits = limits;
     }
     Ok(record)
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     declaration::{Declaration, Offer},
+    limited::Limited,
     task::Desk,
 };
 use crate::{
@@ -63,6 +65,8 @@ pub struct PortView {
     pub listening: Option<ListeningPort>,
     /// What the repository declares of it; what is set counts more.
     pub declared: Attributes,
+    /// The limits that are set, at work.
+    pub limited: Option<Arc<Limited>>,
 }
 
 pub(super) struct Shared {
@@ -140,6 +144,7 @@ impl PortView {
     /// A port of which is known what is set on it.
     pub fn new(settings: PortRecord) -> Self {
         Self {
+            limited: Limited::new(settings.limits.clone(), Instant::now()),
             settings,
             listening: None,
             declared: Attributes::default(),

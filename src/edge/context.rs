@@ -24,6 +24,7 @@ use super::{
     tls::Side,
 };
 use crate::{
+    codespace::Room,
     domain::UserName,
     ops::{Purpose, Tally},
     route::Route,
@@ -97,6 +98,8 @@ pub struct Exchange {
     sent: AtomicU64,
     received: AtomicU64,
     cut_short: AtomicBool,
+    /// Its place among those of its port, where its owner limits them.
+    room: OnceLock<Room>,
     books: Arc<Books>,
 }
 
@@ -125,6 +128,7 @@ impl Exchange {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             cut_short: AtomicBool::new(false),
+            room: OnceLock::new(),
             books: Arc::clone(books),
         })
     }
@@ -148,6 +152,11 @@ impl Exchange {
         let place = caller.place_behind(self.client)?;
         let _ = self.place.set(place);
         Ok(())
+    }
+
+    /// Keeps a place until the exchange ends.
+    pub(super) fn keep(&self, room: Room) {
+        let _ = self.room.set(room);
     }
 
     pub(super) fn route(&self, asked: &Arc<Addressee>) {

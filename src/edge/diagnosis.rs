@@ -31,6 +31,9 @@ impl Edge {
         let endpoint = target.key.endpoint;
         let first = match error {
             UpstreamError::Exchange(error) if error.is_user() => {
+                if let Some(refused) = permitted.too_large(&error) {
+                    return visit.fail(refused);
+                }
                 return visit.fail(Reason::BadRequest("the request's body broke off or stood still"));
             }
             UpstreamError::Dial(error) if matches!(error, DialError::NotConnected) || !matches!(endpoint, Endpoint::Port(_)) => {

@@ -9,7 +9,7 @@ use crate::{
     auth::Auth,
     codespace::{Snapshot, TooManySockets},
     doctor::{Note, Trouble, What},
-    domain::{Phase, Port, ShareEnd, ShareKind, Step},
+    domain::{Exceeded, Phase, Port, ShareEnd, ShareKind, Step, UserId},
     forward::admission,
     policy::{Denial, Presented},
     protocol::tunnel::{Endpoint, Refusal},
@@ -55,6 +55,8 @@ pub enum Reason {
     Revoked,
     BadRequest(&'static str),
     TooManySockets(TooManySockets),
+    /// A limit that the codespace's owner set.
+    Limited(Port, Exceeded, UserId),
     /// No such path of our own.
     NotFound,
     /// Permitted, but a stranger's page that nobody warned of yet.
@@ -132,6 +134,7 @@ impl Reason {
             Self::Revoked => "permit fell".into(),
             Self::BadRequest(what) => format!("bad request: {what}"),
             Self::TooManySockets(error) => format!("refused: {error}"),
+            Self::Limited(_, exceeded, _) => format!("limit of the port: {exceeded:?}"),
             Self::NotFound => "no such page".into(),
             Self::Warning(_) => "warning".into(),
             Self::NoSuchLink => "no such link".into(),
@@ -258,6 +261,15 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
         Reason::Revoked => pages::no_such_codespace(prefix, None, None),
         Reason::BadRequest(what) => pages::bad_request(prefix, what),
         Reason::TooManySockets(error) => pages::too_many_sockets(prefix, &error.to_string()),
+        Reason::Limited(port, exceeded, owner) => {
+            let owner = edge.auth.user(&owner);
+            pages::limited(
+                prefix,
+                port,
+                exceeded,
+                owner.as_ref().map_or("its owner", |owner| owner.name.as_str()),
+            )
+        }
         Reason::NotFound => {
             let mut page = pages::bad_request(prefix, "there is no such page under /.portico/");
             page.status = StatusCode::NOT_FOUND;
@@ -354,7 +366,7 @@ fn page_response(edge: &Edge, visit: &Visit, mut page: Page) -> Response<Body> {
         }
         _ => with_cors(edge, visit, problem(&page)),
     };
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     }
     response

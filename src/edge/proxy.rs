@@ -101,6 +101,9 @@ impl Forwarding {
         if target.key.endpoint == Endpoint::Editor {
             awake.permitted.codespace.touch(Activity::Editor);
         }
+        if let Some(most) = awake.permitted.body_limit() {
+            body.at_most(most);
+        }
         let headers = target.head(edge, visit, &head, None);
         if target.key.protocol != Protocol::Http && trailers::is_grpc(&headers) {
             body.may_rest();

@@ -233,7 +233,7 @@ impl Edge {
     /// Passes a webhook's call on to the app.
     pub(super) async fn call_hook(&self, call: Call, head: Parts, body: Upload) -> Result<Response<Body>, Failure> {
         let Call { visit, share } = call;
-        let awake = visit.authorize(self)?.awake()?;
+        let awake = visit.authorize(self)?.within_limits(&head)?.awake()?;
         let permitted = &awake.permitted;
         if awake.wants_upgrade() {
             return Err(permitted

@@ -5,6 +5,7 @@ mod fronts;
 mod http_1;
 mod http_2;
 mod lease;
+mod limits;
 mod model;
 mod reload;
 mod suspension;

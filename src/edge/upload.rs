@@ -23,7 +23,14 @@ pub struct Upload {
     /// Made at the first wait, then kept.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// Bytes that may still come; none for any number.
+    room: Option<(u64, TooLarge)>,
 }
+
+/// A body that grew past so many bytes.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the request's body has more than {0} bytes")]
+pub struct TooLarge(pub u64);
 
 /// A body that stood still.
 #[derive(Clone, Copy, Debug, Error)]
@@ -37,7 +44,13 @@ impl Upload {
             limit: Some(limit),
             timer: None,
             waiting: false,
+            room: None,
         }
+    }
+
+    /// Has it fail once it has more than so many bytes.
+    pub(super) fn at_most(&mut self, bytes: u64) {
+        self.room = Some((bytes, TooLarge(bytes)));
     }
 
     /// Lets it stand still for as long as its client likes.
@@ -55,6 +68,13 @@ impl HttpBody for Upload {
         let polled = Pin::new(&mut this.incoming).poll_frame(cx);
         if polled.is_ready() {
             this.waiting = false;
+            if let (Some((room, too_large)), Poll::Ready(Some(Ok(frame)))) = (&mut this.room, &polled) {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                match room.checked_sub(bytes) {
+                    Some(left) => *room = left,
+                    None => return Poll::Ready(Some(Err((*too_large).into()))),
+                }
+            }
             return polled.map_err(Into::into);
         }
         let Some(limit) = this.limit else { return Poll::Pending };

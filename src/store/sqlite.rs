@@ -299,8 +299,9 @@ impl Store for SqliteStore {
     async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError> {
         let users: Vec<&str> = port.users.iter().map(|id| id.0.as_ref()).collect();
         let users = serde_json::to_string(&users).map_err(|error| StoreError::Failed(Box::new(error)))?;
-        let query = "INSERT INTO ports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (codespace, port) DO UPDATE SET
-             label = ?3, visibility = ?4, expires_at = ?5, protocol = ?6, host_header = ?7, users = ?8";
+        let query = "INSERT INTO ports (codespace, port, label, visibility, expires_at, protocol, host_header, users, limits)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (codespace, port) DO UPDATE SET
+             label = ?3, visibility = ?4, expires_at = ?5, protocol = ?6, host_header = ?7, users = ?8, limits = ?9";
         let query = sqlx::query(query)
             .bind(port.codespace.as_str())
             .bind(port.port.number())
@@ -309,7 +310,8 @@ impl Store for SqliteStore {
             .bind(port.expires_at.map(kept_time))
             .bind(port.protocol.as_deref().unwrap_or_default())
             .bind(&port.host_header)
-            .bind(users);
+            .bind(users)
+            .bind(port.limits.to_string());
         self.write(query).await.map(drop)
     }
 

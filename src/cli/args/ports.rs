@@ -53,6 +53,36 @@ pub struct PortsOffer {
     pub place: Where,
 }
 
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico ports limit 3000 --rate 20 --connections 50
+  portico ports limit 3000 --body 10485760 --from 10.0.0.0/8,192.0.2.7
+  portico ports limit 3000 --none
+
+The limits that are given replace those before. They hold for everybody, yourself included.")]
+pub struct PortsLimit {
+    pub port: Port,
+    /// Requests a second, all clients together.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..), required_unless_present_any = ["connections", "body", "from", "none"])]
+    pub rate: Option<u32>,
+    /// Requests and sockets at once.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: Option<u32>,
+    /// Bytes of a request's body.
+    #[arg(long, value_name = "BYTES")]
+    pub body: Option<u64>,
+    /// Where clients may come from.
+    #[arg(long, value_name = "RANGES", value_delimiter = ',')]
+    pub from: Vec<crate::domain::Network>,
+    /// Limit nothing.
+    #[arg(long, conflicts_with_all = ["rate", "connections", "body", "from"])]
+    pub none: bool,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub place: Where,
+}
+
 fn port_mapping(text: &str) -> Result<PortMapping, String> {
     let (remote, local) = text.split_once(':').unwrap_or((text, text));
     let remote: Port = remote.parse().map_err(|error: PortError| error.to_string())?;

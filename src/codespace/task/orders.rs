@@ -106,7 +106,12 @@ impl Task {
                 .audit
                 .record("port.changed", actor, format!("{}:{port}", self.shared.name), detail);
         }
-        self.now.ports.insert(port, Arc::new(PortView::new(settings)));
+        let mut view = PortView::new(settings);
+        if let Some(before) = self.now.ports.get(&port).filter(|before| before.limited == view.limited) {
+            // What is under way is still counted.
+            view.limited.clone_from(&before.limited);
+        }
+        self.now.ports.insert(port, Arc::new(view));
         self.lay_out_ports();
         let view = self.now.ports.get(&port).map(|view| PortView::clone(view));
         // What was set back to what holds anyway, of a port that does not listen, is no longer kept.

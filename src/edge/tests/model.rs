@@ -356,6 +356,7 @@ impl World {
             protocol: None,
             host_header: "localhost".into(),
             users: new.guests.iter().map(|guest| self.users[*guest].clone()).collect(),
+            limits: Default::default(),
         };
         let view = PortView::new(settings);
         self.snapshots[space].ports.insert(port, Arc::new(view));

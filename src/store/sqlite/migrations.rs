@@ -163,6 +163,10 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE codespaces ADD COLUMN agent_next_hash BLOB;
 ",
+    // Limits of a port.
+    "
+    ALTER TABLE ports ADD COLUMN limits TEXT NOT NULL DEFAULT '';
+",
 ];
 
 /// Makes the changes that a file does not have yet.

@@ -20,7 +20,7 @@ pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, 
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
      reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits, agent_next_hash FROM codespaces";
 pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FROM offer_decisions";
-pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users FROM ports";
+pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits FROM ports";
 /// Names and actions hold no character that sorts between a separator and the one that follows it.
 pub(super) const AUDIT: &str = "SELECT id, at, action, actor, target, detail, address, request_id FROM audit
      WHERE (?1 IS NULL OR actor = ?1 OR target = ?1)
@@ -121,6 +121,7 @@ pub(super) fn port(row: &SqliteRow) -> Result<PortRecord, StoreError> {
         protocol: Some(row.get(5)?).filter(|protocol: &String| !protocol.is_empty()),
         host_header: row.get(6)?,
         users: users.into_iter().map(|id| UserId(id.into())).collect(),
+        limits: row.parsed(8, "limits")?,
     })
 }
 

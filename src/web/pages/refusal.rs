@@ -8,6 +8,7 @@ use super::{
     notice::{Notice, Sign},
     problem,
 };
+use crate::domain::{Exceeded, Port};
 
 /// Refuses a request that cannot be read one way only; `what` is ours, in plain words.
 pub fn bad_request(prefix: &str, what: &str) -> Page {
@@ -125,6 +126,33 @@ pub fn too_many_sockets(prefix: &str, said: &str) -> Page {
         format!("{said}."),
     )
     .sign(Sign::Waiting)
+    .page()
+}
+
+/// Says which limit of a port a request ran into, and who can raise it.
+pub fn limited(prefix: &str, port: Port, exceeded: Exceeded, owner: &str) -> Page {
+    let (slug, status, title) = match exceeded {
+        Exceeded::Rate(_) => ("limit-rate", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+        Exceeded::Connections(_) => ("limit-connections", StatusCode::TOO_MANY_REQUESTS, "Too much at once"),
+        Exceeded::Body(_) => ("limit-body", StatusCode::PAYLOAD_TOO_LARGE, "That is too large"),
+        Exceeded::Address => ("limit-address", StatusCode::FORBIDDEN, "Not from this address"),
+    };
+    let sign = if status == StatusCode::TOO_MANY_REQUESTS {
+        Sign::Waiting
+    } else {
+        Sign::Closed
+    };
+    Notice::new(
+        prefix,
+        slug,
+        status,
+        title,
+        &format!("Port {port} has a limit that its owner set: {exceeded}."),
+    )
+    .sign(sign)
+    .advice(&format!(
+        "Ask {owner} to raise it (portico ports limit {port}), or try again later."
+    ))
     .page()
 }
 

@@ -1,0 +1,53 @@
+//! The limits that a port's owner set, asked of each request that has a permit.
+
+use std::{error::Error as _, time::Instant};
+
+use http::{header, request::Parts};
+
+use super::{
+    failure::{Failure, Reason},
+    upload::TooLarge,
+    visit::Permitted,
+};
+use crate::{domain::Exceeded, route::Route};
+
+impl Permitted {
+    /// Goes on only within the limits; the place that it takes is free when the exchange ends.
+    pub fn within_limits(self, head: &Parts) -> Result<Self, Failure> {
+        let Route::Port(_, port) = self.visit.route else { return Ok(self) };
+        let Some(limited) = self.snapshot.ports.get(&port).and_then(|view| view.limited.as_ref()) else {
+            return Ok(self);
+        };
+        let length = head
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let entered = limited
+            .check_length(length)
+            .and_then(|()| limited.enter(self.visit.exchange.client(), Instant::now()));
+        match entered {
+            Ok(room) => {
+                self.visit.exchange.keep(room);
+                Ok(self)
+            }
+            Err(exceeded) => {
+                let reason = Reason::Limited(port, exceeded, self.snapshot.record.owner.clone());
+                Err(self.visit.fail(reason))
+            }
+        }
+    }
+
+    /// Most bytes of a request's body, if its port limits them.
+    pub(super) fn body_limit(&self) -> Option<u64> {
+        let Route::Port(_, port) = self.visit.route else { return None };
+        self.snapshot.ports.get(&port)?.limited.as_ref()?.limits().body
+    }
+
+    /// The refusal, if a request was given up because its body grew past the limit.
+    pub(super) fn too_large(&self, error: &hyper::Error) -> Option<Reason> {
+        let Route::Port(_, port) = self.visit.route else { return None };
+        let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+        let TooLarge(most) = causes.find_map(|cause| cause.downcast_ref::<TooLarge>())?;
+        Some(Reason::Limited(port, Exceeded::Body(*most), self.snapshot.record.owner.clone()))
+    }
+}
