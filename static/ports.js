@@ -69,17 +69,40 @@ function Row({ codespace, port, call, live }) {
       <span class="port-buttons">
         <${CopyButton} text=${port.url} label="Copy the address of port ${port.port}" />
         ${call && html`<button type="button" class="button plain compact" aria-label="Links to port ${port.port}" title="Share by a link" onClick=${() => setLinking(true)} data-testid="port-links"><${Icon} name="link" /></button>`}
-        ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="People, deadline, label, protocol, host" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
+        ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="People, deadline, label, protocol, host, limits" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
       </span>
     </div>
     ${more && html`<${Options} port=${port} change=${change} onClose=${() => setMore(false)} />`}
     <${Advice} port=${port} change=${call && change} />
     ${port.users?.length > 0 && html`<p class="quiet small" data-testid="port-people">Also for ${port.users.join(", ")}</p>`}
     ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small" data-testid="port-until">Until ${new Date(port.expires_at).toLocaleString()}, then private</p>`}
+    ${port.limits && html`<p class="quiet small" data-testid="port-limits">Limited to ${inWords(port.limits)}</p>`}
     ${port.links > 0 && html`<p class="quiet small" data-testid="port-link-count">Also for whoever has ${port.links === 1 ? "the link" : `one of ${port.links} links`}</p>`}
     ${linking && html`<${LinksDialog} ...${{ codespace, port, call }} onClose=${() => setLinking(false)} />`}
     ${asking && html`<${Publish} port=${port} onClose=${() => setAsking(false)} onConfirm=${(lasting) => set("public", lasting)} />`}
   </li>`;
+}
+
+const MIB = 1024 * 1024;
+
+/** Limits as a person reads them. */
+const inWords = (limits) => [
+  limits.requests_per_second && `${limits.requests_per_second} ${limits.requests_per_second === 1 ? "request" : "requests"} a second`,
+  limits.connections && `${limits.connections} at once`,
+  limits.body_bytes !== undefined && `bodies of ${limits.body_bytes < MIB ? `${limits.body_bytes} bytes` : `${Math.round((limits.body_bytes / MIB) * 100) / 100} MiB`}`,
+  limits.addresses?.length > 0 && `clients from ${limits.addresses.join(", ")}`,
+].filter(Boolean).join(", ");
+
+/** The limits that a form says; null for none. */
+function limitsOf({ rate, connections, body, addresses }, before) {
+  const limits = {};
+  if (rate.value) limits.requests_per_second = Number(rate.value);
+  if (connections.value) limits.connections = Number(connections.value);
+  // A number that was not touched stays exactly what it was.
+  if (body.value) limits.body_bytes = body.value === body.defaultValue && before?.body_bytes !== undefined ? before.body_bytes : Math.round(Number(body.value) * MIB);
+  const ranges = addresses.value.split(/[\s,;]+/).filter(Boolean);
+  if (ranges.length > 0) limits.addresses = ranges;
+  return Object.keys(limits).length > 0 ? limits : null;
 }
 
 /** What is set on a port beside who may open it. */
@@ -95,6 +118,7 @@ function Options({ port, change, onClose }) {
     event.preventDefault();
     const { label, protocol, host, people, until } = event.target.elements;
     const what = { label: label.value.trim() || null, protocol: protocol.value, host_header: host.value };
+    what.limits = limitsOf(event.target.elements, port.limits);
     what.users = people.value.toLowerCase().split(/[\s,;]+/).filter(Boolean);
     if (until && until.value !== "keep") what.expires_at = until.value ? inSeconds(until.value) : null;
     change(what);
@@ -117,6 +141,21 @@ function Options({ port, change, onClose }) {
     <select class="compact" id=${id("protocol")} name="protocol">${option("http", port.protocol, "http")}${option("https", port.protocol, "https")}${option("h2c", port.protocol, "HTTP/2 without TLS")}${option("grpc", port.protocol, "gRPC")}</select>
     <label for=${id("host")}>The app is told it is</label>
     <select class="compact" id=${id("host")} name="host">${option("localhost", port.host_header, `localhost:${port.port}`)}${option("preserve", port.host_header, "at its public address")}</select>
+    <details class="port-limits" open=${Boolean(port.limits)}>
+      <summary>Limits</summary>
+      <p class="hint">For all who open it, you too. Nothing is limited where nothing is written.</p>
+      <div class="port-limit-fields">
+        <label for=${id("rate")}>Requests a second</label>
+        <input class="input compact" id=${id("rate")} name="rate" type="number" min="1" max="4294967295" step="1" inputmode="numeric" placeholder="any" defaultValue=${port.limits?.requests_per_second ?? ""} data-testid="port-limit-rate" />
+        <label for=${id("connections")}>At once</label>
+        <input class="input compact" id=${id("connections")} name="connections" type="number" min="1" max="4294967295" step="1" inputmode="numeric" placeholder="any" defaultValue=${port.limits?.connections ?? ""} aria-describedby=${id("connections-hint")} data-testid="port-limit-connections" />
+        <span class="hint" id=${id("connections-hint")}>Requests and sockets under way.</span>
+        <label for=${id("body")}>MiB in a body</label>
+        <input class="input compact" id=${id("body")} name="body" type="number" min="0" step="any" inputmode="decimal" placeholder="any" defaultValue=${port.limits?.body_bytes === undefined ? "" : port.limits.body_bytes / MIB} data-testid="port-limit-body" />
+        <label for=${id("addresses")}>From addresses</label>
+        <input class="input compact" id=${id("addresses")} name="addresses" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="10.0.0.0/8, 2001:db8::/32" defaultValue=${(port.limits?.addresses ?? []).join(", ")} data-testid="port-limit-addresses" />
+      </div>
+    </details>
     <div class="form-actions"><button type="submit" class="button compact">Save</button><button type="button" class="button plain compact" onClick=${onClose}>Cancel</button></div>
   </form>`;
 }

@@ -27,6 +27,8 @@ mod http_2;
 mod identity;
 #[path = "doors/judges.rs"]
 mod judges;
+#[path = "doors/limits.rs"]
+mod limits;
 #[path = "doors/links.rs"]
 mod links;
 #[path = "doors/lone.rs"]

@@ -9,7 +9,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 
 use super::{
     Services,
@@ -30,9 +30,10 @@ const AUDIT_EVERY: time::Duration = time::Duration::minutes(10);
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}/ports/{port}/connect", tag = "ports",
     params(("name" = String, Path), ("port" = u16, Path)), responses(
     (status = 101, description = "WebSocket"), (status = 400, body = ProblemBody, description = "No valid WebSocket handshake"),
-    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 401, body = ProblemBody), (status = 403, body = ProblemBody, description = "Not from this address, as the port's owner set it"), (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody, description = "The codespace does not run, or nothing listens on the port"),
-    (status = 422, body = ProblemBody), (status = 429, body = ProblemBody, description = "A limit of the port"), (status = 426, body = ProblemBody), (status = 502, body = ProblemBody),
+    (status = 422, body = ProblemBody), (status = 426, body = ProblemBody),
+    (status = 429, body = ProblemBody, description = "A limit that the port's owner set, or as many sockets as there may be"), (status = 502, body = ProblemBody),
     (status = 503, body = ProblemBody), (status = 504, body = ProblemBody),
 ))]
 pub async fn connect(
@@ -53,12 +54,19 @@ pub async fn connect(
     // Not theirs is not there (decision 10).
     asked.map_err(|_| Problem::no_such_codespace())?;
     let limited = codespace.snapshot().ports.get(&port).and_then(|view| view.limited.clone());
+    // Who comes by the administration socket is on this very machine.
     let address = from.0.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let room = limited.map(|limited| limited.enter(address, Instant::now())).transpose();
     let room = room.map_err(|exceeded| limit_reached(port, exceeded))?;
+    let entry = websocket::Entry {
+        question,
+        port,
+        address,
+        room,
+    };
     let target = format!("{}:{port}", codespace.name());
     let path = format!("/ports/{port}/connect");
-    let response = websocket::forward(&services, who, codespace, request, &path, websocket::Kind::Port(question, room)).await?;
+    let response = websocket::forward(&services, who, codespace, request, &path, websocket::Kind::Port(entry)).await?;
     services
         .audit
         .record_once_in(AUDIT_EVERY, "port.connected", &actor, target, "raw TCP");
@@ -71,5 +79,10 @@ fn limit_reached(port: Port, exceeded: Exceeded) -> Problem {
         Exceeded::Rate(_) | Exceeded::Connections(_) | Exceeded::Body(_) => StatusCode::TOO_MANY_REQUESTS,
     };
     let detail = format!("Port {port} has a limit that its owner set: {exceeded}. The codespace's owner can raise it.");
-    Problem::new(status, "port-limit", "A limit of the port is reached", detail)
+    let problem = Problem::new(status, "port-limit", "A limit of the port is reached", detail);
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        problem.header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    } else {
+        problem
+    }
 }

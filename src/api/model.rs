@@ -15,8 +15,8 @@ mod ports;
 pub use activity::Activity;
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
-pub use tokens::{NewToken, Token};
 pub use ports::{ChangePort, DecideOffer, Offer, OfferedShare, Port, PortEvent, PortLimits};
+pub use tokens::{NewToken, Token};
 
 /// A codespace as its people see it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]

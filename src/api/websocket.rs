@@ -2,7 +2,7 @@
 //!
 //! The agent is the WebSocket's end and keeps its limits; here nothing is parsed after the two 101s.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request, response::Response};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     codespace::{Codespace, Question, Room, SocketOf},
-    domain::{Access, Credential, Identity},
+    domain::{Access, Credential, Identity, Port},
     policy::grants,
     relay::{WriteTimeout, relay},
     tunnel::AgentStream,
@@ -173,8 +173,19 @@ pub enum Kind {
     Terminal,
     /// It goes on for as long as the drain lasts: what runs behind it would be lost.
     Command,
-    /// The same, for whoever may open the port, as it is asked, and with its place where their number is limited.
-    Port(Question, #[expect(dead_code, reason = "held until the socket ends")] Option<Room>),
+    /// The same, for whoever may open the port.
+    Port(Entry),
+}
+
+/// How somebody came to a port.
+#[derive(Debug)]
+pub struct Entry {
+    pub question: Question,
+    pub port: Port,
+    pub address: IpAddr,
+    /// Its place where their number is limited, held until the socket ends.
+    #[expect(dead_code, reason = "what counts is when it is dropped")]
+    pub room: Option<Room>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -187,14 +198,14 @@ impl Kind {
     fn at_drain(&self) -> AtDrain {
         match self {
             Self::Terminal => AtDrain::End,
-            Self::Command | Self::Port(..) => AtDrain::GoOn,
+            Self::Command | Self::Port(_) => AtDrain::GoOn,
         }
     }
 
     fn write_stall(&self) -> Duration {
         match self {
             Self::Terminal | Self::Command => WRITE_STALL,
-            Self::Port(..) => PATIENT_WRITE_STALL,
+            Self::Port(_) => PATIENT_WRITE_STALL,
         }
     }
 
@@ -202,7 +213,11 @@ impl Kind {
     fn stands(&self, services: &Services, who: &Identity, codespace: &Codespace) -> bool {
         match self {
             Self::Terminal | Self::Command => grants(who, &ownership(codespace)).allow(Access::Work),
-            Self::Port(question, _) => question.ask(&codespace.snapshot(), &services.auth, services.clock.now()).is_ok(),
+            Self::Port(entry) => {
+                let snapshot = codespace.snapshot();
+                let admitted = snapshot.admits(entry.port, entry.address);
+                admitted && entry.question.ask(&snapshot, &services.auth, services.clock.now()).is_ok()
+            }
         }
     }
 }

@@ -146,8 +146,24 @@ async fn limit(wish: &PortsLimit, output: Output) -> anyhow::Result<()> {
     };
     let path = format!("{}/ports/{}", path(&name), wish.port);
     let port: Port = client.json(Method::PATCH, &path, Some(&body)).await?;
+    words(&match &port.limits {
+        Some(limits) => format!("Port {} takes {} from now on.", port.port, in_words(limits)),
+        None => format!("Nothing is limited on port {}.", port.port),
+    });
     show(&[port], output);
     Ok(())
+}
+
+fn in_words(limits: &PortLimits) -> String {
+    let parts = [
+        limits.requests_per_second.map(|rate| format!("at most {rate} requests a second")),
+        limits
+            .connections
+            .map(|count| format!("at most {count} requests and sockets at once")),
+        limits.body_bytes.map(|bytes| format!("bodies of at most {bytes} bytes")),
+        (!limits.addresses.is_empty()).then(|| format!("clients from {} alone", limits.addresses.join(", "))),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 async fn offer(decision: &PortsOffer, output: Output) -> anyhow::Result<()> {

@@ -10,7 +10,8 @@ use crate::domain::{Exceeded, PortLimits};
 #[derive(Debug)]
 pub struct Limited {
     limits: PortLimits,
-    counters: Mutex<Counters>,
+    /// Shared with the limits before a change, so that what is under way counts on.
+    counters: Arc<Mutex<Counters>>,
 }
 
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl PartialEq for Limited {
 
 /// A place among a port's connections, until it is dropped.
 #[derive(Debug)]
-pub struct Room(Arc<Limited>);
+pub struct Room(Arc<Mutex<Counters>>);
 
 impl Limited {
     /// Begins to count; none where nothing is limited.
@@ -42,8 +43,20 @@ impl Limited {
         (!limits.is_none()).then(|| {
             Arc::new(Self {
                 limits,
-                counters: Mutex::new(counters),
+                counters: Arc::new(Mutex::new(counters)),
             })
+        })
+    }
+
+    /// The same limits, with the counters of those before them.
+    pub(super) fn following(self: Arc<Self>, before: &Self) -> Arc<Self> {
+        if before.limits.rate.is_none() {
+            let mut counters = before.counters.lock();
+            counters.tokens = self.limits.rate.map_or(0.0, f64::from);
+        }
+        Arc::new(Self {
+            limits: self.limits.clone(),
+            counters: Arc::clone(&before.counters),
         })
     }
 
@@ -53,7 +66,7 @@ impl Limited {
     }
 
     /// Lets one request or connection in, or says which limit it ran into.
-    pub fn enter(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Room, Exceeded> {
+    pub fn enter(&self, address: IpAddr, now: Instant) -> Result<Room, Exceeded> {
         if !self.limits.admits(address) {
             return Err(Exceeded::Address);
         }
@@ -72,7 +85,7 @@ impl Limited {
         }
         counters.open += 1;
         drop(counters);
-        Ok(Room(Arc::clone(self)))
+        Ok(Room(Arc::clone(&self.counters)))
     }
 
     /// Refuses a body whose length is said and too large.
@@ -94,7 +107,7 @@ impl Counters {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.0.counters.lock().open -= 1;
+        self.0.lock().open -= 1;
     }
 }
 
@@ -134,6 +147,17 @@ mod tests {
         assert_eq!(port.enter(HERE, now).map(drop), Err(Exceeded::Connections(2)));
         drop(first);
         assert!(port.enter(HERE, now).is_ok());
+    }
+
+    #[test]
+    fn what_is_under_way_counts_on_under_other_limits() {
+        let now = Instant::now();
+        let before = limited("connections=2", now);
+        let first = before.enter(HERE, now).expect("room");
+        let after = limited("connections=1 rate=9", now).following(&before);
+        assert_eq!(after.enter(HERE, now).map(drop), Err(Exceeded::Connections(1)));
+        drop(first);
+        assert!(after.enter(HERE, now).is_ok());
     }
 
     #[test]

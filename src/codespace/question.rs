@@ -53,6 +53,11 @@ impl Question {
         Self::new(who, browser::Verdict::Ours, Some(port))
     }
 
+    /// The port that is asked for; none for the editor.
+    pub fn port(&self) -> Option<Port> {
+        self.port
+    }
+
     /// Who presented a credential, if anybody.
     pub fn identity(&self) -> Option<&Identity> {
         match &self.who {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -121,6 +122,12 @@ impl Snapshot {
     /// Whether a port is shared with someone by name. Names have no deadline.
     pub fn is_named(&self, port: Port, user: &UserId) -> bool {
         self.ports.get(&port).is_some_and(|view| view.settings.users.contains(user))
+    }
+
+    /// Whether the port's owner lets clients of an address in.
+    pub fn admits(&self, port: Port, address: IpAddr) -> bool {
+        let limited = self.ports.get(&port).and_then(|view| view.limited.as_ref());
+        limited.is_none_or(|limited| limited.limits().admits(address))
     }
 
     /// What the repository asks to share and the owner has not decided on.

@@ -1,6 +1,6 @@
 //! A permit over time: whether what was allowed when an exchange began is allowed still (SESS-3).
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
@@ -19,6 +19,8 @@ pub struct Lease {
     question: Question,
     /// What the permit was given to; none if it was given to anyone.
     credential: Option<Credential>,
+    /// Where its client is, which the port's owner may limit.
+    client: IpAddr,
     edge: Edge,
     peer: Arc<Peer>,
 }
@@ -35,12 +37,14 @@ impl Lease {
         codespace: Arc<Codespace>,
         question: Question,
         credential: Option<Credential>,
+        client: IpAddr,
         peer: Arc<Peer>,
     ) -> Arc<Self> {
         Arc::new(Self {
             codespace,
             question,
             credential,
+            client,
             edge,
             peer,
         })
@@ -67,14 +71,7 @@ impl Lease {
         tokio::pin!(ended);
         loop {
             // Asked after the watching began: what ended or changed before that fires no more.
-            if !self.stands() {
-                return;
-            }
-            if self
-                .question
-                .ask(&self.codespace.snapshot(), &self.edge.auth, self.edge.clock.now())
-                .is_err()
-            {
+            if !self.stands() || !self.would_be_given() {
                 return;
             }
             tokio::select! {
@@ -87,6 +84,12 @@ impl Lease {
                 },
             }
         }
+    }
+
+    fn would_be_given(&self) -> bool {
+        let snapshot = self.codespace.snapshot();
+        let admitted = self.question.port().is_none_or(|port| snapshot.admits(port, self.client));
+        admitted && self.question.ask(&snapshot, &self.edge.auth, self.edge.clock.now()).is_ok()
     }
 
     /// Whether the account behind the permit is still what it was.

@@ -217,6 +217,7 @@ impl Awake {
             Arc::clone(&permitted.codespace),
             permitted.question.clone(),
             permitted.permit.subject().identity().map(|identity| identity.credential.clone()),
+            permitted.visit.exchange.client(),
             Arc::clone(&permitted.visit.peer),
         )
     }

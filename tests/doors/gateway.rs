@@ -105,7 +105,7 @@ impl Gateway {
     }
 
     /// Runs the app inside a codespace and waits until it answers through the gateway.
-    fn serve_app(&self, person: &Person, port: u16, stamp: &str) -> Child {
+    pub fn serve_app(&self, person: &Person, port: u16, stamp: &str) -> Child {
         let program = std::env::current_exe().expect("this program");
         let mut exec = Command::new(PORTICO);
         exec.args(["codespace", "exec", &person.codespace, "--", "env"])

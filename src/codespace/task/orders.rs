@@ -100,16 +100,17 @@ impl Task {
             self.inner.deps.store.put_port(&settings).await?;
             let people = settings.users.len();
             let until = settings.expires_at.map(|at| format!(" until {at}")).unwrap_or_default();
-            let detail = format!("{}{until}, {people} people by name", settings.visibility);
+            let limits = Some(settings.limits.to_string()).filter(|limits| !limits.is_empty());
+            let limits = limits.map(|limits| format!(", limited to {limits}")).unwrap_or_default();
+            let detail = format!("{}{until}, {people} people by name{limits}", settings.visibility);
             self.inner
                 .deps
                 .audit
                 .record("port.changed", actor, format!("{}:{port}", self.shared.name), detail);
         }
         let mut view = PortView::new(settings);
-        if let Some(before) = self.now.ports.get(&port).filter(|before| before.limited == view.limited) {
-            // What is under way is still counted.
-            view.limited.clone_from(&before.limited);
+        if let Some(before) = self.now.ports.get(&port).and_then(|before| before.limited.as_ref()) {
+            view.limited = view.limited.map(|limited| limited.following(before));
         }
         self.now.ports.insert(port, Arc::new(view));
         self.lay_out_ports();

@@ -28,7 +28,14 @@ async fn sess_3_what_changed_before_the_watching_began_ends_it_too() {
         let Presented::Valid(identity) = &who else { panic!("{who:?}") };
         let credential = Some(identity.credential.clone());
         let question = Question::of_port(who, crate::domain::Port::new(3000).expect("a port"));
-        Lease::new(bench.edge.clone(), Arc::clone(&bench.codespace), question, credential, peer())
+        Lease::new(
+            bench.edge.clone(),
+            Arc::clone(&bench.codespace),
+            question,
+            credential,
+            [127, 0, 0, 1].into(),
+            peer(),
+        )
     };
     let by = Actor::gateway();
     let fell = async |lease: Arc<Lease>| tokio::time::timeout(PATIENCE, lease.fallen()).await.is_ok();
