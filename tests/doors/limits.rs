@@ -89,7 +89,7 @@ fn limits_that_an_owner_sets_hold_at_once_in_the_clients_language() {
     );
 
     // An address that is no longer let in is cut off, in a socket that is open too.
-    limit(json!({ "addresses": ["127.0.0.0/8", "::1"] }));
+    limit(json!({ "addresses": ["127.0.0.0/8", "::1/128"] }));
     assert_eq!(ask().send().stamps("LIMITED"), 1);
     limit(json!({ "addresses": ["192.0.2.0/24", "2001:db8::/32"] }));
     socket.rest();
