@@ -9,6 +9,7 @@ mod attempts;
 mod cookies;
 mod denials;
 mod device;
+mod endings;
 mod grants;
 mod hop;
 mod host_cookie;
@@ -127,6 +128,7 @@ struct Inner {
     next_end: AtomicI64,
     tokens: DashMap<TokenId, Arc<Token>>,
     token_hashes: DashMap<[u8; 32], TokenId>,
+    owed: endings::Owed,
     links: Mutex<HashMap<[u8; 32], links::Kept>>,
     tickets: Mutex<tickets::Table>,
     attempts: Mutex<attempts::Attempts>,
@@ -167,6 +169,7 @@ impl Auth {
             next_end: i64::MAX.into(),
             tokens: DashMap::new(),
             token_hashes: DashMap::new(),
+            owed: endings::Owed::default(),
             links: Mutex::default(),
             tickets: Mutex::default(),
             attempts: Mutex::default(),
@@ -201,6 +204,7 @@ impl Auth {
 
     /// Waits for writes that nobody waited for; the last call before the store is closed.
     pub async fn settle(&self) {
+        self.tell_owed().await;
         self.inner.writes.close();
         self.inner.writes.wait().await;
     }

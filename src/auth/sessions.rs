@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Auth, Presented, SESSION_COOKIE, Secret, User,
     cookies::{Found, find},
+    endings::Ending,
     secrets::hash_secret,
 };
 use crate::{
@@ -222,12 +223,20 @@ impl Auth {
 
     /// Ends the sessions of a user other than `keep`.
     pub(super) async fn end_sessions(&self, user: &UserId, keep: Option<&SessionId>) -> Result<(), StoreError> {
-        for session in self.sessions_of(user) {
-            if Some(&session.id) != keep {
-                self.end_session(&session).await?;
-            }
+        let mut sessions = self.sessions_of(user);
+        sessions.retain(|session| Some(&session.id) != keep);
+        self.end_all(&sessions).await
+    }
+
+    /// Ends all of them at once, whatever the store says; then tells of the first that it did not forget.
+    pub(super) async fn end_all(&self, sessions: &[Arc<LoginSession>]) -> Result<(), StoreError> {
+        sessions.iter().for_each(|session| session.ended.cancel());
+        let mut outcome = Ok(());
+        for session in sessions {
+            let ended = self.end_session(session).await;
+            outcome = outcome.and(ended);
         }
-        Ok(())
+        outcome
     }
 
     pub(super) async fn load_sessions(&self, now: OffsetDateTime) -> Result<(), StoreError> {
@@ -243,8 +252,13 @@ impl Auth {
     }
 
     /// Ends sessions whose provider gave them an end that has come, so that what they hold open closes within a second;
-    /// costs nothing until then. To be called about twice a second.
+    /// costs nothing until then. Tells the store again what else ended and was not taken. To be called about twice a second.
     pub async fn end_due_sessions(&self, now: OffsetDateTime) {
+        self.end_those_due(now).await;
+        self.tell_owed().await;
+    }
+
+    async fn end_those_due(&self, now: OffsetDateTime) {
         if now.unix_timestamp() < self.inner.next_end.load(Ordering::Relaxed) {
             return;
         }
@@ -287,13 +301,11 @@ impl Auth {
     }
 
     /// Ends a session in memory first: it must be over even if the store fails (FAIL-1).
-    pub(super) async fn end_session(&self, session: &LoginSession) -> Result<(), StoreError> {
+    pub(super) async fn end_session(&self, session: &Arc<LoginSession>) -> Result<(), StoreError> {
         session.ended.cancel();
         self.inner.session_hashes.remove(&session.secret_hash);
         self.inner.sessions.remove(&session.id);
-        let id = session.id.clone();
-        self.change(move |auth| async move { auth.inner.store.remove_session(&id).await })
-            .await
+        self.forget(Ending::Session(Arc::clone(session))).await
     }
 
     async fn write_seen(&self, session: &LoginSession) {

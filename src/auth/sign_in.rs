@@ -82,6 +82,7 @@ impl Auth {
         client: &Client,
         now: OffsetDateTime,
     ) -> Result<Fresh, StoreError> {
+        self.can_forget()?;
         let secret = fresh_secret();
         let mut session = LoginSession::new(SessionRecord {
             id: SessionId(fresh_id()),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Auth, Presented, UserError,
+    endings::Ending,
     secrets::{fresh_id, fresh_secret, hash_secret},
 };
 use crate::{
@@ -148,6 +149,7 @@ impl Auth {
         now: OffsetDateTime,
     ) -> Result<NewToken, UserError> {
         let owner = self.user(user).ok_or(UserError::Missing)?;
+        self.can_forget()?;
         if let Scope::Inside(codespace) = &scope {
             self.revoke_inside(codespace).await?;
         }
@@ -288,9 +290,7 @@ impl Auth {
         token.ended.cancel();
         self.inner.token_hashes.remove(&token.hash);
         self.inner.tokens.remove(&token.id);
-        let id = token.id.clone();
-        self.change(move |auth| async move { auth.inner.store.remove_token(&id).await })
-            .await
+        self.forget(Ending::Token(token.id.clone())).await
     }
 }
 

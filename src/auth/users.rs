@@ -194,9 +194,9 @@ impl Auth {
             Ok(())
         })
         .await?;
-        self.end_sessions(id, keep).await?;
+        let ended = self.end_sessions(id, keep).await;
         self.audit("user.password", by, user.name.as_str(), "", now).await;
-        Ok(())
+        Ok(ended?)
     }
 
     /// Checks the present password of an account; counted like an attempt to sign in.
@@ -222,13 +222,14 @@ impl Auth {
             .await?;
         // Whoever has one of its ports open is asked again, before anything here can fail.
         self.inner.identities.ask_again();
+        let mut ended = Ok(());
         if suspended {
-            self.end_sessions(id, None).await?;
             self.interrupt_tokens(id);
+            ended = self.end_sessions(id, None).await;
         }
         let action = if suspended { "user.suspended" } else { "user.restored" };
         self.audit(action, by, user.name.as_str(), "", now).await;
-        Ok(())
+        Ok(ended?)
     }
 
     /// Gives an account another role, and ends its login sessions and the connections of its tokens (SESS-1). The last
@@ -244,10 +245,10 @@ impl Auth {
                 auth.still_has_admin(user)
             })
             .await?;
-        self.end_sessions(id, None).await?;
         self.interrupt_tokens(id);
+        let ended = self.end_sessions(id, None).await;
         self.audit("user.role", by, user.name.as_str(), role.as_str(), now).await;
-        Ok(user)
+        Ok(ended.map(|()| user)?)
     }
 
     /// Makes an account; with `first`, only while there is none.

@@ -1,6 +1,8 @@
 //! A store in memory, for tests: it behaves as the durable one does, and forgets.
 
 use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -32,6 +34,8 @@ struct State {
     secrets: BTreeMap<String, Vec<u8>>,
     audit: Vec<AuditEntry>,
     last_audit_id: i64,
+    #[cfg(test)]
+    refused: BTreeSet<Arc<str>>,
 }
 
 impl MemoryStore {
@@ -39,9 +43,25 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Removing these login sessions and tokens fails from now on, and nothing else.
+    #[cfg(test)]
+    pub(crate) fn refuse_to_remove<'a>(&self, ids: impl IntoIterator<Item = &'a Arc<str>>) {
+        self.state.lock().refused = ids.into_iter().cloned().collect();
+    }
 }
 
 impl State {
+    #[cfg(test)]
+    fn check_removal(&self, id: &str) -> Result<(), StoreError> {
+        let refused = self.refused.contains(id);
+        if refused {
+            Err(StoreError::Failed("refused".into()))
+        } else {
+            Ok(())
+        }
+    }
+
     fn name_is_free(&self, user: &UserRecord) -> Result<(), StoreError> {
         let taken = self.users.values().any(|other| other.name == user.name && other.id != user.id);
         if taken { Err(StoreError::Conflict) } else { Ok(()) }
@@ -128,7 +148,10 @@ impl Store for MemoryStore {
     }
 
     async fn remove_session(&self, id: &SessionId) -> Result<(), StoreError> {
-        self.state.lock().sessions.remove(id);
+        let mut state = self.state.lock();
+        #[cfg(test)]
+        state.check_removal(&id.0)?;
+        state.sessions.remove(id);
         Ok(())
     }
 
@@ -154,7 +177,10 @@ impl Store for MemoryStore {
     }
 
     async fn remove_token(&self, id: &TokenId) -> Result<(), StoreError> {
-        self.state.lock().tokens.remove(id);
+        let mut state = self.state.lock();
+        #[cfg(test)]
+        state.check_removal(&id.0)?;
+        state.tokens.remove(id);
         Ok(())
     }
 

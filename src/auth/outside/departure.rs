@@ -95,7 +95,12 @@ impl Auth {
             tracing::warn!(provider, "a logout token was offered again");
             return Err(BackChannelError::Untrustworthy);
         }
-        self.end_sessions_of(issuer, &logout, provider, client, now).await
+        let ended = self.end_sessions_of(issuer, &logout, provider, client, now).await;
+        if ended.is_err() {
+            // The provider may say it again: they ended here, and are in the store still.
+            outside.logouts.lock().give_back(&name);
+        }
+        Ok(ended?)
     }
 
     async fn end_sessions_of(
@@ -105,7 +110,7 @@ impl Auth {
         provider: &str,
         client: &Client,
         now: OffsetDateTime,
-    ) -> Result<usize, BackChannelError> {
+    ) -> Result<usize, StoreError> {
         let meant = |session: &LoginSession| session.origin.as_ref().is_some_and(|origin| means(logout, issuer, origin));
         let sessions: Vec<_> = self
             .inner
@@ -114,15 +119,15 @@ impl Auth {
             .filter(|session| meant(session))
             .map(|session| session.clone())
             .collect();
-        // All of them end at once, whatever the store says.
-        sessions.iter().for_each(|session| session.ended().cancel());
+        let owed = self.inner.owed.sessions(meant);
+        let ended = self.end_all(&sessions).await;
+        let ended = ended.and(self.end_all(&owed).await);
         for session in &sessions {
-            self.end_session(session).await?;
             let owner = self.user(session.user()).map(|user| user.name.to_string()).unwrap_or_default();
             let detail = format!("{} signed out at {provider}", session.id.0);
             self.audit("session.ended", &client.actor(""), &owner, &detail, now).await;
         }
-        Ok(sessions.len())
+        ended.map(|()| sessions.len() + owed.len())
     }
 }
 

@@ -114,6 +114,11 @@ impl Used {
         true
     }
 
+    /// Forgets a use that came to nothing.
+    pub(super) fn give_back(&mut self, hash: &[u8; 32]) {
+        self.until.remove(hash);
+    }
+
     pub(super) fn sweep(&mut self, now: i64) {
         self.until.retain(|_, until| *until > now);
     }

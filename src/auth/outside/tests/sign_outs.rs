@@ -8,9 +8,9 @@ use super::{super::*, Key, sign_ins::Bench};
 use crate::{
     auth::{
         SESSION_COOKIE,
-        fixture::{auth_with, cookies, now, seconds, sent_back},
+        fixture::{auth_with, cookies, now, seconds, sent_back, user},
     },
-    store::SessionOrigin,
+    store::{SessionOrigin, Store as _, memory::MemoryStore},
 };
 
 const HOUR: u64 = 3600;
@@ -165,6 +165,33 @@ async fn sess_4_a_logout_at_the_provider_ends_what_it_began_here() {
         ended[0].event.detail.ends_with("signed out at id") && ended[2].event.target == "ada",
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn sess_4_a_logout_that_the_store_did_not_take_may_be_said_again() {
+    let mut bench = Bench::new(|_| {}).await;
+    let store = std::sync::Arc::new(MemoryStore::new());
+    bench.auth = auth_with(store.clone(), bench.options(), now()).await;
+    user(&bench.auth, "root").await;
+    bench.fake.tell(|fake| fake.claims = json!({"sid": "s-1"}));
+    let (first, second) = (bench.enter().await, bench.enter().await);
+    store.refuse_to_remove([&first.session.id.0]);
+    let token = bench.logout_token(&json!({}));
+    for _ in 0..2 {
+        assert!(
+            matches!(bench.told(&token).await, Err(BackChannelError::Store(_))),
+            "the provider must know"
+        );
+        assert!(
+            !bench.is_valid(&first, now()) && !bench.is_valid(&second, now()),
+            "they ended here all the same"
+        );
+        assert_eq!(store.sessions().await.expect("sessions").len(), 1, "one holds up no other");
+    }
+    store.refuse_to_remove([]);
+    assert_eq!(bench.told(&token).await.expect("taken"), 1);
+    assert!(store.sessions().await.expect("sessions").is_empty());
+    assert!(matches!(bench.told(&token).await, Err(BackChannelError::Untrustworthy)), "a replay");
 }
 
 #[tokio::test]
