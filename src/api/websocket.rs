@@ -52,16 +52,19 @@ pub async fn forward(
         .extensions_mut()
         .remove::<OnUpgrade>()
         .ok_or_else(|| Problem::internal(&"the connection below cannot be upgraded"))?;
-    let counted = services
-        .codespaces
-        .open_socket(codespace.name(), SocketOf::User(who.user.clone()))?;
+    let whose = match who.user == *codespace.owner() {
+        true => SocketOf::Owner(who.user.clone()),
+        false => SocketOf::Guest(who.user.clone()),
+    };
+    let stall = kind.write_stall(&whose);
+    let counted = services.codespaces.open_socket(codespace.name(), whose)?;
     let opening = async {
         let stream = dial(services, &codespace).await?;
         shake_hands(services, stream, path, &key).await
     };
     let agent = tokio::time::timeout(TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()))?;
     let drain = services.drain.clone();
-    let (at_drain, stall) = (kind.at_drain(), kind.write_stall());
+    let at_drain = kind.at_drain();
     let fallen = over(services.clone(), who, codespace, kind);
     let ended = async move {
         tokio::select! {
@@ -202,10 +205,11 @@ impl Kind {
         }
     }
 
-    fn write_stall(&self) -> Duration {
-        match self {
-            Self::Terminal | Self::Command => WRITE_STALL,
-            Self::Port(_) => PATIENT_WRITE_STALL,
+    fn write_stall(&self, whose: &SocketOf) -> Duration {
+        match (self, whose) {
+            // What a guest does not read is held for somebody else.
+            (Self::Port(_), SocketOf::Owner(_)) => PATIENT_WRITE_STALL,
+            _ => WRITE_STALL,
         }
     }
 

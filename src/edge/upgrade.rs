@@ -34,6 +34,7 @@ use crate::{
     codespace::{Activity, Codespace, OpenSocket, SocketOf},
     doctor::Trouble,
     forward::{response, trailers::Trailers},
+    policy::Subject,
     protocol::tunnel::Endpoint,
     relay::{self, Pipe, Relayed, WriteTimeout},
     tunnel::AgentStream,
@@ -107,9 +108,10 @@ impl Edge {
     /// Counts the socket that is about to be opened (WS-5).
     fn count_socket(&self, awake: &Awake) -> Result<OpenSocket, Failure> {
         let visit = &awake.permitted.visit;
-        let of = match awake.permitted.permit.subject().identity() {
-            Some(identity) => SocketOf::User(identity.user.clone()),
-            None => SocketOf::Stranger(visit.exchange.client()),
+        let of = match awake.permitted.permit.subject() {
+            Subject::Owner(identity) => SocketOf::Owner(identity.user.clone()),
+            Subject::Guest(identity) => SocketOf::Guest(identity.user.clone()),
+            Subject::Link(_) | Subject::Anyone => SocketOf::Stranger(visit.exchange.client()),
         };
         let counted = self.codespaces.open_socket(&visit.name, of);
         counted.map_err(|error| visit.fail(Reason::TooManySockets(error)))
