@@ -99,6 +99,11 @@ impl Credentials {
         replaced
     }
 
+    /// Whether a credential was shown or kept, by the agent's own word.
+    pub fn is_used(&self, hash: &[u8; 32]) -> bool {
+        self.known.get(hash).is_some_and(|known| known.state == State::Used)
+    }
+
     fn worth(&self, hash: &[u8; 32], now: OffsetDateTime) -> Option<(Known, Worth)> {
         let known = self.known.get(hash).map(|known| known.clone())?;
         let worth = match known.state {
@@ -152,7 +157,8 @@ impl AgentCredentials for Inner {
         match worth {
             Worth::Good => {}
             Worth::First => {
-                // The store hears of it a moment later; until then a restart would take either.
+                // The store hears of it a moment later, or at the next renewal at the latest; until then a restart would
+                // take either.
                 let message = FromAgent::Renewed;
                 if let Some(events) = handle.agent_events() {
                     drop(events.try_send(AgentEvent::Said { generation, message }));

@@ -69,10 +69,16 @@ impl Task {
         let Some(link) = self.link else { return };
         let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let hash = hash_secret(&secret);
-        let before = self.now.record.agent_next_hash.replace(hash);
+        let record = &mut self.now.record;
+        let before = (record.agent_hash, record.agent_next_hash);
+        // It is used, though the word of that came to nothing: forgotten here, its agent would have none after a restart.
+        if let Some(used) = record.agent_next_hash.filter(|next| self.inner.credentials.is_used(next)) {
+            record.agent_hash = Some(used);
+        }
+        record.agent_next_hash = Some(hash);
         if let Err(error) = self.store().await {
             tracing::warn!(codespace = %self.shared.name, %error, "its agent keeps its credential: a fresh one could not be stored");
-            self.now.record.agent_next_hash = before;
+            (self.now.record.agent_hash, self.now.record.agent_next_hash) = before;
             self.renew_at = Some(Instant::now() + RENEW_AGAIN);
             return;
         }

@@ -162,6 +162,36 @@ async fn agt_4_either_credential_is_good_after_a_restart_until_the_later_is_used
 }
 
 #[tokio::test]
+async fn agt_4_a_credential_whose_use_nobody_heard_of_is_good_after_a_restart() {
+    let bench = bench().await;
+    let codespace = bench.create().await;
+    bench.started(&codespace, 1).await;
+    let first = bench.runtime.bootstrap(codespace.name()).expect("it runs").credential.0;
+    let mut control = agent(door(&bench.spaces).await, &first, true).await.expect("it is current");
+    let second = given(&mut control).await;
+    // The gateway goes before it hears that the agent keeps the second, and the next one hears no word of its use either.
+    let again = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+    let handle = again.find(codespace.name()).expect("it is there");
+    let events = handle.agent_events().expect("it has a task");
+    let generation = Generation(1);
+    let noise = AgentEvent::Disconnected {
+        generation,
+        link: u64::MAX,
+        reason: String::new(),
+    };
+    while events.try_send(noise.clone()).is_ok() {}
+    let good = Verdict::Current(codespace.name().clone(), generation);
+    assert_eq!(again.inner.verify(&second), good);
+    let mut control = agent(door(&again).await, &second, true).await.expect("it is current");
+    let third = given(&mut control).await;
+    // That one goes too, and the agent may have kept the third or not.
+    for credential in [&second, &third] {
+        let last = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+        assert_eq!(last.inner.verify(credential), good);
+    }
+}
+
+#[tokio::test]
 async fn agt_4_an_agent_of_before_is_told_nothing_that_it_does_not_know() {
     let bench = bench().await;
     let codespace = bench.create().await;
