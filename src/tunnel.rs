@@ -4,6 +4,7 @@
 //! key to one codespace. Refuses to know: what an agent's reports mean, who may open a stream, HTTP inside of streams.
 
 mod bounds;
+mod claims;
 mod control;
 mod direct;
 mod link;

@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{AgentEvent, Verdict, bounds::bound, direct::Direct, link::Link, registry::Registry, reverse::Reverse};
+use super::{AgentEvent, Verdict, bounds::bound, claims, direct::Direct, link::Link, registry::Registry, reverse::Reverse};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::{
@@ -50,6 +50,8 @@ enum Over {
     Stuck,
     #[error("the agent said what is no message")]
     Malformed,
+    #[error("the agent spoke for another than itself")]
+    Foreign,
     #[error("the agent speaks version {0} of the protocol, this gateway speaks {VERSION}")]
     Version(u32),
     #[error("the connection broke: {0}")]
@@ -74,6 +76,7 @@ impl Over {
         match self {
             Self::Told(code) => *code,
             Self::Malformed | Self::Version(_) => 1002,
+            Self::Foreign => 1008,
             Self::Broken(error) if matches!(**error, WebSocketError::Capacity(_)) => 1009,
             Self::Going => 1001,
             _ => 1000,
@@ -94,6 +97,8 @@ struct Greeting {
     direct_key: Option<String>,
     /// Whether it takes fresh credentials.
     renews: bool,
+    /// Whether it says that it is another than its credential says.
+    foreign: bool,
 }
 
 /// One agent's connection.
@@ -103,6 +108,7 @@ struct Session {
     asks: mpsc::Receiver<Vec<String>>,
     renewals: mpsc::Receiver<Secret>,
     events: mpsc::Sender<AgentEvent>,
+    foreign: bool,
     heard: Instant,
     /// When the next message may be read, if all came evenly.
     due: Instant,
@@ -121,7 +127,7 @@ pub async fn run(registry: Arc<Registry>, upgrade: OnUpgrade, who: Who) {
         .max_message_size(Some(MAX_CONTROL_BYTES))
         .max_frame_size(Some(MAX_CONTROL_BYTES));
     let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-    let greeting = match greet(&mut socket).await {
+    let greeting = match greet(&mut socket, &who).await {
         Ok(greeting) => greeting,
         Err(over) => {
             tracing::info!(codespace = %who.codespace, %over, "an agent was turned away");
@@ -150,7 +156,7 @@ pub async fn run(registry: Arc<Registry>, upgrade: OnUpgrade, who: Who) {
 }
 
 /// Waits for the agent's hello.
-async fn greet(socket: &mut Socket) -> Result<Greeting, Over> {
+async fn greet(socket: &mut Socket, who: &Who) -> Result<Greeting, Over> {
     let message = timeout(PATIENCE, socket.next())
         .await
         .map_err(|_| Over::Silent)?
@@ -163,7 +169,11 @@ async fn greet(socket: &mut Socket) -> Result<Greeting, Over> {
             version: VERSION,
             direct_key,
             renews,
-        }) => Ok(Greeting { direct_key, renews }),
+        }) => Ok(Greeting {
+            direct_key,
+            renews,
+            foreign: claims::are_foreign(&text, &who.codespace, who.generation),
+        }),
         Ok(FromAgent::Hello { version, .. }) => Err(Over::Version(version)),
         _ => Err(Over::Malformed),
     }
@@ -214,6 +224,7 @@ impl Session {
             asks,
             renewals,
             events,
+            foreign: greeting.foreign,
             heard: now,
             due: now,
         })
@@ -236,6 +247,10 @@ impl Session {
             link: link.number,
         };
         self.tell(connected).await?;
+        // Only now, so that the codespace hears of it and the audit log has it.
+        if self.foreign {
+            return Err(Over::Foreign);
+        }
         loop {
             let readable = self.due.checked_sub(BURST).unwrap_or(self.due);
             tokio::select! {
@@ -259,6 +274,7 @@ impl Session {
             Message::Binary(_) | Message::Frame(_) => return Err(Over::Malformed),
         };
         match serde_json::from_str(&text).map_err(|_| Over::Malformed)? {
+            _ if claims::are_foreign(&text, &self.link.codespace, self.link.generation) => Err(Over::Foreign),
             FromAgent::Pong => Ok(()),
             message => {
                 let message = bound(message).ok_or(Over::Malformed)?;

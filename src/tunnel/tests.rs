@@ -297,13 +297,18 @@ async fn garbage_ends_only_the_link_that_it_came_on() {
         (Message::binary(vec![0; 8]), 1002),
         (Message::text(r#"{"type":"ports","ports":[{"port":99999,"addresses":[]}]}"#), 1002),
         (Message::text("x".repeat(70_000)), 1009),
+        (Message::text(r#"{"type":"prepared","codespace":"birch"}"#), 1008),
     ] {
         let mut amber = bench.agent("amber:1", None).await;
         ids(&mut amber).await;
         amber.send(garbage).await.expect("it is connected");
         assert_eq!(hear(&mut amber).await, Err(code));
         let event = bench.events.recv().await;
-        assert!(matches!(event, Some(AgentEvent::Disconnected { .. })), "{event:?}");
+        let Some(AgentEvent::Disconnected { reason, .. }) = event else {
+            panic!("{event:?}")
+        };
+        // The codespace writes this into the audit log.
+        assert_eq!(reason == "the agent spoke for another than itself", code == 1008, "{reason}");
     }
     say(&mut birch, &FromAgent::Prepared).await;
     let event = bench.events.recv().await;
@@ -314,6 +319,24 @@ async fn garbage_ends_only_the_link_that_it_came_on() {
             message: FromAgent::Prepared
         })
     );
+}
+
+#[tokio::test]
+async fn agt_1_a_hello_for_another_ends_the_connection_and_is_told_of() {
+    let mut bench = bench(None).await;
+    for claim in [r#""codespace":"birch""#, r#""generation":2"#, r#""user":"root""#] {
+        let mut control = bench.connect("amber:1").await.expect("it is current");
+        let hello = format!(r#"{{"type":"hello","version":1,"direct_key":null,{claim}}}"#);
+        control.send(Message::text(hello)).await.expect("it is connected");
+        assert_eq!(hear(&mut control).await, Ok(ToAgent::Welcome));
+        assert_eq!(hear(&mut control).await, Err(1008), "{claim}");
+        assert!(matches!(bench.events.recv().await, Some(AgentEvent::Connected { .. })));
+        let told = bench.events.recv().await;
+        assert!(
+            matches!(&told, Some(AgentEvent::Disconnected { reason, .. }) if reason.contains("for another")),
+            "{told:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -120,24 +120,11 @@ fn message(dice: &mut Dice, theirs: &[String]) -> Value {
         _ => json!({ "type": "ports", "ports": [{
             "port": 1 + dice.roll(65_535), "addresses": [dice.pick(theirs), "169.254.169.254"], "pid": 1,
             "process": dice.pick(theirs), "command": dice.pick(theirs), "scheme": dice.pick(theirs), "path": dice.pick(theirs),
-            "visibility": "public", "codespace": dice.pick(theirs), "host": dice.pick(theirs), "users": ["mallory"],
+            "visibility": "public", "label": dice.pick(theirs),
         }] }),
     };
-    let names = [
-        "codespace",
-        "name",
-        "id",
-        "ids",
-        "generation",
-        "owner",
-        "user",
-        "credential",
-        "link",
-        "direct_key",
-        "visibility",
-        "target",
-        "host",
-    ];
+    // Those of `claim` would end the link.
+    let names = ["name", "id", "ids", "credential", "link", "direct_key", "visibility", "target"];
     for _ in 0..dice.roll(4) {
         let name = names[dice.roll(names.len())];
         let value = match dice.roll(4) {
@@ -151,14 +138,23 @@ fn message(dice: &mut Dice, theirs: &[String]) -> Value {
     said
 }
 
+/// Something that an agent may say, said for another than itself (AGT-1).
+fn claim(dice: &mut Dice, theirs: &[String]) -> String {
+    let names = ["codespace", "generation", "owner", "user", "host"];
+    let mut said = message(dice, theirs);
+    said[names[dice.roll(names.len())]] = json!(dice.pick(theirs));
+    said.to_string()
+}
+
 /// What is no message, and ends the link that it comes on.
 fn broken(dice: &mut Dice, theirs: &[String]) -> String {
-    match dice.roll(6) {
+    match dice.roll(12) {
         0 => json!({ "type": "open", "ids": [dice.pick(theirs)] }).to_string(),
         1 => json!({ "type": "hello", "version": 1, "direct_key": null, "codespace": dice.pick(theirs) }).to_string(),
         2 => json!({ "type": "welcome" }).to_string(),
         3 => json!({ "type": "credential", "credential": dice.pick(theirs) }).to_string(),
         4 => format!("{{\"type\":\"step\",\"name\":\"{}", dice.pick(theirs)),
+        5..10 => claim(dice, theirs),
         _ => json!([dice.pick(theirs)]).to_string(),
     }
 }
@@ -178,7 +174,7 @@ fn connect(gateway: &Gateway, mallory: &Mallory, victim: &str) -> Option<Connect
     if connection.exchange(&call).status() != 101 {
         return None;
     }
-    let hello = json!({ "type": "hello", "version": 1, "direct_key": null, "renews": false, "codespace": victim, "generation": 99 });
+    let hello = json!({ "type": "hello", "version": 1, "direct_key": null, "renews": false, "id": victim });
     connection.write(&frame(&hello.to_string()));
     Some(connection)
 }
