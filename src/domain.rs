@@ -4,6 +4,7 @@
 //! cannot make a wrong one. Refuses to know: async, I/O, clocks, serialisation formats, HTTP.
 
 mod access;
+mod belonging;
 mod codespace;
 mod limits;
 mod name;
@@ -15,6 +16,7 @@ mod return_to;
 mod share;
 
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
+pub use belonging::{ExtensionId, ExtensionIdError, GitHost, GitHostError, SecretName, SecretNameError};
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Work};
 pub use limits::{Exceeded, PortLimits, PortLimitsError};
 pub use name::{CodespaceName, NameError};

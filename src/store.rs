@@ -85,6 +85,13 @@ pub trait Store: Send + Sync + 'static {
     /// Removes a share link, if it is there.
     async fn remove_share(&self, id: &ShareId) -> Result<(), StoreError>;
 
+    /// What all users keep for their codespaces, sealed.
+    async fn belongings(&self) -> Result<Vec<BelongingRecord>, StoreError>;
+    /// Adds or overwrites what a user keeps; [`StoreError::Missing`] if there is no such user.
+    async fn put_belonging(&self, belonging: &BelongingRecord) -> Result<(), StoreError>;
+    /// Removes what a user keeps, if it is there.
+    async fn remove_belonging(&self, user: &UserId, key: &BelongingKey) -> Result<(), StoreError>;
+
     /// A secret of the gateway's own by its key, for instance the key of host cookies.
     async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps a secret unless the key has one already; returns the one that is kept.
@@ -243,6 +250,27 @@ pub struct ShareRecord {
     pub created_by: String,
     pub created_at: OffsetDateTime,
     pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// Something that a user keeps for their codespaces. Never in clear: whoever has the file has none of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BelongingRecord {
+    pub user: UserId,
+    pub key: BelongingKey,
+    /// Encrypted for this user and key.
+    pub sealed: Vec<u8>,
+    pub created_at: OffsetDateTime,
+    pub updated_at: OffsetDateTime,
+}
+
+/// Which of the things that a user keeps.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct BelongingKey {
+    /// `secret`, `git` or `profile`.
+    pub kind: String,
+    pub name: String,
+    /// The repository that it is for; empty for all.
+    pub repository: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]

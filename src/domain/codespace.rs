@@ -58,6 +58,8 @@ pub enum StepName {
     Agent,
     Clone,
     Editor,
+    Dotfiles,
+    Extensions,
     History,
 }
 
@@ -116,5 +118,5 @@ macro_rules! words {
 
 words!(Phase: Creating = "creating", Starting = "starting", Running = "running", Stopping = "stopping", Stopped = "stopped", Failed = "failed", Deleting = "deleting");
 words!(Visibility: Private = "private", Org = "org", Public = "public");
-words!(StepName: Storage = "storage", Agent = "agent", Clone = "clone", Editor = "editor", History = "history");
+words!(StepName: Storage = "storage", Agent = "agent", Clone = "clone", Editor = "editor", Dotfiles = "dotfiles", Extensions = "extensions", History = "history");
 words!(StepState: Pending = "pending", Running = "running", Done = "done", Skipped = "skipped", Failed = "failed");

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord,
-    Store, StoreError, TokenRecord, UserRecord,
+    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord,
+    PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
 };
 use crate::domain::{CodespaceName, Port, SessionId, ShareId, TokenId, UserId};
 
@@ -31,6 +31,7 @@ struct State {
     ports: BTreeMap<(CodespaceName, Port), PortRecord>,
     decisions: BTreeMap<(CodespaceName, [u8; 32]), OfferDecisionRecord>,
     shares: BTreeMap<ShareId, ShareRecord>,
+    belongings: BTreeMap<(UserId, BelongingKey), BelongingRecord>,
     secrets: BTreeMap<String, Vec<u8>>,
     audit: Vec<AuditEntry>,
     last_audit_id: i64,
@@ -255,6 +256,23 @@ impl Store for MemoryStore {
 
     async fn remove_share(&self, id: &ShareId) -> Result<(), StoreError> {
         self.state.lock().shares.remove(id);
+        Ok(())
+    }
+
+    async fn belongings(&self) -> Result<Vec<BelongingRecord>, StoreError> {
+        Ok(self.state.lock().belongings.values().cloned().collect())
+    }
+
+    async fn put_belonging(&self, belonging: &BelongingRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.user_exists(&belonging.user)?;
+        let key = (belonging.user.clone(), belonging.key.clone());
+        state.belongings.insert(key, belonging.clone());
+        Ok(())
+    }
+
+    async fn remove_belonging(&self, user: &UserId, key: &BelongingKey) -> Result<(), StoreError> {
+        self.state.lock().belongings.remove(&(user.clone(), key.clone()));
         Ok(())
     }
 

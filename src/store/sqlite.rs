@@ -4,6 +4,7 @@
 //! gateway runs; `synchronous = FULL`, because a sign-out or a revoked token that a power cut undoes is a hole, and
 //! nothing here is written often enough for the `fsync` to matter.
 
+mod belongings;
 mod faults;
 mod identities;
 mod migrations;
@@ -31,10 +32,10 @@ use time::OffsetDateTime;
 
 use self::{faults::fault, rows::kept_time};
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord,
-    Store, StoreError, TokenRecord, UserRecord,
+    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord,
+    PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
 };
-use crate::domain::{CodespaceName, SessionId, ShareId, TokenId};
+use crate::domain::{CodespaceName, SessionId, ShareId, TokenId, UserId};
 
 /// How long a write waits for another process, for instance a command line that works on the same data directory.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -341,6 +342,18 @@ impl Store for SqliteStore {
     async fn remove_share(&self, id: &ShareId) -> Result<(), StoreError> {
         let query = sqlx::query("DELETE FROM shares WHERE id = ?").bind(id.0.as_ref());
         self.write(query).await.map(drop)
+    }
+
+    async fn belongings(&self) -> Result<Vec<BelongingRecord>, StoreError> {
+        self.all(belongings::BELONGING, belongings::belonging).await
+    }
+
+    async fn put_belonging(&self, belonging: &BelongingRecord) -> Result<(), StoreError> {
+        self.write(belongings::put(belonging)).await.map(drop)
+    }
+
+    async fn remove_belonging(&self, user: &UserId, key: &BelongingKey) -> Result<(), StoreError> {
+        self.write(belongings::remove(user, key)).await.map(drop)
     }
 
     async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -1,5 +1,6 @@
 //! One behavioural suite for every store, and what only a file can do wrong.
 
+mod belongings;
 mod files;
 mod shares;
 
@@ -7,7 +8,7 @@ use std::{os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
 use time::{Duration, OffsetDateTime};
 
-use self::shares::share_links;
+use self::{belongings::belongings, shares::share_links};
 use super::{memory::MemoryStore, sqlite::SqliteStore, *};
 
 fn at(seconds: i64) -> OffsetDateTime {
@@ -430,6 +431,7 @@ suite!(
     sessions_and_tokens,
     codespaces_and_ports,
     share_links,
+    belongings,
     share_2_names_are_never_used_again,
     secrets_are_kept_once,
     audit_1_events_are_found_by_what_they_say,

@@ -166,6 +166,18 @@ const MIGRATIONS: &[&str] = &[
     // Limits of a port.
     "
     ALTER TABLE ports ADD COLUMN limits TEXT NOT NULL DEFAULT '';
+    // What people keep for their codespaces, encrypted: secrets, credentials for git servers, settings.
+    "
+    CREATE TABLE belongings (
+        user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        PRIMARY KEY (user, kind, name, repository)
+    ) STRICT;
 ",
 ];
 
