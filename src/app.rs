@@ -37,6 +37,7 @@ use crate::{
     api::{self, Door},
     audit::Audit,
     auth::{self, Auth},
+    belongings::{Belongings, Vault, VaultError},
     clock::{SharedClock, SystemClock},
     codespace::{Codespaces, Deps, SocketLimits},
     config::{Config, RuntimeKind},
@@ -60,6 +61,8 @@ pub const STORE_FILE: &str = "portico.db";
 pub const OPERATOR_SOCKET: &str = "portico.sock";
 /// The socket of agents on this machine in the data directory.
 pub const AGENT_SOCKET: &str = "agent.sock";
+/// The key that encrypts what people keep, in the data directory.
+pub const BELONGINGS_KEY: &str = "belongings.key";
 /// The file that tells the address that was bound.
 pub const ADDRESS_FILE: &str = "listen";
 
@@ -80,6 +83,7 @@ pub struct Gateway {
     pub address: SocketAddr,
     pub auth: Auth,
     pub codespaces: Codespaces,
+    belongings: Belongings,
     pub clock: SharedClock,
     /// How to have the gateway's own authority trusted, if it was made just now.
     pub advice: Option<String>,
@@ -119,6 +123,8 @@ pub enum StartError {
     Tls(#[from] CertificateError),
     #[error("the gateway's own certificate cannot be made: {0}. Remove tls/local in the data directory to begin anew")]
     Local(#[from] LocalError),
+    #[error("the key that encrypts what people keep cannot be used: {0}")]
+    Vault(#[from] VaultError),
     #[error("metrics cannot be served on {address}: {source}. Choose another address for metrics_listen, or none")]
     Metrics { address: SocketAddr, source: io::Error },
     #[error("plain HTTP cannot be sent to https from {address}: {source}. Choose another address for redirect_http, or none")]
@@ -153,13 +159,18 @@ impl Gateway {
         let speech = certificates::read(&config, store.as_ref(), &challenges, &clock).await?;
         let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
         let tunnels = Tunnels::new().with_connect_timeout(config.limits.connect_timeout);
-        let deps = deps(&config, store, &auth, &tunnels, &audit, &clock);
+        let vault = Vault::at(&data.join(BELONGINGS_KEY))?;
+        let loaded = Belongings::load(Arc::clone(&store), vault, audit.clone(), Arc::clone(&clock));
+        let belongings = loaded.await.map_err(store_failed)?;
+        let services = (&auth, &belongings, &tunnels, &audit, &clock);
+        let deps = deps(&config, store, services);
         let codespaces = Codespaces::load(deps).await.map_err(store_failed)?;
         let mut gateway = Self {
             address: sockets.address,
             config,
             auth,
             codespaces,
+            belongings,
             clock,
             advice: None,
             poke: Arc::default(),
@@ -243,6 +254,7 @@ impl Gateway {
             auth: self.auth.clone(),
             audit: self.audit.clone(),
             codespaces: self.codespaces.clone(),
+            belongings: self.belongings.clone(),
             dialer: Arc::new(self.tunnels.clone()),
             doctor: self.doctor.clone(),
             sites: self.config.sites(),
@@ -382,7 +394,9 @@ pub async fn until_told() -> io::Result<bool> {
     })
 }
 
-fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, audit: &Audit, clock: &SharedClock) -> Deps {
+type Services<'a> = (&'a Auth, &'a Belongings, &'a Tunnels, &'a Audit, &'a SharedClock);
+
+fn deps(config: &Config, store: SharedStore, (auth, belongings, tunnels, audit, clock): Services<'_>) -> Deps {
     let runtime: SharedRuntime = match config.runtime {
         RuntimeKind::Process => Arc::new(ProcessRuntime::new(config.data.clone(), config.editor.clone())),
         RuntimeKind::Docker => Arc::new(DockerRuntime::new(config.docker.clone(), config.data.clone())),
@@ -390,6 +404,7 @@ fn deps(config: &Config, store: SharedStore, auth: &Auth, tunnels: &Tunnels, aud
     Deps {
         store,
         auth: auth.clone(),
+        belongings: belongings.clone(),
         runtimes: vec![runtime],
         tunnels: tunnels.clone(),
         sites: config.sites(),

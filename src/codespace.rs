@@ -44,6 +44,7 @@ pub use self::{
 use crate::{
     audit::{Actor, Audit},
     auth::Auth,
+    belongings::Belongings,
     clock::SharedClock,
     domain::{CodespaceName, Generation, Phase, Port, PortLimits, UserId, Visibility, Work},
     policy::Ceiling,
@@ -70,6 +71,8 @@ pub struct Deps {
     pub runtimes: Vec<SharedRuntime>,
     /// Knows owners, and makes the token inside.
     pub auth: Auth,
+    /// What owners keep, which their agents are told.
+    pub belongings: Belongings,
     pub tunnels: Tunnels,
     pub sites: Sites,
     pub audit: Audit,
@@ -291,6 +294,13 @@ impl Codespaces {
         let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
         codespace.order(|reply| Order::Change(change, actor.clone(), reply)).await?;
         Ok(codespace)
+    }
+
+    /// Has the agents of somebody's codespaces told anew what their owner keeps.
+    pub fn tell_belongings(&self, owner: &UserId) {
+        for codespace in self.owned_by(owner) {
+            self.inner.deps.tunnels.tell_personal(codespace.name());
+        }
     }
 
     /// The last part of an agent's own log, at most 64 KiB.

@@ -21,6 +21,7 @@ pub mod runtime;
 pub mod audit;
 pub mod tunnel;
 pub mod auth;
+pub mod belongings;
 pub mod codespace;
 pub mod doctor;
 pub mod ops;

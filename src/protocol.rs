@@ -3,4 +3,5 @@
 //! Owns the wire types of both ends. Refuses to know: how either end works.
 
 pub mod bootstrap;
+pub mod personal;
 pub mod tunnel;

@@ -29,6 +29,7 @@ use crate::{
     domain::{CodespaceName, Generation},
     protocol::{
         bootstrap::Secret,
+        personal::Personal,
         tunnel::{CLOSE_ENDED, Endpoint, FromAgent, Refusal},
     },
 };
@@ -70,6 +71,10 @@ pub trait AgentCredentials: Send + Sync + 'static {
     fn events(&self, codespace: &CodespaceName) -> Option<mpsc::Sender<AgentEvent>>;
     /// The socket on which the codespace's agent may be dialled, as its runtime knows it.
     fn direct_address(&self, codespace: &CodespaceName) -> Option<PathBuf>;
+    /// What the agent of a codespace is told of its user.
+    fn personal(&self, _codespace: &CodespaceName) -> Option<Personal> {
+        None
+    }
 }
 
 /// What a credential is worth.
@@ -143,6 +148,13 @@ impl Tunnels {
     pub fn renew(&self, codespace: &CodespaceName, link: u64, credential: Secret) -> bool {
         let found = self.registry.find(codespace).filter(|found| found.number == link);
         found.is_some_and(|found| found.renew(credential))
+    }
+
+    /// Has the agent of a codespace told anew what its user keeps.
+    pub fn tell_personal(&self, codespace: &CodespaceName) {
+        if let Some(link) = self.registry.find(codespace) {
+            link.personal.notify_one();
+        }
     }
 
     /// Closes all links, as the gateway goes: the agents come back to the next one. Returns when they are closed.

@@ -13,8 +13,8 @@ use super::Inner;
 use crate::{
     audit::Actor,
     auth::hash_secret,
-    domain::{CodespaceName, Generation, Phase},
-    protocol::tunnel::FromAgent,
+    domain::{CodespaceName, Generation, Phase, Role},
+    protocol::{personal::Personal, tunnel::FromAgent},
     tunnel::{AgentCredentials, AgentEvent, Verdict},
 };
 
@@ -176,6 +176,13 @@ impl AgentCredentials for Inner {
 
     fn events(&self, codespace: &CodespaceName) -> Option<mpsc::Sender<AgentEvent>> {
         self.spaces.get(codespace).and_then(|codespace| codespace.agent_events())
+    }
+
+    fn personal(&self, codespace: &CodespaceName) -> Option<Personal> {
+        let record = &self.spaces.get(codespace)?.snapshot().record;
+        let owner = self.deps.auth.user(&record.owner)?;
+        let allow_local = owner.role == Role::Admin;
+        Some(self.deps.belongings.for_codespace(&record.owner, &record.repository, allow_local))
     }
 
     fn direct_address(&self, codespace: &CodespaceName) -> Option<PathBuf> {

@@ -135,6 +135,7 @@ async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential: Secret) ->
         .email
         .clone()
         .unwrap_or_else(|| format!("{}@users.noreply.{}", owner.name, deps.sites.gateway().host));
+    let profile = deps.belongings.profile(&record.owner);
     Ok(Bootstrap {
         codespace: record.name.to_string(),
         generation: record.generation.0,
@@ -148,8 +149,9 @@ async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential: Secret) ->
         }),
         prepared: record.prepared,
         devcontainer: record.devcontainer_path.clone(),
-        git_name: owner.name.to_string(),
-        git_email: email,
+        personal: true,
+        git_name: profile.git_name.unwrap_or_else(|| owner.name.to_string()),
+        git_email: profile.git_email.unwrap_or(email),
         ..Bootstrap::default()
     })
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::{
     auth::{self, hash_secret},
+    belongings::Belongings,
     clock::{Clock, ManualClock},
     domain::{Role, StepName, StepState},
     protocol::tunnel::{FromAgent, ListeningPort},
@@ -78,6 +79,7 @@ async fn load(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, cloc
 fn deps(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &ManualClock) -> Deps {
     let clock: SharedClock = Arc::new(clock.clone());
     Deps {
+        belongings: Belongings::none(store, &clock).expect("a key"),
         store: Arc::clone(store),
         runtimes: vec![Arc::clone(runtime) as SharedRuntime],
         auth: auth.clone(),

@@ -34,6 +34,7 @@ use crate::{
     api,
     audit::{Actor, Audit},
     auth::{self, NewUser},
+    belongings::Belongings,
     clock::SystemClock,
     codespace::{Codespace, Deps, NewCodespace, SocketLimits},
     domain::{Generation, Role, Scope},
@@ -234,7 +235,9 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
     let auth = authority(&store, &sites, &clock).await;
     let runtime = Arc::new(FakeRuntime::default());
     let tunnels = Tunnels::new();
+    let belongings = Belongings::none(&store, &clock).expect("a key");
     let deps = Deps {
+        belongings: belongings.clone(),
         store: Arc::clone(&store),
         runtimes: vec![Arc::clone(&runtime) as crate::runtime::SharedRuntime],
         auth: auth.clone(),
@@ -258,6 +261,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
     let metrics = Metrics::new();
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
     let api = api::router(api::Services {
+        belongings,
         auth: auth.clone(),
         audit: Audit::new(Arc::clone(&store), Arc::clone(&clock)),
         codespaces: codespaces.clone(),

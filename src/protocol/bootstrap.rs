@@ -41,6 +41,9 @@ pub struct Bootstrap {
     /// The `devcontainer.json` that was chosen, below the workspace; none for the usual places.
     #[serde(default)]
     pub devcontainer: Option<String>,
+    /// Whether the gateway tells what the user keeps, for which what runs inside waits.
+    #[serde(default)]
+    pub personal: bool,
     pub git_name: String,
     pub git_email: String,
 }

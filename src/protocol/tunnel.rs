@@ -1,7 +1,8 @@
 //! What gateway and agent say to each other; the whole protocol in one file.
 //!
 //! - **Control**: a WebSocket from the agent to `/api/v1/agent/connect`, `Authorization: Bearer CREDENTIAL`; each text
-//!   message is one [`FromAgent`] or [`ToAgent`] in JSON, at most [`MAX_CONTROL_BYTES`].
+//!   message is one [`FromAgent`] or [`ToAgent`] in JSON, at most [`MAX_CONTROL_BYTES`] from an agent and
+//!   [`MAX_ORDER_BYTES`] to it.
 //! - **Data stream, opened by the agent**: an HTTP/1.1 upgrade to [`UPGRADE`] at `/api/v1/agent/stream?id=ID` with the
 //!   same credential; ID comes from [`ToAgent::Open`] and is good once. After the 101 the bytes are the stream's.
 //! - **Data stream, dialled by the gateway**: a connection to the agent's Unix socket; the gateway first sends the 32
@@ -12,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::Secret;
+use super::{bootstrap::Secret, personal::Personal};
 use crate::{devcontainer::PortsAsWritten, domain::Port};
 
 /// The version of this protocol; the gateway refuses another major one in words.
@@ -21,6 +22,8 @@ pub const VERSION: u32 = 1;
 pub const UPGRADE: &str = "portico-stream";
 /// Largest control message in bytes (AGT-8).
 pub const MAX_CONTROL_BYTES: usize = 64 * 1024;
+/// Largest control message to an agent: what its user keeps may be long.
+pub const MAX_ORDER_BYTES: usize = 2 * 1024 * 1024;
 /// Length of an open request.
 pub const OPEN_BYTES: usize = 4;
 /// Length of the key before a dialled stream's open request.
@@ -118,6 +121,9 @@ pub enum FromAgent {
         /// Whether it takes [`ToAgent::Credential`]; agents of before do not.
         #[serde(default)]
         renews: bool,
+        /// Whether it takes [`ToAgent::Personal`]; agents of before do not.
+        #[serde(default)]
+        personal: bool,
     },
     /// All listening ports of this codespace, whenever they change.
     Ports { ports: Vec<ListeningPort> },
@@ -141,6 +147,8 @@ pub enum FromAgent {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToAgent {
+    /// What the codespace's user keeps; before the welcome, and again whenever it changes.
+    Personal(Personal),
     /// Answers `Hello`.
     Welcome,
     /// Open one data stream for each id.

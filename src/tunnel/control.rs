@@ -18,12 +18,12 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{AgentEvent, Verdict, bounds::bound, claims, direct::Direct, link::Link, registry::Registry, reverse::Reverse};
+use super::{AgentCredentials, AgentEvent, Verdict, bounds::bound, claims, direct::Direct, link::Link, registry::Registry, reverse::Reverse};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::{
         bootstrap::Secret,
-        tunnel::{CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, ToAgent, VERSION},
+        tunnel::{CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, MAX_ORDER_BYTES, ToAgent, VERSION},
     },
 };
 
@@ -99,6 +99,8 @@ struct Greeting {
     renews: bool,
     /// Whether it says that it is another than its credential says.
     foreign: bool,
+    /// Whether it is told what its user keeps.
+    personal: bool,
 }
 
 /// One agent's connection.
@@ -109,6 +111,8 @@ struct Session {
     renewals: mpsc::Receiver<Secret>,
     events: mpsc::Sender<AgentEvent>,
     foreign: bool,
+    /// Knows what its user keeps; none for an agent that is not told.
+    keeper: Option<Arc<dyn AgentCredentials>>,
     heard: Instant,
     /// When the next message may be read, if all came evenly.
     due: Instant,
@@ -123,7 +127,7 @@ pub async fn run(registry: Arc<Registry>, upgrade: OnUpgrade, who: Who) {
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .write_buffer_size(0)
-        .max_write_buffer_size(4 * MAX_CONTROL_BYTES)
+        .max_write_buffer_size(2 * MAX_ORDER_BYTES)
         .max_message_size(Some(MAX_CONTROL_BYTES))
         .max_frame_size(Some(MAX_CONTROL_BYTES));
     let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
@@ -169,10 +173,12 @@ async fn greet(socket: &mut Socket, who: &Who) -> Result<Greeting, Over> {
             version: VERSION,
             direct_key,
             renews,
+            personal,
         }) => Ok(Greeting {
             direct_key,
             renews,
             foreign: claims::are_foreign(&text, &who.codespace, who.generation),
+            personal,
         }),
         Ok(FromAgent::Hello { version, .. }) => Err(Over::Version(version)),
         _ => Err(Over::Malformed),
@@ -225,6 +231,7 @@ impl Session {
             renewals,
             events,
             foreign: greeting.foreign,
+            keeper: greeting.personal.then(|| Arc::clone(credentials)),
             heard: now,
             due: now,
         })
@@ -241,6 +248,7 @@ impl Session {
         let link = Arc::clone(&self.link);
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.say_personal().await?;
         self.say(&ToAgent::Welcome).await?;
         let connected = AgentEvent::Connected {
             generation: link.generation,
@@ -257,6 +265,7 @@ impl Session {
                 code = link.closed() => return Err(Over::Told(code)),
                 Some(ids) = self.asks.recv() => self.say(&ToAgent::Open { ids }).await?,
                 Some(credential) = self.renewals.recv() => self.say(&ToAgent::Credential { credential }).await?,
+                () = link.personal.notified() => self.say_personal().await?,
                 _ = pings.tick() => self.say(&ToAgent::Ping).await?,
                 () = sleep_until(self.heard + SILENCE) => return Err(Over::Silent),
                 message = next(&mut self.socket, readable) => self.hear(message?).await?,
@@ -284,6 +293,15 @@ impl Session {
                 })
                 .await
             }
+        }
+    }
+
+    /// Tells what the user keeps.
+    async fn say_personal(&mut self) -> Result<(), Over> {
+        let personal = self.keeper.as_ref().and_then(|keeper| keeper.personal(&self.link.codespace));
+        match personal {
+            Some(personal) => self.say(&ToAgent::Personal(personal)).await,
+            None => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::{Semaphore, mpsc, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     time::Instant,
 };
 
@@ -32,6 +32,8 @@ pub struct Link {
     pub reverse: Reverse,
     /// Takes a fresh credential to the agent; none if it takes none.
     renewals: Option<mpsc::Sender<Secret>>,
+    /// Wakes the connection when the agent is to be told anew what its user keeps.
+    pub personal: Notify,
     room: Arc<Semaphore>,
     opens: Mutex<(Instant, u32)>,
     closing: watch::Sender<Option<u16>>,
@@ -53,6 +55,7 @@ impl Link {
             direct,
             reverse,
             renewals,
+            personal: Notify::new(),
             room: Arc::new(Semaphore::new(MAX_STREAMS)),
             opens: Mutex::new((Instant::now(), 0)),
             closing: watch::Sender::new(None),

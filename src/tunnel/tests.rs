@@ -115,6 +115,7 @@ impl Bench {
                 version: 1,
                 direct_key: key,
                 renews: true,
+                personal: false,
             },
         )
         .await;
@@ -357,6 +358,7 @@ async fn the_newest_generation_wins() {
             version: 1,
             direct_key: None,
             renews: false,
+            personal: false,
         },
     )
     .await;

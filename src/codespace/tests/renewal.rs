@@ -48,6 +48,7 @@ async fn agent(address: std::net::SocketAddr, credential: &str, renews: bool) ->
         version: 1,
         direct_key: None,
         renews,
+        personal: false,
     };
     tell(&mut control, &hello).await;
     assert_eq!(hear(&mut control).await, ToAgent::Welcome);

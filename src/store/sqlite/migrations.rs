@@ -166,6 +166,7 @@ const MIGRATIONS: &[&str] = &[
     // Limits of a port.
     "
     ALTER TABLE ports ADD COLUMN limits TEXT NOT NULL DEFAULT '';
+",
     // What people keep for their codespaces, encrypted: secrets, credentials for git servers, settings.
     "
     CREATE TABLE belongings (

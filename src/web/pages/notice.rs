@@ -195,12 +195,14 @@ fn step_value(step: &Step) -> Value {
 
 /// What a step is called on a page.
 fn step_label(step: &Step) -> &'static str {
-    use crate::domain::StepName::{Agent, Clone, Editor, History, Storage};
+    use crate::domain::StepName::{Agent, Clone, Dotfiles, Editor, Extensions, History, Storage};
     match step.name {
         Storage => "Prepare storage",
         Agent => "Start the codespace",
         Clone => "Fetch the repository",
         Editor => "Start the editor",
+        Dotfiles => "Install your dotfiles",
+        Extensions => "Install your extensions",
         History => "Fetch the full history",
     }
 }
