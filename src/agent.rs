@@ -9,16 +9,21 @@ pub mod connector;
 pub mod control;
 pub mod credential;
 pub mod declared;
+pub mod dotfiles;
 pub mod editor;
 pub mod environment;
 pub mod exec;
+pub mod extensions;
 pub mod fence;
 pub mod git;
+pub mod git_credentials;
 pub mod log;
 pub mod orders;
+pub mod personal;
 pub mod ports;
 pub mod process_table;
 pub mod processes;
+pub mod program;
 pub mod report;
 pub mod serve;
 pub mod streams;
@@ -90,6 +95,8 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
     Workshop::make_room(&bootstrap).map_err(AgentError::Room)?;
     let (control, workshop, direct) = assemble(&bootstrap, &bootstrap_path)?;
     // Dropped after all have ended: it would kill the editor at once.
+    let git = git_credentials::bind(&bootstrap.state_dir).map_err(AgentError::Listen)?;
+    let personal = workshop.environment.personal().clone();
     let mut prepare = pin!(workshop.prepare());
     tracing::info!(codespace = bootstrap.codespace, generation = bootstrap.generation, "the agent runs");
     tokio::select! {
@@ -104,6 +111,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
         () = workshop.ports.watch() => {}
         () = declared::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
         () = subreaper::bury_orphans() => {}
+        () = git_credentials::serve(git, personal) => {}
         () = listen(direct, control.streams.clone()) => {}
     }
     processes::end_all().await;
@@ -129,7 +137,9 @@ fn assemble(bootstrap: &Bootstrap, orders: &Path) -> Result<(Control, Arc<Worksh
     let connector = Connector::new(bootstrap.gateway.parse()?)?;
     let reporter = Reporter::new();
     let ports = Ports::new(bootstrap.mark.clone(), reporter.clone());
-    let workshop = Workshop::new(bootstrap, Environment::of_agent(bootstrap), ports.clone(), reporter.clone());
+    let environment = Environment::of_agent(bootstrap);
+    let personal = environment.personal().clone();
+    let workshop = Workshop::new(bootstrap, environment, ports.clone(), reporter.clone());
     let streams = Streams::new(ports, Arc::new(Entrance(Arc::clone(&workshop))));
     let key = DirectKey::random();
     let direct = bootstrap.listen.as_deref().map(|path| DirectListener::bind(path, key.clone()));
@@ -139,6 +149,7 @@ fn assemble(bootstrap: &Bootstrap, orders: &Path) -> Result<(Control, Arc<Worksh
         connector,
         credential: Credential::new(bootstrap.credential.clone(), Some(orders)),
         direct_key,
+        personal,
         reporter,
         streams,
         timing: Timing::default(),

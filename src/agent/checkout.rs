@@ -192,8 +192,14 @@ impl Checkout {
             ..self.git.clone()
         };
         for (name, value) in settings.into_iter().filter(|(_, value)| !value.is_empty()) {
-            if git.run(&["config", "--global", "--get", name], None).await.is_err() {
-                let _ = git.run(&["config", "--global", name, value], None).await;
+            // What Portico wrote may change with the user's settings; what somebody else wrote stays.
+            let ours = format!("portico.{}", name.replace('.', "-"));
+            let there = git.run(&["config", "--global", "--get", name], None).await.ok();
+            let written = git.run(&["config", "--global", "--get", &ours], None).await.ok();
+            if (there.is_none() || there == written) && there.as_deref().map(str::trim) != Some(value) {
+                for name in [name, &ours] {
+                    let _ = git.run(&["config", "--global", name, value], None).await;
+                }
             }
         }
         if let Some(path) = local {

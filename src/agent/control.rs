@@ -22,12 +22,13 @@ use tokio_tungstenite::{
 use super::{
     connector::{ConnectError, Connection, Connector},
     credential::Credential,
+    personal::Personal,
     report::{Reporter, State},
     streams::Streams,
 };
 use crate::protocol::{
     bootstrap::Secret,
-    tunnel::{CLOSE_ENDED, CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, ToAgent, VERSION},
+    tunnel::{CLOSE_ENDED, CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, MAX_ORDER_BYTES, ToAgent, VERSION},
 };
 
 /// How long the gateway may take for the handshake, and to take a message.
@@ -43,6 +44,8 @@ pub struct Control {
     pub credential: Credential,
     /// Hex of the key for dialled streams, if the agent listens for them.
     pub direct_key: Option<String>,
+    /// Takes what the gateway tells of the user.
+    pub personal: Personal,
     pub reporter: Reporter,
     pub streams: Streams,
     pub timing: Timing,
@@ -159,8 +162,8 @@ impl Control {
         request.headers_mut().insert(header::AUTHORIZATION, bearer);
         let config = WebSocketConfig::default()
             .read_buffer_size(8 * 1024)
-            .max_message_size(Some(MAX_CONTROL_BYTES))
-            .max_frame_size(Some(MAX_CONTROL_BYTES))
+            .max_message_size(Some(MAX_ORDER_BYTES))
+            .max_frame_size(Some(MAX_ORDER_BYTES))
             .write_buffer_size(0)
             .max_write_buffer_size(4 * MAX_CONTROL_BYTES);
         let handshake = client_async_with_config(request, connection, Some(config));
@@ -180,6 +183,7 @@ impl Session<'_> {
             version: VERSION,
             direct_key: self.control.direct_key.clone(),
             renews: true,
+            personal: true,
         })
         .await?;
         loop {
@@ -208,6 +212,10 @@ impl Session<'_> {
                     tracing::info!(gateway = %self.control.connector.gateway(), "connected");
                     self.told.get_or_insert_default();
                     self.tell().await
+                }
+                ToAgent::Personal(personal) => {
+                    self.control.personal.learn(personal);
+                    Ok(())
                 }
                 ToAgent::Open { ids } => {
                     self.control

@@ -15,23 +15,26 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
 
+pub use self::program::install_arguments;
 use self::program::{Paths, arguments};
 use super::{
     environment::Environment,
     log::Log,
     ports::Ports,
     processes::{self, Doomed},
+    program::follow,
     report::Reporter,
 };
 use crate::{
     domain::{StepName, StepState},
     protocol::{
         bootstrap::{Bootstrap, EditorProgram},
+        personal::settings_object,
         tunnel::{EditorState, Refusal},
     },
 };
@@ -238,9 +241,25 @@ impl Editor {
             fs::create_dir_all(directory)?;
         }
         match fs::File::create_new(&file) {
-            Ok(mut file) => io::Write::write_all(&mut file, SETTINGS.as_bytes()),
+            Ok(mut file) => io::Write::write_all(&mut file, self.settings().as_bytes()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Our settings, with the user's own above them.
+    fn settings(&self) -> String {
+        let told = self.environment.personal().now();
+        let Some(own) = &told.editor_settings else { return SETTINGS.into() };
+        match (settings_object(SETTINGS), settings_object(own)) {
+            (Ok(mut all), Ok(own)) => {
+                all.extend(own);
+                format!("{:#}\n", serde_json::Value::Object(all))
+            }
+            (_, Err(why)) | (Err(why), _) => {
+                self.log.line(format_args!("the editor starts without your settings: {why}"));
+                SETTINGS.into()
+            }
         }
     }
 
@@ -299,16 +318,6 @@ impl Drop for Rooms {
         if let Some(directory) = &self.made {
             let _ = fs::remove_dir_all(directory);
         }
-    }
-}
-
-async fn follow(stream: Option<impl AsyncRead + Unpin>, log: Log) {
-    let Some(mut stream) = stream else { return };
-    let mut buffer = vec![0; 4096];
-    while let Ok(count) = stream.read(&mut buffer).await
-        && count > 0
-    {
-        log.write(&buffer[..count]);
     }
 }
 

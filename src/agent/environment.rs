@@ -11,14 +11,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::protocol::bootstrap::{Bootstrap, MARK_VARIABLE, PASSED_VARIABLES};
+use super::{git_credentials, personal::Personal};
+use crate::{
+    domain::SecretName,
+    protocol::bootstrap::{Bootstrap, MARK_VARIABLE, PASSED_VARIABLES},
+};
 
 /// Where programs are looked for when the agent itself has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables by name; given to programs in place of the agent's own environment.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Environment(BTreeMap<OsString, OsString>);
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    own: BTreeMap<OsString, OsString>,
+    /// Stands above the user's secrets.
+    added: BTreeMap<OsString, OsString>,
+    personal: Personal,
+}
 
 impl Environment {
     /// Puts it together from this process's environment.
@@ -49,19 +58,30 @@ impl Environment {
                 .unwrap_or_else(|| DEFAULT_PATH.into()),
         );
         all.insert("PATH".into(), path);
-        Self(all)
+        add_git_helper(&mut all, &bootstrap.state_dir);
+        Self {
+            own: all,
+            added: BTreeMap::new(),
+            personal: Personal::new(bootstrap.personal),
+        }
     }
 
     /// The same with one more variable.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
-        self.0.insert(name.into(), value.into());
+        self.added.insert(name.into(), value.into());
         self
     }
 
-    /// The value of a variable.
+    /// The value of a variable that is no secret of the user's.
     pub fn value(&self, name: &str) -> Option<&OsString> {
-        self.0.get(std::ffi::OsStr::new(name))
+        let name = std::ffi::OsStr::new(name);
+        self.added.get(name).or_else(|| self.own.get(name))
+    }
+
+    /// What the gateway told of the user.
+    pub fn personal(&self) -> &Personal {
+        &self.personal
     }
 
     /// Finds a program in PATH.
@@ -72,9 +92,16 @@ impl Environment {
             .find(|file| file.is_file())
     }
 
-    /// All variables.
-    pub fn iter(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
-        self.0.iter()
+    /// All variables, with the user's secrets as they are now.
+    pub fn iter(&self) -> impl Iterator<Item = (OsString, OsString)> + use<> {
+        let mut all = self.own.clone();
+        for (name, value) in &self.personal.now().variables {
+            if name.parse::<SecretName>().is_ok() && !value.0.contains('\0') {
+                all.insert(name.into(), value.0.clone().into());
+            }
+        }
+        all.extend(self.added.clone());
+        all.into_iter()
     }
 }
 
@@ -95,6 +122,20 @@ pub fn link_programs(state_dir: &Path) -> io::Result<()> {
     }
     symlink(std::env::current_exe()?, &fresh)?;
     std::fs::rename(fresh, link)
+}
+
+/// Has git ask the agent for credentials, after whatever else it is set to ask (git-config(1), `GIT_CONFIG_COUNT`). In the
+/// environment, so that no dotfiles replace it and nothing of it is in a file.
+fn add_git_helper(all: &mut BTreeMap<OsString, OsString>, state_dir: &Path) {
+    let set = |name: &str| {
+        all.get(std::ffi::OsStr::new(name))
+            .and_then(|value| value.to_str()?.parse::<u16>().ok())
+    };
+    let count = set("GIT_CONFIG_COUNT").unwrap_or(0);
+    let helper = git_credentials::helper(&programs(state_dir).join("portico"), state_dir);
+    all.insert(format!("GIT_CONFIG_KEY_{count}").into(), "credential.helper".into());
+    all.insert(format!("GIT_CONFIG_VALUE_{count}").into(), helper.into());
+    all.insert("GIT_CONFIG_COUNT".into(), count.saturating_add(1).to_string().into());
 }
 
 fn programs(state_dir: &Path) -> PathBuf {
@@ -139,6 +180,9 @@ mod tests {
             all,
             [
                 "CODESPACES=true",
+                "GIT_CONFIG_COUNT=1",
+                "GIT_CONFIG_KEY_0=credential.helper",
+                "GIT_CONFIG_VALUE_0=!'/state/bin/portico' agent git-credential '/state/git.sock'",
                 "HOME=/home/x",
                 "LC_ALL=C.UTF-8",
                 "PATH=/state/bin:/usr/bin",
@@ -146,5 +190,34 @@ mod tests {
                 "https_proxy=http://proxy",
             ]
         );
+    }
+
+    #[test]
+    fn secrets_stand_between_what_is_there_and_what_is_asked_for() {
+        let bootstrap = Bootstrap {
+            personal: true,
+            environment: BTreeMap::from([("A".into(), "ours".into()), ("B".into(), "ours".into())]),
+            ..Bootstrap::default()
+        };
+        let environment = Environment::compose(std::iter::empty(), &bootstrap);
+        let clone = environment.clone().with("B", "asked");
+        let value = |of: &Environment, name: &str| of.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        assert_eq!(value(&clone, "A"), Some("ours".into()));
+        environment.personal().learn(crate::protocol::personal::Personal {
+            variables: ["A", "B", "C", "PORTICO_MARK", "LD_PRELOAD", "X=Y"]
+                .map(|name| (name.to_owned(), Secret("canary".into())))
+                .into(),
+            ..Default::default()
+        });
+        for (name, expected) in [
+            ("A", Some("canary")),
+            ("B", Some("asked")),
+            ("C", Some("canary")),
+            ("PORTICO_MARK", None),
+            ("LD_PRELOAD", None),
+        ] {
+            assert_eq!(value(&clone, name), expected.map(OsString::from), "{name}");
+        }
+        assert!(!format!("{environment:?}").contains("canary"));
     }
 }

@@ -72,6 +72,7 @@ struct Running {
 
 /// Serves one command until it or the socket ends.
 pub async fn serve(mut socket: Socket, workshop: Arc<Workshop>) {
+    workshop.environment.personal().told().await;
     let started = match timeout(FIRST_MESSAGE, socket.next()).await {
         Ok(Ok(Heard::Text(text))) => serde_json::from_str(&text)
             .map_err(|error| error.to_string())

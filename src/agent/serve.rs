@@ -95,6 +95,7 @@ async fn open_terminal(request: Request<Incoming>, workshop: &Workshop) -> Resul
         serde_json::from_slice(&body)
     }
     .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    workshop.environment.personal().told().await;
     let listed = workshop.terminals.open(new)?;
     Ok(json_reply(StatusCode::CREATED, &listed))
 }

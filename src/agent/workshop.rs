@@ -10,8 +10,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     checkout::Checkout,
     connector::Connection,
+    dotfiles::Dotfiles,
     editor::Editor,
     environment::{self, Environment},
+    extensions::Extensions,
     git::Git,
     log::Log,
     ports::Ports,
@@ -35,6 +37,8 @@ pub struct Workshop {
     pub tasks: TaskTracker,
     editor: Arc<Editor>,
     checkout: Checkout,
+    dotfiles: Dotfiles,
+    extensions: Extensions,
 }
 
 /// The workshop as streams see it.
@@ -61,6 +65,8 @@ impl Workshop {
                 reporter.clone(),
             )),
             checkout: Checkout::new(bootstrap, &environment, log.clone(), reporter.clone()),
+            dotfiles: Dotfiles::new(bootstrap, environment.clone(), log.clone(), reporter.clone()),
+            extensions: Extensions::new(bootstrap, environment.clone(), log.clone(), reporter.clone()),
             environment,
             workspace,
             home,
@@ -78,10 +84,15 @@ impl Workshop {
         environment::link_programs(&bootstrap.state_dir)
     }
 
-    /// Checks out, then keeps the editor running and fetches the history; runs for ever.
+    /// Checks out, then keeps the editor running, installs what follows the user and fetches the history; runs for ever.
     pub async fn prepare(&self) {
+        // A private repository needs the user's credential, and everything the user's secrets.
+        self.environment.personal().told().await;
         if self.checkout.run().await {
-            tokio::join!(self.editor.run(), self.checkout.history());
+            tokio::join!(self.editor.run(), self.extensions.run(), async {
+                self.dotfiles.run().await;
+                self.checkout.history().await;
+            });
         } else {
             self.editor.skip();
         }

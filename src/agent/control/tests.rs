@@ -99,6 +99,7 @@ impl FakeGateway {
                 version: VERSION,
                 direct_key: Some("key".into()),
                 renews: true,
+                personal: true,
             }
         );
         say(&mut control, &ToAgent::Welcome).await;
@@ -162,6 +163,7 @@ fn agent(path: &Path, reporter: &Reporter, timing: Timing) -> tokio::task::JoinH
 fn agent_with(credential: Credential, path: &Path, reporter: &Reporter, timing: Timing) -> tokio::task::JoinHandle<Over> {
     let gateway = format!("unix:{}", path.display()).parse().expect("a gateway");
     let control = Control {
+        personal: Personal::new(true),
         connector: Connector::new(gateway).expect("no TLS is needed"),
         credential,
         direct_key: Some("key".into()),

@@ -56,6 +56,20 @@ pub fn arguments(kind: &str, paths: &Paths<'_>) -> Option<Vec<String>> {
     Some(arguments)
 }
 
+/// The arguments after the program that install an extension; none for an editor that is not known.
+pub fn install_arguments(kind: &str, home: &Path, extension: &str) -> Option<Vec<String>> {
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let place = match kind {
+        "code-server" => "--user-data-dir",
+        "openvscode-server" => "--server-data-dir",
+        _ => return None,
+    };
+    let extensions = text(home.join(".local/share").join(kind).join("extensions"));
+    let install = ["--install-extension".to_owned(), extension.to_owned()];
+    let places = [place.to_owned(), text(data(kind, home)), "--extensions-dir".to_owned(), extensions];
+    Some(places.into_iter().chain(install).collect())
+}
+
 /// The file of the settings that apply inside this codespace, whichever browser opens it.
 pub fn settings(kind: &str, home: &Path) -> PathBuf {
     let directory = if kind == "code-server" { "User" } else { "data/Machine" };
