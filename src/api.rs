@@ -8,6 +8,7 @@
 mod account;
 mod agent_calls;
 mod audit;
+mod belongings;
 mod body;
 mod certificates;
 mod codespaces;
@@ -44,8 +45,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 use crate::{
-    audit::Audit, auth::Auth, clock::SharedClock, codespace::Codespaces, doctor::Doctor, domain::CodespaceName, issuance::Ledger,
-    route::Sites, tunnel::SharedDialer,
+    audit::Audit, auth::Auth, belongings::Belongings, clock::SharedClock, codespace::Codespaces, doctor::Doctor, domain::CodespaceName,
+    issuance::Ledger, route::Sites, tunnel::SharedDialer,
 };
 use problem::Problem;
 
@@ -76,6 +77,7 @@ pub struct Services {
     pub auth: Auth,
     pub audit: Audit,
     pub codespaces: Codespaces,
+    pub belongings: Belongings,
     pub dialer: SharedDialer,
     /// Shared with the edge, which notes what went wrong.
     pub doctor: Doctor,
@@ -120,6 +122,21 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/sign-out", post(sign_in::sign_out)),
         ("/api/v1/user", get(account::user)),
         ("/api/v1/user/password", put(account::password)),
+        ("/api/v1/user/secrets", get(belongings::secrets)),
+        (
+            "/api/v1/user/secrets/{name}",
+            put(belongings::set_secret).delete(belongings::delete_secret),
+        ),
+        (
+            "/api/v1/user/git-credentials",
+            get(belongings::git_credentials)
+                .put(belongings::set_git_credential)
+                .delete(belongings::delete_git_credential),
+        ),
+        (
+            "/api/v1/user/settings",
+            get(belongings::settings).patch(belongings::change_settings),
+        ),
         ("/api/v1/user/identities", get(outside::identities)),
         ("/api/v1/user/identities/{id}", post(outside::start_link).delete(outside::unlink)),
         ("/api/v1/sessions", get(account::sessions)),

@@ -7,12 +7,14 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 mod activity;
+mod belongings;
 mod explanation;
 mod tokens;
 mod links;
 mod ports;
 
 pub use activity::Activity;
+pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Secret, SetGitCredential, SetSecret};
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
 pub use ports::{ChangePort, DecideOffer, Offer, OfferedShare, Port, PortEvent, PortLimits};

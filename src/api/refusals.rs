@@ -5,6 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::problem::Problem;
 use crate::{
     auth::{DeviceError, LinkError, SharePasswordError, SignInError, UserError},
+    belongings::BelongingError,
     codespace::{BadChange, CodespaceError, ShareError, TooManySockets},
     domain::ShareEnd,
     runtime::RuntimeError,
@@ -121,6 +122,20 @@ impl From<UserError> for Problem {
     }
 }
 
+impl From<BelongingError> for Problem {
+    fn from(error: BelongingError) -> Self {
+        let said = format!("{}.", capitalised(&error.to_string()));
+        match error {
+            BelongingError::TooMany { limit } => {
+                Self::new(StatusCode::CONFLICT, "too-many", "There are as many as there may be", said).with("limit", limit)
+            }
+            BelongingError::Seal => Self::internal(&error),
+            BelongingError::Store(cause) => cause.into(),
+            _ => Self::unprocessable("invalid-field", "A field is not right", said),
+        }
+    }
+}
+
 impl From<SharePasswordError> for Problem {
     fn from(error: SharePasswordError) -> Self {
         let said = format!("{}.", capitalised(&error.to_string()));
@@ -186,7 +201,7 @@ fn unavailable(slug: &'static str, said: String) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, slug, "Not right now", said).header(header::RETRY_AFTER, HeaderValue::from_static("2"))
 }
 
-fn capitalised(text: &str) -> String {
+pub(super) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars
         .next()

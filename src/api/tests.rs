@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod belongings;
 mod browsers;
 mod certificates;
 mod connect;
@@ -149,7 +150,9 @@ impl TestApi {
         }
         let shared_clock: SharedClock = Arc::new(clock.clone());
         let audit = Audit::new(store.clone(), shared_clock.clone());
+        let belongings = Belongings::none(&store, &shared_clock).expect("a key");
         let codespaces = Codespaces::load(Deps {
+            belongings: belongings.clone(),
             store: store.clone(),
             auth: auth.clone(),
             runtimes: vec![Arc::new(FakeRuntime::default())],
@@ -170,6 +173,7 @@ impl TestApi {
         .expect("loaded");
         let agents = Arc::new(FakeAgents::default());
         let services = Services {
+            belongings,
             auth,
             audit,
             codespaces,
