@@ -7,6 +7,7 @@
 mod account;
 mod args;
 mod audit;
+mod belongings;
 mod client;
 mod codespace;
 mod editor;
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{AgentVerb, Cli, Command};
 use output::Output;
 
 /// Runs the command line of this process.
@@ -51,7 +52,10 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => gateway::serve(serve),
         Command::Check(check) => gateway::check(check, output),
         Command::Healthcheck(check) => gateway::healthcheck(check),
-        Command::Agent(agent) => gateway::agent(agent),
+        Command::Agent(agent) => match agent.verb {
+            Some(AgentVerb::GitCredential(asked)) => done(belongings::git_credential(asked)),
+            None => gateway::agent(agent),
+        },
         Command::Codespace(verb) => here(codespace::run(verb, output)),
         Command::Explain(asked) => done(explain::run(asked, output)),
         Command::Ports(ports) => done(ports::run(ports, output)),
@@ -61,6 +65,9 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Logout(logout) => done(login::logout(logout, output)),
         Command::Whoami(place) => done(login::whoami(place, output)),
         Command::Audit(question) => done(audit::run(question, output)),
+        Command::Secret(verb) => done(belongings::secret(verb, output)),
+        Command::GitCredential(verb) => done(belongings::git_server(verb, output)),
+        Command::Settings(verb) => done(belongings::settings(verb, output)),
         Command::Editor(verb) => done(editor::run(verb, output)),
     }
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod belongings;
 mod links;
 mod ports;
 
+pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
 pub use self::ports::{PortMapping, PortsForward, PortsLimit, PortsOffer};
 
@@ -70,6 +72,14 @@ pub enum Command {
     Whoami(Where),
     /// Show the audit log: who did what, from where. For administrators.
     Audit(Audit),
+    /// Keep secrets, which are variables of everything in your codespaces.
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Keep passwords or tokens for git servers, which git in your codespaces uses.
+    #[command(subcommand)]
+    GitCredential(GitCredential),
+    /// Show and change what follows you to each codespace: git's name, dotfiles, the editor's settings.
+    Settings(SettingsVerb),
     /// Install an editor.
     #[command(subcommand)]
     Editor(Editor),
@@ -139,13 +149,22 @@ pub struct Check {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Agent {
+    #[command(subcommand)]
+    pub verb: Option<AgentVerb>,
     /// The file with the agent's orders.
     #[arg(long, value_name = "FILE", required_unless_present = "fence")]
     pub bootstrap: Option<PathBuf>,
     /// Put these networks out of reach of this network namespace, and end.
     #[arg(long, value_name = "NETWORK", num_args = 1.., conflicts_with = "bootstrap")]
     pub fence: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AgentVerb {
+    /// Answer git's question for a credential; git runs this.
+    GitCredential(HelperCall),
 }
 
 /// Which gateway, and as whom.

@@ -69,6 +69,8 @@ fn title(step: &Step) -> String {
         "agent" => "Agent",
         "clone" => "Clone",
         "editor" => "Editor",
+        "dotfiles" => "Dotfiles",
+        "extensions" => "Extensions",
         "history" => "Full history",
         other => other,
     };

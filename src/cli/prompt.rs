@@ -41,7 +41,8 @@ pub fn new_password() -> anyhow::Result<String> {
     Ok(first)
 }
 
-fn hidden(question: &str) -> anyhow::Result<String> {
+/// Asks for a line without echo.
+pub fn hidden(question: &str) -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     let before = tcgetattr(&stdin)?;
     let mut silent = before.clone();
