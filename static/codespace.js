@@ -8,7 +8,7 @@ import { Ports } from "./ports.js";
 import { Terminals } from "./terminals.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
-const STEP_LABELS = { storage: "Prepare storage", agent: "Start the codespace", clone: "Fetch the repository", editor: "Start the editor", history: "Fetch the full history" };
+const STEP_LABELS = { storage: "Prepare storage", agent: "Start the codespace", clone: "Fetch the repository", editor: "Start the editor", dotfiles: "Install your dotfiles", extensions: "Install your extensions", history: "Fetch the full history" };
 const STEP_WORDS = { pending: "waiting", running: "in progress", done: "done", skipped: "not needed", failed: "failed" };
 
 export function CodespacePage({ call, live, go, name, terminal, base }) {

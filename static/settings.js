@@ -2,6 +2,7 @@
 
 import { useTitle } from "./hooks.js";
 import { ago, attempt, CopyButton, Icon, leave, Message, toast } from "./parts.js";
+import { GitServers, Personal, Secrets } from "./personal.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 export function Settings({ call, user, reload }) {
@@ -11,6 +12,9 @@ export function Settings({ call, user, reload }) {
     <h1 tabindex="-1">Settings</h1>
     <p class="quiet">Signed in as <strong>${user.name}</strong>${user.role === "admin" && ", an administrator"}.</p>
     <${Account} ...${{ call, user, reload }} />
+    <${Secrets} call=${call} />
+    <${GitServers} call=${call} />
+    <${Personal} ...${{ call, user }} />
     <${Tokens} call=${call} />
     <${Sessions} call=${call} />
   </div>`;
