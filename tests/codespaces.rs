@@ -7,6 +7,7 @@ use hyper_util::rt::TokioIo;
 use portico::{
     audit::{Actor, Audit},
     auth::{Auth, NewUser, Options},
+    belongings::Belongings,
     clock::{SharedClock, SystemClock},
     codespace::{Codespace, Codespaces, Deps, NewCodespace, Snapshot, SocketLimits},
     domain::{Generation, Phase, Role, UserId},
@@ -76,6 +77,7 @@ impl Bench {
         let tunnels = Tunnels::new();
         let runtime = ProcessRuntime::new(self.data.clone(), None).with_agent(env!("CARGO_BIN_EXE_portico").into());
         let deps = Deps {
+            belongings: Belongings::none(&self.store, &self.clock).expect("a key"),
             store: Arc::clone(&self.store),
             runtimes: vec![Arc::new(runtime)],
             auth: self.auth.clone(),

@@ -29,12 +29,14 @@ export function repository(t, files = { 'README.md': '# A repository\n' }) {
   return directory;
 }
 
-/** Serves repositories by name over smart HTTP, pushes too; returns the origin, to which `/NAME` is added. */
-export async function serveRepositories(t, repositories, address = '127.0.0.1') {
+/** Serves repositories by name over smart HTTP, pushes too, to anybody or to a `NAME:PASSWORD` alone; returns the origin, to which `/NAME` is added. */
+export async function serveRepositories(t, repositories, address = '127.0.0.1', login) {
   const server = http.createServer((incoming, outgoing) => {
     const url = new URL(incoming.url, 'http://git');
     const [, name, ...rest] = url.pathname.split('/');
     const directory = repositories[name];
+    const [, offered] = (incoming.headers.authorization ?? '').match(/^Basic (.*)$/) ?? [];
+    if (login && Buffer.from(offered ?? '', 'base64').toString() !== login) return outgoing.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
     if (!directory) return outgoing.writeHead(404).end('no such repository\n');
     const backend = spawn('git', ['http-backend'], {
       env: {
@@ -46,6 +48,7 @@ export async function serveRepositories(t, repositories, address = '127.0.0.1') 
         REQUEST_METHOD: incoming.method,
         CONTENT_TYPE: incoming.headers['content-type'] ?? '',
         HTTP_CONTENT_ENCODING: incoming.headers['content-encoding'] ?? '',
+        ...(login ? { REMOTE_USER: login.split(':')[0] } : {}),
         GIT_PROTOCOL: incoming.headers['git-protocol'] ?? '',
       },
     });
