@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod agent;
 mod belongings;
 mod links;
 mod ports;
 
+pub use self::agent::{Agent, AgentVerb};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
 pub use self::ports::{PortMapping, PortsForward, PortsLimit, PortsOffer};
@@ -146,25 +148,6 @@ pub struct Serve {
 pub struct Check {
     #[command(flatten)]
     pub settings: Settings,
-}
-
-#[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct Agent {
-    #[command(subcommand)]
-    pub verb: Option<AgentVerb>,
-    /// The file with the agent's orders.
-    #[arg(long, value_name = "FILE", required_unless_present = "fence")]
-    pub bootstrap: Option<PathBuf>,
-    /// Put these networks out of reach of this network namespace, and end.
-    #[arg(long, value_name = "NETWORK", num_args = 1.., conflicts_with = "bootstrap")]
-    pub fence: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum AgentVerb {
-    /// Answer git's question for a credential; git runs this.
-    GitCredential(HelperCall),
 }
 
 /// Which gateway, and as whom.

@@ -18,7 +18,9 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{AgentCredentials, AgentEvent, Verdict, bounds::bound, claims, direct::Direct, link::Link, registry::Registry, reverse::Reverse};
+use super::{
+    AgentCredentials, AgentEvent, Verdict, bounds::bound, claims, direct::Direct, link::Link, registry::Registry, reverse::Reverse,
+};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::{
