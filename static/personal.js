@@ -40,7 +40,7 @@ export function Secrets({ call }) {
       <div class="field"><label for="secret-repository">Only for</label><input class="input" id="secret-repository" name="repository" maxlength="2048" placeholder="a repository’s URL; all if empty" autocomplete="off" spellcheck="false" /></div>
       <button class="button" type="submit" data-testid="save-secret"><${Icon} name="plus" />Keep</button>
     </form>
-    <p class="quiet small">For several lines, such as a private key: <code>portico secret set NAME < FILE</code></p>
+    <p class="quiet small">For several lines, such as a private key: <code>portico secret set NAME ${"<"} FILE</code></p>
   </section>`;
 }
 
@@ -102,16 +102,16 @@ export function Personal({ call, user }) {
   return html`<form class="panel" onSubmit=${save} id="personal"><h2>In each codespace</h2>
     <p class="quiet small">What a new codespace of yours begins with.</p>
     <div class="inline-form">
-      <div class="field"><label for="git-name">Name in commits</label><input class="input" id="git-name" name="gitName" maxlength="200" value=${settings.git_name ?? ""} placeholder=${user.name} autocomplete="name" data-testid="git-name" /></div>
-      <div class="field"><label for="git-email">E-mail in commits</label><input class="input" id="git-email" name="gitEmail" type="email" maxlength="200" value=${settings.git_email ?? ""} placeholder=${user.email ?? "the account’s"} autocomplete="email" data-testid="git-email" /></div>
+      <div class="field"><label for="git-name">Name in commits</label><input class="input" id="git-name" name="gitName" maxlength="200" defaultValue=${settings.git_name ?? ""} placeholder=${user.name} autocomplete="name" data-testid="git-name" /></div>
+      <div class="field"><label for="git-email">E-mail in commits</label><input class="input" id="git-email" name="gitEmail" type="email" maxlength="200" defaultValue=${settings.git_email ?? ""} placeholder=${user.email ?? "the account’s"} autocomplete="email" data-testid="git-email" /></div>
     </div>
     <div class="inline-form spaced">
-      <div class="field"><label for="dotfiles">Dotfiles repository</label><input class="input" id="dotfiles" name="dotfiles" maxlength="2048" value=${settings.dotfiles_repository ?? ""} placeholder="https://github.com/you/dotfiles" autocomplete="off" spellcheck="false" data-testid="dotfiles" /></div>
-      <div class="field"><label for="dotfiles-script">Its script</label><input class="input mono" id="dotfiles-script" name="script" maxlength="200" value=${settings.dotfiles_script ?? ""} placeholder="install.sh, setup.sh, …" autocomplete="off" spellcheck="false" /></div>
+      <div class="field"><label for="dotfiles">Dotfiles repository</label><input class="input" id="dotfiles" name="dotfiles" maxlength="2048" defaultValue=${settings.dotfiles_repository ?? ""} placeholder="https://github.com/you/dotfiles" autocomplete="off" spellcheck="false" data-testid="dotfiles" /></div>
+      <div class="field"><label for="dotfiles-script">Its script</label><input class="input mono" id="dotfiles-script" name="script" maxlength="200" defaultValue=${settings.dotfiles_script ?? ""} placeholder="install.sh, setup.sh, …" autocomplete="off" spellcheck="false" /></div>
     </div>
     <p class="quiet small">Cloned to <code>~/.dotfiles</code> once; its script runs as you, or its dotfiles are linked where there is none. Nothing happens if this is empty.</p>
-    <div class="field"><label for="editor-settings">Settings of VS Code</label><textarea class="input mono" id="editor-settings" name="editor" rows="6" maxlength="65536" spellcheck="false" placeholder=${'{\n  "editor.fontSize": 15\n}'} data-testid="editor-settings">${settings.editor_settings ?? ""}</textarea><span class="hint">The text of your <code>settings.json</code>; comments may stay.</span></div>
-    <div class="field"><label for="extensions">Extensions</label><textarea class="input mono" id="extensions" name="extensions" rows="3" spellcheck="false" placeholder="rust-lang.rust-analyzer" data-testid="extensions">${settings.extensions.join("\n")}</textarea><span class="hint">One for each line, as <code>publisher.name</code>.</span></div>
+    <div class="field"><label for="editor-settings">Settings of VS Code</label><textarea class="input mono" id="editor-settings" name="editor" rows="6" maxlength="65536" spellcheck="false" placeholder=${'{\n  "editor.fontSize": 15\n}'} defaultValue=${settings.editor_settings ?? ""} data-testid="editor-settings"></textarea><span class="hint">The text of your <code>settings.json</code>; comments may stay.</span></div>
+    <div class="field"><label for="extensions">Extensions</label><textarea class="input mono" id="extensions" name="extensions" rows="3" spellcheck="false" placeholder="rust-lang.rust-analyzer" defaultValue=${settings.extensions.join("\n")} data-testid="extensions"></textarea><span class="hint">One for each line, as <code>publisher.name</code>.</span></div>
     ${problem && html`<${Message}>${problem.message}<//>`}
     <button class="button primary" type="submit" data-testid="save-personal">Save</button>
   </form>`;
