@@ -418,6 +418,7 @@ fn deps(config: &Config, store: SharedStore, (auth, belongings, tunnels, audit, 
             per_address: config.limits.sockets_per_address,
         },
         ceiling: config.sharing.ceiling,
+        rules: config.life,
     }
 }
 

@@ -18,6 +18,7 @@ mod shares;
 mod snapshot;
 mod sockets;
 mod task;
+mod waking;
 mod work;
 
 use std::{
@@ -30,7 +31,7 @@ use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{credentials::Credentials, snapshot::Shared, sockets::Sockets, task::Order};
+use self::{credentials::Credentials, snapshot::Shared, sockets::Sockets, task::Order, waking::Starts};
 pub use self::{
     declaration::Offer,
     error::{BadChange, CodespaceError},
@@ -46,7 +47,8 @@ use crate::{
     auth::Auth,
     belongings::Belongings,
     clock::SharedClock,
-    domain::{CodespaceName, Generation, Phase, Port, PortLimits, UserId, Visibility, Work},
+    domain::{CodespaceName, Generation, Phase, Port, PortLimits, UserId, Visibility, Wakers, Work},
+    lifecycle::Rules,
     policy::Ceiling,
     route::Sites,
     runtime::{SharedRuntime, Unconfigured},
@@ -84,6 +86,7 @@ pub struct Deps {
     pub sockets: SocketLimits,
     /// How far anything may be shared.
     pub ceiling: Ceiling,
+    pub rules: Rules,
 }
 
 /// What someone asks for.
@@ -138,6 +141,7 @@ pub struct CodespaceChange {
     pub display_name: Option<String>,
     /// 5 to 240.
     pub idle_timeout_minutes: Option<u16>,
+    pub woken_by: Option<Wakers>,
 }
 
 /// Something that lists and pages show has changed.
@@ -152,6 +156,7 @@ struct Inner {
     spaces: DashMap<CodespaceName, Arc<Codespace>>,
     credentials: Credentials,
     sockets: Sockets,
+    starts: Starts,
     events: broadcast::Sender<CodespaceEvent>,
     /// One creation at a time, so that asking twice makes one.
     creating: tokio::sync::Mutex<()>,
@@ -167,6 +172,7 @@ impl Codespaces {
         let (events, _) = broadcast::channel(1024);
         let inner = Arc::new(Inner {
             sockets: Sockets::new(deps.sockets),
+            starts: Starts::default(),
             deps: Arc::new(deps),
             spaces: DashMap::new(),
             credentials: Credentials::default(),
@@ -240,7 +246,7 @@ impl Codespaces {
     /// Starts a codespace; a hundred calls at once start it once. Returns at once: watch it for progress.
     pub async fn start(&self, name: &CodespaceName, actor: &Actor) -> Result<Arc<Codespace>, CodespaceError> {
         let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
-        codespace.order(|reply| Order::Start(actor.clone(), reply)).await?;
+        codespace.order(|reply| Order::Start(actor.clone(), "", reply)).await?;
         Ok(codespace)
     }
 
@@ -399,6 +405,8 @@ impl Inner {
             prepared: false,
             work: None,
             idle_timeout_minutes: wanted.idle_timeout_minutes,
+            woken_by: Wakers::default(),
+            started_at: None,
             created_at: now,
             last_used_at: now,
         };

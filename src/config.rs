@@ -6,6 +6,7 @@
 mod docker;
 mod gather;
 mod keys;
+mod life;
 mod problems;
 mod sign_in;
 mod site;
@@ -57,6 +58,8 @@ pub struct Config {
     /// Certificates by ACME, for the names that no other certificate is named for.
     pub acme: acme::Options,
     pub limits: Limits,
+    /// `[codespaces]`: how they start, sleep and end.
+    pub life: crate::lifecycle::Rules,
     pub log: Log,
     pub sessions: SessionLimits,
     /// How long audit events are kept.

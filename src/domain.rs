@@ -17,7 +17,7 @@ mod share;
 
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
 pub use belonging::{ExtensionId, ExtensionIdError, GitHost, GitHostError, SecretName, SecretNameError};
-pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Work};
+pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Wakers, Work};
 pub use limits::{Exceeded, PortLimits, PortLimitsError};
 pub use name::{CodespaceName, NameError};
 pub use network::{Network, NetworkError, Networks, subnet};

@@ -9,6 +9,7 @@ mod access_log;
 mod addressee;
 mod addresses;
 mod answered;
+mod asleep;
 mod beat;
 mod body;
 mod caller;
@@ -233,7 +234,13 @@ impl Edge {
             let request = Request::from_parts(head, body);
             return Ok(Answer::later(async move { edge.reserved(*visit, request).await }));
         }
-        let awake = visit.authorize(self)?.within_limits(&head)?.awake()?;
+        let awake = match visit.authorize(self)?.within_limits(&head)?.awake() {
+            Ok(awake) => awake,
+            Err(asleep) => {
+                let request = Request::from_parts(head, body);
+                return Ok(Answer::later(async move { edge.asleep(asleep, request).await }));
+            }
+        };
         if awake.wants_upgrade() {
             let request = Request::from_parts(head, body);
             return Ok(Answer::later(async move { edge.upgrade(awake, request).await }));

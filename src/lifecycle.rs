@@ -15,10 +15,12 @@
 //! ```
 
 mod idle;
+mod rules;
 
 use time::{Duration, OffsetDateTime};
 
 pub use idle::{Activity, Idle, Used, idle};
+pub use rules::Rules;
 
 use crate::domain::Phase;
 

@@ -11,8 +11,10 @@ mod permit;
 mod share;
 #[cfg(test)]
 mod truth;
+mod waking;
 
 pub use ceiling::Ceiling;
 pub use grants::{Grants, Ownership, grants};
 pub use permit::{Denial, Permit, PortFacts, Presented, Subject, authorize_editor, authorize_port};
 pub use share::{Asked, ShownShare, authorize_share};
+pub use waking::{Manner, Waking, may_start, waking};

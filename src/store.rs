@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 use crate::domain::{
     CodespaceName, Generation, Organisation, Phase, Port, PortLimits, Role, Scope, SessionId, ShareId, ShareTerms, TokenId, UserId,
-    UserName, Visibility, Work,
+    UserName, Visibility, Wakers, Work,
 };
 
 /// A store behind its seam.
@@ -201,6 +201,10 @@ pub struct CodespaceRecord {
     /// What only it had when it stopped; none while it runs, or if nobody could tell.
     pub work: Option<Work>,
     pub idle_timeout_minutes: u16,
+    /// Whose visits start it.
+    pub woken_by: Wakers,
+    /// When the present run began, whatever happened to its agent since; none while it does not run.
+    pub started_at: Option<OffsetDateTime>,
     pub created_at: OffsetDateTime,
     pub last_used_at: OffsetDateTime,
 }

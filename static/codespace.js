@@ -9,6 +9,7 @@ import { Terminals } from "./terminals.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 const STEP_LABELS = { storage: "Prepare storage", agent: "Start the codespace", clone: "Fetch the repository", editor: "Start the editor", dotfiles: "Install your dotfiles", extensions: "Install your extensions", history: "Fetch the full history" };
+const WAKERS = { owner: "You alone", people: "Whoever is signed in and may open it", everyone: "Whoever may open a port, links included" };
 const STEP_WORDS = { pending: "waiting", running: "in progress", done: "done", skipped: "not needed", failed: "failed" };
 
 export function CodespacePage({ call, live, go, name, terminal, base }) {
@@ -76,6 +77,7 @@ function About({ codespace, call, live }) {
   const awake = activity?.awake_because ?? codespace.awake_because ?? [];
   const rows = [
     ["Repository", html`<span class="wrap">${codespace.repository}</span>`],
+    (codespace.woken_by ?? "owner") !== "owner" && ["Started by visits of", WAKERS[codespace.woken_by] ?? codespace.woken_by],
     codespace.pull_request && ["Pull request", `#${codespace.pull_request}`],
     ["Stops when idle for", codespace.idle_timeout_minutes ? `${codespace.idle_timeout_minutes} minutes` : "never"],
     codespace.state === "running" && awake.length > 0 && ["Awake because", awake.join(", ")],
@@ -95,10 +97,10 @@ function Edit({ codespace, call, live, onClose }) {
   const [busy, setBusy] = useState(false);
   async function save(event) {
     event.preventDefault();
-    const { shown, idle } = event.target.elements;
+    const { shown, idle, wakers } = event.target.elements;
     setBusy(true);
     try {
-      live.put(await call("PATCH", `/codespaces/${codespace.name}`, { display_name: shown.value.trim(), idle_timeout_minutes: Number(idle.value) }));
+      live.put(await call("PATCH", `/codespaces/${codespace.name}`, { display_name: shown.value.trim(), idle_timeout_minutes: Number(idle.value), woken_by: wakers.value }));
       onClose();
     } catch (refusal) {
       setProblem(refusal);
@@ -114,6 +116,10 @@ function Edit({ codespace, call, live, onClose }) {
       <div class="field"><label for="edit-idle">Stops after so many idle minutes</label>
         <input class="input" id="edit-idle" name="idle" type="number" required min="5" max="240" step="1" defaultValue=${codespace.idle_timeout_minutes} aria-describedby="edit-idle-hint" />
         <span class="hint" id="edit-idle-hint">5 to 240. What runs ends then; files stay.</span></div>
+      <div class="field"><label for="edit-wakers">Who starts it by visiting</label>
+        <select class="input" id="edit-wakers" name="wakers" aria-describedby="edit-wakers-hint" data-testid="woken-by">
+          ${Object.entries(WAKERS).map(([word, label]) => html`<option value=${word} selected=${word === (codespace.woken_by ?? "owner")}>${label}</option>`)}</select>
+        <span class="hint" id="edit-wakers-hint">Everybody else is told to ask you while it is stopped. Pages of other sites never start it.</span></div>
       <div class="dialog-actions"><button type="button" class="button" onClick=${onClose}>Cancel</button>
         <button type="submit" class="button primary" disabled=${busy} data-testid="save-codespace">Save</button></div>
     </form>

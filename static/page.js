@@ -49,7 +49,8 @@ async function changed() {
 
 async function watch() {
   for (;;) {
-    await new Promise((done) => setTimeout(done, pause() * 1000));
+    // What rests changes when somebody does something.
+    await new Promise((done) => setTimeout(done, (kind === "rest" ? Math.max(5, pause()) : pause()) * 1000));
     if (document.hidden) continue;
     try {
       if (await changed()) return reload();

@@ -93,6 +93,7 @@ impl Bench {
                 per_address: 10,
             },
             ceiling: Default::default(),
+            rules: Default::default(),
         };
         let spaces = Codespaces::load(deps).await.expect("the store is well");
         let listener = unix_socket::bind(&self.data.join("agent.sock")).expect("a socket");

@@ -47,6 +47,8 @@ mod sockets;
 mod tenants;
 #[path = "doors/tls.rs"]
 mod tls;
+#[path = "doors/waking.rs"]
+mod waking;
 #[path = "doors/wire.rs"]
 mod wire;
 #[path = "doors/worlds.rs"]

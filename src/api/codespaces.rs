@@ -20,7 +20,7 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    codespace::{CodespaceChange, Created, NewCodespace},
+    codespace::{BadChange, CodespaceChange, CodespaceError, Created, NewCodespace},
     domain::{Access, Role},
     policy::grants,
 };
@@ -101,6 +101,11 @@ pub async fn change(
     let change = CodespaceChange {
         display_name: sent.display_name,
         idle_timeout_minutes: sent.idle_timeout_minutes,
+        woken_by: sent
+            .woken_by
+            .map(|word| word.parse().map_err(|_| BadChange::WokenBy))
+            .transpose()
+            .map_err(CodespaceError::from)?,
     };
     let changed = services.codespaces.change(codespace.name(), change, &actor).await?;
     Ok(Json(services.show(&changed.snapshot())))
@@ -144,6 +149,7 @@ pub async fn delete(
 #[utoipa::path(post, path = "/api/v1/codespaces/{name}/start", tag = "codespaces", params(("name" = String, Path)), responses(
     (status = 202, body = Codespace),
     (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+    (status = 429, body = ProblemBody, description = "`too-many-starts` within a minute; with `Retry-After`"),
 ))]
 pub async fn start(
     State(services): State<Services>,

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 mod activity;
 mod belongings;
+mod change;
 mod explanation;
 mod tokens;
 mod links;
@@ -15,6 +16,7 @@ mod ports;
 
 pub use activity::Activity;
 pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Secret, SetGitCredential, SetSecret};
+pub use change::ChangeCodespace;
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
 pub use ports::{ChangePort, DecideOffer, Offer, OfferedShare, Port, PortEvent, PortLimits};
@@ -50,6 +52,9 @@ pub struct Codespace {
     #[serde(default)]
     pub offer: Option<Offer>,
     pub idle_timeout_minutes: u16,
+    /// Whose visits start it: `owner`, `people` who are signed in and may open what they visit, or `everyone` who may.
+    #[serde(default)]
+    pub woken_by: String,
     /// Why it is awake; empty when nothing keeps it so.
     pub awake_because: Vec<String>,
     pub stopped_because: Option<String>,
@@ -119,17 +124,6 @@ pub struct CreateCodespace {
     pub idle_timeout_minutes: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-}
-
-/// What to change of a codespace; what is left out stays.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ChangeCodespace {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    /// 5 to 240.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle_timeout_minutes: Option<u16>,
 }
 
 /// What is not pushed.

@@ -46,6 +46,11 @@ impl From<CodespaceError> for Problem {
                 said,
             )
             .with("limit", limit),
+            CodespaceError::TooManyStarts { limit, seconds } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-starts", "Too many starts", said)
+                    .with("limit", limit)
+                    .header(header::RETRY_AFTER, HeaderValue::from(seconds))
+            }
             CodespaceError::Deleting => Self::new(StatusCode::CONFLICT, "deleting", "It is being deleted", said),
             CodespaceError::Runtime(RuntimeError::DiskFull) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", said)

@@ -168,6 +168,7 @@ impl TestApi {
                 per_address: 10,
             },
             ceiling: Default::default(),
+            rules: Default::default(),
         })
         .await
         .expect("loaded");
@@ -371,6 +372,8 @@ fn record(name: &str, owner: &UserId, now: OffsetDateTime) -> CodespaceRecord {
         prepared: true,
         work: None,
         idle_timeout_minutes: 30,
+        woken_by: Default::default(),
+        started_at: None,
         created_at: now,
         last_used_at: now,
     }

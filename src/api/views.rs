@@ -35,6 +35,7 @@ impl Services {
             ports: self.show_ports(snapshot),
             offer: snapshot.offer().map(|offer| self.show_offer(snapshot, &offer)),
             idle_timeout_minutes: record.idle_timeout_minutes,
+            woken_by: record.woken_by.to_string(),
             awake_because: snapshot.awake_because.clone(),
             stopped_because: snapshot.stopped_because.clone(),
             created_at: record.created_at,

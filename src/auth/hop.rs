@@ -29,6 +29,8 @@ pub struct Hop {
     pub return_to: String,
     /// SHA-256 of the nonce in the browser's cookie.
     pub nonce_hash: [u8; 32],
+    /// Whether it began with the person's own step, not with another page's link.
+    pub own: bool,
 }
 
 /// Why a sealed hop is no good.
@@ -50,6 +52,8 @@ struct Sealed {
     n: String,
     /// Expiry in Unix seconds.
     e: i64,
+    #[serde(default)]
+    o: bool,
 }
 
 impl Auth {
@@ -62,6 +66,7 @@ impl Auth {
             r: return_path(&hop.return_to).into(),
             n: URL_SAFE_NO_PAD.encode(hop.nonce_hash),
             e: now.unix_timestamp() + GOOD_FOR_SECONDS,
+            o: hop.own,
         };
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&sealed).unwrap_or_default());
         let signature = URL_SAFE_NO_PAD.encode(self.inner.key.sign(Purpose::Hop, &[&payload]));
@@ -112,6 +117,7 @@ fn read_hop(sealed: &Sealed) -> Option<Hop> {
         host,
         return_to: return_path(&sealed.r).into(),
         nonce_hash,
+        own: sealed.o,
     })
 }
 
@@ -138,6 +144,7 @@ mod tests {
             host,
             return_to: return_to.into(),
             nonce_hash: [7; 32],
+            own: true,
         }
     }
 

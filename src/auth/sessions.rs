@@ -55,6 +55,8 @@ pub struct LoginSession {
     ended: CancellationToken,
     visited: Mutex<HashSet<(CodespaceName, Port)>>,
     tried: Mutex<HashMap<Route, OffsetDateTime>>,
+    /// Where the session's cookie was set lately, and whether the person's own step began that.
+    arrived: Mutex<HashMap<Route, (OffsetDateTime, bool)>>,
 }
 
 impl std::fmt::Debug for LoginSession {
@@ -81,6 +83,7 @@ impl LoginSession {
             ended: CancellationToken::new(),
             visited: Mutex::default(),
             tried: Mutex::default(),
+            arrived: Mutex::default(),
         }
     }
 
@@ -127,6 +130,33 @@ impl LoginSession {
         if tried.len() < MAX_HOSTS {
             tried.insert(host.clone(), now);
         }
+    }
+
+    /// Notes that the session's cookie was set on a host, and whether that began with the person's own step.
+    pub fn mark_arrived(&self, host: &Route, own: bool, now: OffsetDateTime) {
+        let mut arrived = self.arrived.lock();
+        if arrived.len() >= MAX_HOSTS {
+            arrived.retain(|_, (at, _)| (now - *at).unsigned_abs() < TRIED_FOR);
+        }
+        if arrived.len() < MAX_HOSTS {
+            arrived.insert(host.clone(), (now, own));
+        }
+    }
+
+    /// Tells whether the session's cookie was set on a host in the last 30 s.
+    pub fn arrived_lately(&self, host: &Route, now: OffsetDateTime) -> bool {
+        self.arrived
+            .lock()
+            .get(host)
+            .is_some_and(|(at, _)| (now - *at).unsigned_abs() < TRIED_FOR)
+    }
+
+    /// Tells, once, whether the person's own step began the sign-in at a host of the last 30 s.
+    pub fn take_intent(&self, host: &Route, now: OffsetDateTime) -> bool {
+        self.arrived.lock().get_mut(host).is_some_and(|(at, own)| {
+            let lately = (now - *at).unsigned_abs() < TRIED_FOR;
+            std::mem::take(own) && lately
+        })
     }
 
     pub(super) fn record(&self) -> SessionRecord {

@@ -6,11 +6,13 @@ use clap::{Args, Parser, Subcommand};
 
 mod agent;
 mod belongings;
+mod life;
 mod links;
 mod ports;
 
 pub use self::agent::{Agent, AgentVerb};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
+pub use self::life::Edit;
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
 pub use self::ports::{PortMapping, PortsForward, PortsLimit, PortsOffer};
 
@@ -182,6 +184,8 @@ pub enum Codespace {
     Stop(Named),
     /// Start a stopped codespace and wait until it can be used.
     Start(Named),
+    /// Change a codespace: its name for people, when it stops, whose visits start it.
+    Edit(Edit),
     /// Delete a codespace and its files.
     #[command(visible_alias = "rm")]
     Delete(Delete),

@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use http::Method;
 
 use super::{
-    args::{Codespace as Verb, Create, Delete, Named, Where},
+    args::{Codespace as Verb, Create, Delete, Edit, Named, Where},
     client::{Client, ClientError},
     exec,
     output::{Output, line, plain, table, words},
@@ -13,7 +13,7 @@ use super::{
     progress::Progress,
     prompt,
 };
-use crate::api::model::{Codespace, CreateCodespace};
+use crate::api::model::{ChangeCodespace, Codespace, CreateCodespace};
 
 /// How often a codespace that becomes ready is looked at.
 const POLL: Duration = Duration::from_millis(300);
@@ -28,6 +28,7 @@ pub async fn run(verb: Verb, output: Output) -> anyhow::Result<ExitCode> {
         Verb::Create(create) => return self::create(create, output).await,
         Verb::Stop(named) => stop(&named, output).await?,
         Verb::Start(named) => return start(&named, output).await,
+        Verb::Edit(edit) => self::edit(edit, output).await?,
         Verb::Delete(delete) => return self::delete(&delete, output).await,
         Verb::Exec(exec) => return exec::run(exec).await,
         Verb::Logs(named) => logs(&named).await?,
@@ -87,6 +88,7 @@ fn described(codespace: &Codespace) -> String {
         format!("owner       {}", codespace.owner),
         format!("editor      {} ({})", codespace.editor_url, codespace.editor),
         format!("stops after {} idle minutes", codespace.idle_timeout_minutes),
+        format!("woken by    {}", codespace.woken_by),
     ];
     if let Some(reference) = &codespace.reference {
         lines.insert(3, format!("ref         {}", plain(reference)));
@@ -208,6 +210,22 @@ async fn stop(named: &Named, output: Output) -> anyhow::Result<()> {
     }
     output.show(&codespace, String::new);
     words(&format!("{name} is {}.", codespace.state));
+    Ok(())
+}
+
+async fn edit(edit: Edit, output: Output) -> anyhow::Result<()> {
+    let change = ChangeCodespace {
+        display_name: edit.display_name,
+        idle_timeout_minutes: edit.idle_timeout,
+        woken_by: edit.woken_by,
+    };
+    anyhow::ensure!(
+        change != ChangeCodespace::default(),
+        "nothing to change: say --display-name, --idle-timeout or --woken-by"
+    );
+    let (client, name) = find(&edit.named).await?;
+    let changed: Codespace = client.json(Method::PATCH, &path(&name), Some(&change)).await?;
+    output.show(&changed, || described(&changed));
     Ok(())
 }
 

@@ -41,6 +41,9 @@ pub enum CodespaceError {
     /// The owner has as many as the operator allows.
     #[error("you have as many codespaces as you may have here ({limit}). Delete one that you no longer need, or ask the operator")]
     TooMany { limit: usize },
+    /// They started as many within a minute as they may.
+    #[error("there were {limit} starts within a minute, as many as codespaces.starts_per_minute allows. Try again in {seconds} seconds")]
+    TooManyStarts { limit: usize, seconds: u64 },
     #[error("it is being deleted")]
     Deleting,
     #[error(transparent)]
@@ -58,6 +61,8 @@ pub enum BadChange {
     Ceiling(Visibility),
     #[error("the idle timeout is 5 to 240 minutes")]
     IdleTimeout,
+    #[error("a codespace is woken by owner, people or everyone")]
+    WokenBy,
     #[error("a display name has 1 to 80 characters, none of them a control character")]
     DisplayName,
     #[error("a label has 1 to 80 characters, none of them a control character")]

@@ -133,6 +133,7 @@ impl Shared {
             changes: Mutex::default(),
             desk: Mutex::default(),
             removed: AtomicBool::new(false),
+            waking: AtomicBool::new(false),
         }
     }
 

@@ -69,6 +69,9 @@ pub fn change_record(record: &mut CodespaceRecord, change: &CodespaceChange) -> 
     if let Some(minutes) = idle {
         record.idle_timeout_minutes = minutes;
     }
+    if let Some(wakers) = change.woken_by {
+        record.woken_by = wakers;
+    }
     Ok(())
 }
 

@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub awake_because: Vec<String>,
     /// Why it stopped, in plain words.
     pub stopped_because: Option<String>,
+    /// Whether somebody wants it to start as soon as it has stopped.
+    pub starts_again: bool,
     /// When it will stop if nothing happens; none unless it runs.
     pub idle_at: Option<OffsetDateTime>,
 }
@@ -79,6 +81,8 @@ pub(super) struct Shared {
     /// None while it rests: then it has no task.
     pub desk: Mutex<Option<Desk>>,
     pub removed: AtomicBool,
+    /// Whether somebody's order to start it is on its way.
+    pub waking: AtomicBool,
 }
 
 impl Snapshot {
@@ -96,6 +100,7 @@ impl Snapshot {
             connected: false,
             awake_because: Vec::new(),
             idle_at: None,
+            starts_again: false,
             record,
         }
     }

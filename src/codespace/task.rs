@@ -194,7 +194,12 @@ impl Task {
     async fn apply(&mut self, event: Event) -> Result<(), StoreError> {
         let clock = self.inner.deps.clock.now();
         self.situation.prepared = self.now.record.prepared;
-        let Some(next) = decide(self.now.record.phase, &mut self.situation, event, clock) else {
+        let decided = decide(self.now.record.phase, &mut self.situation, event, clock);
+        let starts_again = std::mem::replace(&mut self.now.starts_again, self.situation.start_again);
+        let Some(next) = decided else {
+            if starts_again != self.now.starts_again {
+                self.publish();
+            }
             return Ok(());
         };
         let before = std::mem::replace(&mut self.now.record.phase, next.phase);
@@ -202,6 +207,9 @@ impl Task {
             self.now.record.reason = next.reason;
         }
         let stopped = matches!(next.phase, Phase::Stopping | Phase::Stopped | Phase::Failed);
+        if matches!(next.phase, Phase::Stopped | Phase::Failed) {
+            self.now.record.started_at = None;
+        }
         self.now.stopped_because = if stopped { self.now.record.reason.clone() } else { None };
         if next.phase != Phase::Running {
             self.disconnect();
@@ -253,6 +261,7 @@ impl Task {
         let hash = hash_secret(&secret);
         let record = &mut self.now.record;
         record.generation = record.generation.next();
+        record.started_at.get_or_insert(self.inner.deps.clock.now());
         (record.agent_hash, record.agent_next_hash) = (Some(hash), None);
         self.renewed_at = None;
         // What was known of it is old as soon as something runs inside.
@@ -401,7 +410,7 @@ impl Task {
             self.look_after_shares();
             self.publish();
         }
-        let timeout = time::Duration::minutes(self.now.record.idle_timeout_minutes.into());
+        let timeout = self.inner.deps.rules.idle_minute * u32::from(self.now.record.idle_timeout_minutes);
         let rule = idle(&self.used, timeout, clock);
         let runs = self.now.record.phase == Phase::Running;
         (self.now.idle_at, self.now.awake_because) = if runs {

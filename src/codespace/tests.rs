@@ -95,6 +95,7 @@ fn deps(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &Ma
             per_address: 10,
         },
         ceiling: Default::default(),
+        rules: Default::default(),
     }
 }
 
@@ -295,6 +296,22 @@ async fn a_hundred_starts_start_it_once() {
     reaches(&codespace, |now| now.is_reachable()).await;
     let starts = bench.runtime.calls().iter().filter(|call| call.starts_with("start")).count();
     assert_eq!(starts, 2);
+}
+
+#[tokio::test]
+async fn whoever_comes_while_it_stops_finds_it_started_again() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("it stops");
+    bench
+        .spaces
+        .wake(&codespace, &Actor::default(), "by a visit")
+        .await
+        .expect("it is told");
+    let now = codespace.snapshot();
+    assert!(now.starts_again || now.phase() == Phase::Starting, "{:?}", now.phase());
+    bench.started(&codespace, 2).await;
+    assert!(!reaches(&codespace, |now| now.phase() == Phase::Starting).await.starts_again);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, Sharing, SignIn, Tls, docker, sign_in};
+use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, Sharing, SignIn, Tls, docker, life, sign_in};
 use crate::{
     domain::Networks,
     edge::Fronts,
@@ -56,7 +56,7 @@ pub(super) const LISTS: &[&str] = &[
 
 /// All keys, table by table.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    KEYS.iter().chain(docker::KEYS)
+    KEYS.iter().chain(docker::KEYS).chain(life::KEYS)
 }
 
 /// The keys of the gateway itself, in the order of the sample file.
@@ -411,6 +411,7 @@ pub(super) fn defaults() -> Config {
             sockets_per_codespace: 10_000,
             sockets_per_address: 1_000,
         },
+        life: crate::lifecycle::Rules::default(),
         log: Log {
             format: LogFormat::Text,
             level: "info".into(),

@@ -30,6 +30,20 @@ pub enum Visibility {
     Public,
 }
 
+/// Whose visits start a codespace that sleeps, besides its owner's.
+///
+/// Ordered from the fewest to the most.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Wakers {
+    /// Nobody's.
+    #[default]
+    Owner,
+    /// Those of people who are signed in and may open what they visit.
+    People,
+    /// Those of everybody who may open what they visit: a public port's, a share link's.
+    Everyone,
+}
+
 /// Counts the starts of a codespace; an agent's credential is good for one generation (AGT-6).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Generation(pub u64);
@@ -118,5 +132,6 @@ macro_rules! words {
 
 words!(Phase: Creating = "creating", Starting = "starting", Running = "running", Stopping = "stopping", Stopped = "stopped", Failed = "failed", Deleting = "deleting");
 words!(Visibility: Private = "private", Org = "org", Public = "public");
+words!(Wakers: Owner = "owner", People = "people", Everyone = "everyone");
 words!(StepName: Storage = "storage", Agent = "agent", Clone = "clone", Editor = "editor", Dotfiles = "dotfiles", Extensions = "extensions", History = "history");
 words!(StepState: Pending = "pending", Running = "running", Done = "done", Skipped = "skipped", Failed = "failed");

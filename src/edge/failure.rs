@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Body, Edge, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit, warning};
+use super::{Body, Edge, asleep::Asleep, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit, warning};
 use crate::{
     auth::Auth,
     codespace::{Snapshot, TooManySockets},
@@ -44,7 +44,14 @@ pub enum Reason {
     /// Signed in, and about to be signed in to new siblings as well.
     Detour,
     /// Permitted, but the codespace does not run or its agent is away.
-    Asleep(Arc<Snapshot>),
+    Asleep(Asleep),
+    /// Whoever came started as many within a minute as they may.
+    TooManyStarts {
+        limit: usize,
+        seconds: u64,
+    },
+    /// A form of ours, posted by another page than ours.
+    ForeignPost,
     /// No stream to an editor, or none at all.
     Dial(Endpoint, DialError),
     /// The app gave no proper answer; what the owner alone may know stands beside it.
@@ -108,14 +115,33 @@ impl Failure {
                 early(self.reason, kind)
             }
             reason => {
+                let (wait, has_form) = (reason.wait(), matches!(reason, Reason::Asleep(_)));
                 let page = page_of(edge, &visit, reason);
-                page_response(edge, &visit, page)
+                let mut response = page_response(edge, &visit, page);
+                if has_form {
+                    // Without a referrer the browser would not say either whose page posts the form.
+                    response
+                        .headers_mut()
+                        .insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+                }
+                if let Some(seconds) = wait {
+                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                }
+                response
             }
         }
     }
 }
 
 impl Reason {
+    /// After how many seconds it is worth asking again, where that is another time than always.
+    fn wait(&self) -> Option<u64> {
+        match self {
+            Self::TooManyStarts { seconds, .. } => Some(*seconds),
+            _ => None,
+        }
+    }
+
     /// For the access log: no secrets, no text of an app.
     fn note(&self) -> String {
         match self {
@@ -127,7 +153,9 @@ impl Reason {
             Self::Denied(Denial::NotShared(_)) => "denied: not shared".into(),
             Self::Denied(denial) => format!("denied: {denial:?}"),
             Self::Detour => "sign-in of siblings".into(),
-            Self::Asleep(snapshot) => format!("codespace is {}", snapshot.phase()),
+            Self::Asleep(asleep) => format!("codespace is {}", asleep.snapshot.phase()),
+            Self::TooManyStarts { .. } => "too many starts".into(),
+            Self::ForeignPost => "posted by another page".into(),
             Self::Dial(_, error) => format!("dial: {error}"),
             Self::Trouble(_, trouble, _) => format!("upstream: {}", trouble.slug()),
             Self::Editor => "editor broke off".into(),
@@ -243,14 +271,9 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
     let prefix = CODESPACE_PREFIX;
     let dashboard = format!("{}/codespaces/{}", edge.sites.gateway(), visit.name);
     match reason {
-        Reason::Asleep(snapshot) => match snapshot.phase() {
-            Phase::Running => pages::not_connected(prefix, &visit.name, &dashboard),
-            Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &told_steps(visit, &snapshot), &dashboard),
-            phase => {
-                let reason = snapshot.record.reason.as_deref().filter(|_| is_owner(visit, &snapshot));
-                pages::stopped(prefix, &visit.name, phase, reason, &dashboard)
-            }
-        },
+        Reason::Asleep(asleep) => asleep_page(edge, visit, &asleep, &dashboard),
+        Reason::TooManyStarts { limit, seconds } => pages::too_many_starts(prefix, limit, seconds),
+        Reason::ForeignPost => pages::forbidden_origin(prefix),
         Reason::Dial(endpoint, error) => dial_page(visit, endpoint, &error, &dashboard),
         Reason::Trouble(port, trouble, Some(snapshot)) => {
             let known = known_to_owner(edge, visit, &snapshot, &dashboard);
@@ -288,10 +311,44 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
     }
 }
 
+/// Says how far a codespace is that does not run, and what whoever asks can do about it.
+fn asleep_page(edge: &Edge, visit: &Visit, asleep: &Asleep, dashboard: &str) -> Page {
+    let (prefix, snapshot) = (CODESPACE_PREFIX, &asleep.snapshot);
+    let is_owner = is_owner(visit, snapshot);
+    let dashboard = Some(dashboard).filter(|_| is_owner);
+    match snapshot.phase() {
+        Phase::Running => pages::not_connected(prefix, &visit.name, dashboard),
+        Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &told_steps(visit, snapshot), dashboard),
+        Phase::Stopping if snapshot.starts_again => pages::starting(prefix, &visit.name, &[], dashboard),
+        phase => {
+            let owner = edge.auth.user(&snapshot.record.owner);
+            let start = match visit.kind {
+                _ if !asleep.may_start => None,
+                Kind::Navigation { framed: false } => Some(pages::Start::Button(visit.target.to_string())),
+                Kind::Navigation { framed: true } => Some(pages::Start::NewTab(format!("{}{}", visit.origin, visit.target))),
+                _ => Some(pages::Start::Call(format!(
+                    "{}/api/v1/codespaces/{}/start",
+                    edge.sites.gateway(),
+                    visit.name
+                ))),
+            };
+            let stopped = pages::Stopped {
+                name: &visit.name,
+                phase,
+                reason: snapshot.record.reason.as_deref().filter(|_| is_owner),
+                owner: owner.as_ref().map_or("its owner", |user| user.name.as_str()),
+                start,
+                dashboard,
+            };
+            pages::stopped(prefix, stopped)
+        }
+    }
+}
+
 fn dial_page(visit: &Visit, endpoint: Endpoint, error: &DialError, dashboard: &str) -> Page {
     let prefix = CODESPACE_PREFIX;
     match (endpoint, error) {
-        (_, DialError::NotConnected) => pages::not_connected(prefix, &visit.name, dashboard),
+        (_, DialError::NotConnected) => pages::not_connected(prefix, &visit.name, Some(dashboard)),
         (_, DialError::Refused(Refusal::EditorAbsent)) => pages::workbench(prefix, &visit.name, "/.portico/api/v1"),
         (_, DialError::Refused(Refusal::EditorStarting)) => pages::editor_starting(prefix, &visit.name),
         (_, _) => pages::editor_failed(prefix, &visit.name, dashboard),

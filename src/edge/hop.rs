@@ -18,7 +18,7 @@ use crate::{
     auth::{self, Binding, Hop, Proof, Ticket},
     codespace::{Question, Snapshot},
     domain::{Credential, Identity, Port, Scope, SessionId},
-    policy::{Denial, Presented, Subject},
+    policy::{Denial, Manner, Presented, Subject},
     route::{Origin, Route},
     web::{
         assets::{CODESPACE_PREFIX, GATEWAY_PREFIX},
@@ -47,6 +47,7 @@ pub(super) fn begin(edge: &Edge, visit: &Visit) -> Response<Body> {
         host: visit.route.clone(),
         return_to: visit.target.to_string(),
         nonce_hash: nonce.hash,
+        own: visit.manner == Manner::Own,
     };
     let state = edge.auth.seal_hop(&hop, edge.clock.now());
     let to = match visit.route {
@@ -163,12 +164,18 @@ pub(super) async fn redeem(edge: &Edge, visit: &Visit, request: Request<Upload>)
             // Without scripts there are no siblings to sign in to, and a detour for them would be one more button to press.
             login.mark_tried(&visit.route, now);
         }
-        let used = hop.and_then(|hop| {
-            nonces
-                .iter()
-                .find(|(_, value)| auth::hash_secret(value) == hop.nonce_hash)
-                .map(|(name, _)| name.clone())
-        });
+        let nonce = |hop: &Hop| {
+            let mut nonces = nonces.iter();
+            nonces.find(|(_, value)| auth::hash_secret(value) == hop.nonce_hash)
+        };
+        let used = hop.as_ref().and_then(nonce).map(|(name, _)| name.clone());
+        if let Some(login) = edge.auth.login_session(&redeemed.session) {
+            let own = used.is_some() && hop.is_some_and(|hop| hop.own);
+            // From an editor's page the last step to a port is one from another host anyway.
+            if own || matches!(visit.route, Route::Editor(_)) {
+                login.mark_arrived(&visit.route, own, now);
+            }
+        }
         if let Some(cookie) = used.and_then(|name| HeaderValue::from_str(&auth::clear_nonce_cookie(&name)).ok()) {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }

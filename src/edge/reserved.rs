@@ -31,6 +31,7 @@ impl Edge {
             (Method::GET, "authorize") if at_editor => hop::authorize(self, &visit, request.uri().query()),
             (Method::POST, "arrive") if at_editor => hop::arrive(&visit, request).await,
             (Method::POST, "warning") if !at_editor => warning::read(self, &visit, request).await,
+            (Method::POST, "wake") => self.wake_button(visit, request).await,
             (Method::POST, "redeem") => hop::redeem(self, &visit, request)
                 .await
                 .map(|response| self.readable_by_editor(&visit, response)),

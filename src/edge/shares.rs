@@ -22,7 +22,7 @@ use crate::{
     codespace::{Codespace, CodespaceError, Share, ShareError, Shown, Snapshot},
     domain::{Phase, ShareEnd, ShareKind},
     forward::{admission::Refusal, request::without_credentials},
-    policy::{Denial, Presented},
+    policy::{Denial, Manner, Presented},
     route::Route,
     web::{
         assets::CODESPACE_PREFIX,
@@ -218,6 +218,8 @@ pub(super) fn call(edge: &Edge, mut visit: Box<Visit>, head: &mut Parts) -> Resu
     };
     visit.who = Presented::Nothing;
     visit.may_detour = false;
+    // The secret in its address is a credential that no browser adds by itself.
+    visit.manner = Manner::Token;
     visit.shown = Some(Arc::new(Shown {
         kind: ShareKind::Webhook,
         ids: vec![found.share.id.clone()],
@@ -233,7 +235,10 @@ impl Edge {
     /// Passes a webhook's call on to the app.
     pub(super) async fn call_hook(&self, call: Call, head: Parts, body: Upload) -> Result<Response<Body>, Failure> {
         let Call { visit, share } = call;
-        let awake = visit.authorize(self)?.within_limits(&head)?.awake()?;
+        let awake = match visit.authorize(self)?.within_limits(&head)?.awake() {
+            Ok(awake) => awake,
+            Err(asleep) => return self.asleep(asleep, Request::from_parts(head, body)).await,
+        };
         let permitted = &awake.permitted;
         if awake.wants_upgrade() {
             return Err(permitted

@@ -253,6 +253,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
             per_address: 10,
         },
         ceiling: Default::default(),
+        rules: Default::default(),
     };
     let codespaces = Codespaces::load(deps).await.expect("the store is well");
     let (app, endings) = App::start().await;

@@ -40,7 +40,7 @@ use crate::{
     tunnel::AgentStream,
 };
 
-const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+pub(super) const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 impl Edge {
     pub(super) async fn upgrade(&self, awake: Awake, mut request: Request<Upload>) -> Result<Response<Body>, Failure> {
@@ -119,7 +119,7 @@ impl Edge {
 }
 
 /// Checks the client's half of the handshake (RFC 6455 §4.2.1, WS-6) and returns the accept value that must answer it.
-fn check_handshake(head: &Parts, visit: &Visit) -> Result<String, Failure> {
+pub(super) fn check_handshake(head: &Parts, visit: &Visit) -> Result<String, Failure> {
     let one = |name: &header::HeaderName| {
         let mut values = head.headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none())

@@ -19,7 +19,7 @@ use crate::{
     codespace::{Codespace, Question, Shown, Snapshot},
     domain::{CodespaceName, Credential, ShareKind, UserId, Visibility},
     forward::names::TOKEN_HEADER,
-    policy::{Permit, Presented, Subject, browser},
+    policy::{Manner, Permit, Presented, Subject, browser},
     route::{Origin, Route},
 };
 
@@ -42,6 +42,8 @@ pub struct Visit {
     pub target: PathAndQuery,
     pub who: Presented,
     page: browser::Verdict,
+    /// How it came about, should the codespace have to be started for it.
+    pub manner: Manner,
     pub peer: Arc<Peer>,
     pub exchange: Arc<Exchange>,
     /// Whether a page for a person should look for siblings to sign in to.
@@ -99,6 +101,7 @@ impl Visit {
             target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             who: present(edge, head, route, peer),
             page,
+            manner: Manner::of(cause, head.headers.contains_key(TOKEN_HEADER)),
             peer: Arc::clone(peer),
             exchange: Arc::clone(exchange),
             may_detour: plain_get && !speculative,
@@ -170,12 +173,12 @@ impl Visit {
 
 impl Permitted {
     /// Goes on only if the codespace runs and its agent is there.
-    pub fn awake(self) -> Result<Awake, Failure> {
+    pub fn awake(self) -> Result<Awake, Box<Self>> {
         if self.snapshot.is_reachable() {
-            return Ok(Awake { permitted: self });
+            Ok(Awake { permitted: self })
+        } else {
+            Err(Box::new(self))
         }
-        let reason = Reason::Asleep(Arc::clone(&self.snapshot));
-        Err(self.visit.fail(reason))
     }
 
     /// Whether a signed-in navigation should first sign in to siblings that were not visited (decision 3).

@@ -1,8 +1,8 @@
 //! When a codespace is idle, and what keeps it awake.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 /// What counts as use of a codespace. A silent open socket is none of these.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -58,20 +58,21 @@ pub fn idle(used: &Used, timeout: Duration, now: OffsetDateTime) -> Idle {
 mod tests {
     use super::*;
 
+    fn minutes(minutes: u64) -> Duration {
+        Duration::from_secs(60 * minutes)
+    }
+
     #[test]
     fn the_latest_use_counts() {
         let start = OffsetDateTime::UNIX_EPOCH;
-        let timeout = Duration::minutes(30);
-        let used = Used::from([
-            (Activity::Request, start),
-            (Activity::TerminalOutput, start + Duration::minutes(10)),
-        ]);
-        let soon = idle(&used, timeout, start + Duration::minutes(20));
-        assert_eq!(soon.at, start + Duration::minutes(40));
+        let timeout = minutes(30);
+        let used = Used::from([(Activity::Request, start), (Activity::TerminalOutput, start + minutes(10))]);
+        let soon = idle(&used, timeout, start + minutes(20));
+        assert_eq!(soon.at, start + minutes(40));
         assert_eq!(soon.awake_because, ["output in a terminal", "it was started or changed"]);
-        let later = idle(&used, timeout, start + Duration::minutes(35));
+        let later = idle(&used, timeout, start + minutes(35));
         assert_eq!(later.awake_because, ["output in a terminal"]);
-        let over = idle(&used, timeout, start + Duration::minutes(40));
-        assert!(over.awake_because.is_empty() && over.at <= start + Duration::minutes(40));
+        let over = idle(&used, timeout, start + minutes(40));
+        assert!(over.awake_because.is_empty() && over.at <= start + minutes(40));
     }
 }

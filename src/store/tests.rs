@@ -73,6 +73,8 @@ fn codespace(name: &str) -> CodespaceRecord {
         prepared: false,
         work: None,
         idle_timeout_minutes: 30,
+        woken_by: Default::default(),
+        started_at: None,
         created_at: at(5),
         last_used_at: at(6),
     }
@@ -243,6 +245,8 @@ async fn codespaces_and_ports(store: SharedStore) {
         agent_hash: None,
         agent_next_hash: None,
         prepared: true,
+        woken_by: Wakers::Everyone,
+        started_at: Some(at(7)),
         work: Some(Work {
             uncommitted_files: 2,
             unpushed_commits: 0,

@@ -18,7 +18,8 @@ pub type Reply<T> = oneshot::Sender<Result<T, CodespaceError>>;
 
 /// An order; its reply is sent when it is stored, not when it is carried out. A deletion's comes when all is gone.
 pub enum Order {
-    Start(Actor, Reply<()>),
+    /// With how it came about, for the audit log.
+    Start(Actor, &'static str, Reply<()>),
     Stop(Actor, Reply<()>),
     Delete(Actor, Reply<()>),
     ChangePort(Port, PortChange, Actor, Reply<PortView>),
@@ -36,7 +37,7 @@ impl Task {
     /// Obeys. Whoever asked may be gone by the time of the reply.
     pub(super) async fn obey(&mut self, order: Order) {
         match order {
-            Order::Start(actor, reply) => drop(reply.send(self.start(&actor).await)),
+            Order::Start(actor, how, reply) => drop(reply.send(self.start(&actor, how).await)),
             Order::Stop(actor, reply) => drop(reply.send(self.stop(&actor).await)),
             Order::Delete(actor, reply) => self.delete(&actor, reply).await,
             Order::ChangePort(port, change, actor, reply) => drop(reply.send(self.change_port(port, change, &actor).await)),
@@ -49,14 +50,29 @@ impl Task {
         }
     }
 
-    async fn start(&mut self, actor: &Actor) -> Result<(), CodespaceError> {
+    async fn start(&mut self, actor: &Actor, how: &str) -> Result<(), CodespaceError> {
         match self.now.record.phase {
             Phase::Deleting => return Err(CodespaceError::Deleting),
-            Phase::Stopped | Phase::Failed | Phase::Stopping => self.say(actor, "codespace.started", ""),
+            Phase::Stopping if self.situation.start_again => {}
+            Phase::Stopped | Phase::Failed | Phase::Stopping => {
+                self.count_start(actor)?;
+                self.say(actor, "codespace.started", how);
+            }
             Phase::Creating | Phase::Starting | Phase::Running => {}
         }
         self.touch(Activity::Request).await;
         Ok(self.apply(Event::Start).await?)
+    }
+
+    /// Counts a start of somebody's. Visitors have no account: those of one codespace are one.
+    fn count_start(&self, actor: &Actor) -> Result<(), CodespaceError> {
+        let who = if actor.name.is_empty() {
+            format!("visitors of {}", self.shared.name)
+        } else {
+            actor.name.clone()
+        };
+        let deps = &self.inner.deps;
+        self.inner.starts.count(who, deps.rules.starts_per_minute, deps.clock.now())
     }
 
     async fn stop(&mut self, actor: &Actor) -> Result<(), CodespaceError> {

@@ -519,6 +519,8 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         prepared: true,
         work: None,
         idle_timeout_minutes: 30,
+        woken_by: Default::default(),
+        started_at: None,
         created_at: at(BEGIN),
         last_used_at: at(BEGIN),
     };
@@ -535,6 +537,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         awake_because: Vec::new(),
         stopped_because: None,
         idle_at: None,
+        starts_again: false,
     }
 }
 

@@ -21,7 +21,16 @@ async fn why_a_codespace_stopped_is_its_owners_matter() {
     bench.codespaces.stop(name, &by).await.expect("told to");
     soon(bench.codespace.until(|snapshot| snapshot.phase() == Phase::Stopped)).await;
     let reason = bench.codespace.snapshot().record.reason.clone().expect("a reason");
-    for (token, told) in [(Some(&bench.token), true), (None, false)] {
+    // One that opens what runs, and starts nothing.
+    let owner = bench.auth.user_by_name(&"mara".parse().expect("a name")).expect("the owner");
+    let (scope, now) = (Scope::Port(name.clone(), port), crate::clock::Clock::now(&SystemClock));
+    let made = bench
+        .auth
+        .create_token(&owner.id, "test", scope, None, &by, now)
+        .await
+        .expect("made");
+    let narrow = secrecy::ExposeSecret::expose_secret(&made.plain);
+    for (token, told) in [(Some(narrow), true), (None, false)] {
         let token = token.map(|token| format!("X-Portico-Token: {token}\r\n")).unwrap_or_default();
         let page = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Site: none\r\nX-Portico-Skip-Warning: 1\r\n";
         let request = format!(

@@ -180,6 +180,12 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (user, kind, name, repository)
     ) STRICT;
 ",
+    // Whose visits start a codespace, and since when it runs.
+    "
+    ALTER TABLE codespaces ADD COLUMN woken_by TEXT NOT NULL DEFAULT 'owner';
+    ALTER TABLE codespaces ADD COLUMN started_at INTEGER;
+    UPDATE codespaces SET started_at = last_used_at WHERE phase IN ('creating', 'starting', 'running', 'stopping');
+",
 ];
 
 /// Makes the changes that a file does not have yet.

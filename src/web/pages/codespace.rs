@@ -37,45 +37,106 @@ pub fn no_such_codespace(prefix: &str, account: Option<&str>, sign_in_url: Optio
     .page()
 }
 
-/// Says that a codespace is not running, to someone who may know.
-pub fn stopped(prefix: &str, name: &CodespaceName, state: Phase, reason: Option<&str>, dashboard_url: &str) -> Page {
-    let (slug, title, what, advice) = match state {
+/// What there is to say of a codespace that does not run, to someone who may know.
+pub struct Stopped<'a> {
+    pub name: &'a CodespaceName,
+    pub phase: Phase,
+    /// Why, for the owner alone.
+    pub reason: Option<&'a str>,
+    /// Who can start it, by name.
+    pub owner: &'a str,
+    /// How whoever asks starts it; none if they may not.
+    pub start: Option<Start>,
+    /// Its page at the gateway, for the owner alone.
+    pub dashboard: Option<&'a str>,
+}
+
+/// How somebody starts a codespace.
+pub enum Start {
+    /// With a button, which leads back to this path.
+    Button(String),
+    /// In a tab of its own, because a frame starts nothing.
+    NewTab(String),
+    /// By a call of the API, with a token.
+    Call(String),
+}
+
+/// Says that a codespace is not running, and what to do.
+pub fn stopped(prefix: &str, stopped: Stopped<'_>) -> Page {
+    let failed = stopped.phase == Phase::Failed;
+    let (slug, title, what, label) = words(stopped.phase);
+    let detail = format!("{} {what}", stopped.name);
+    let mut notice = Notice::new(prefix, slug, StatusCode::SERVICE_UNAVAILABLE, title, detail)
+        .sign(if failed { Sign::Trouble } else { Sign::Paused })
+        .watch(Watch::Rest);
+    if let Some(reason) = stopped.reason.filter(|reason| !reason.is_empty()) {
+        notice = notice.advice(format!("Why: {reason}"));
+    }
+    if stopped.phase == Phase::Deleting {
+        return notice
+            .advice("Create another one from the same repository when you need it.")
+            .page();
+    }
+    notice = match stopped.start {
+        Some(Start::Button(next)) => notice
+            .advice("What was saved is still there, uncommitted work too.")
+            .start(label, next),
+        Some(Start::NewTab(url)) => notice.advice("It starts from a tab of its own.").action_in_new_tab(label, &url),
+        Some(Start::Call(url)) => notice
+            .advice("Open this address in a browser to start it, or start it by the API.")
+            .hint("start", url),
+        None => notice.advice(format!(
+            "{} can start it. Ask them; this page goes on by itself once it runs.",
+            stopped.owner
+        )),
+    };
+    match stopped.dashboard {
+        Some(url) if failed => notice.action("See its log", url).page(),
+        dashboard => with_its_page(notice, dashboard),
+    }
+}
+
+/// A phase's slug, title, what goes on, and the label of the button that ends it.
+fn words(phase: Phase) -> (&'static str, &'static str, &'static str, &'static str) {
+    match phase {
         Phase::Failed => (
             "codespace-failed",
             "This codespace did not start",
-            format!("{name} stopped with an error."),
-            "Its page shows the log and lets you try again. What was saved is still there.",
+            "stopped with an error.",
+            "Try again",
         ),
-        Phase::Deleting => (
-            "codespace-deleting",
-            "This codespace is being deleted",
-            format!("{name} is going away."),
-            "Create another one from the same repository when you need it.",
-        ),
+        Phase::Deleting => ("codespace-deleting", "This codespace is being deleted", "is going away.", ""),
         Phase::Stopping => (
             "codespace-stopping",
             "This codespace is stopping",
-            format!("{name} is about to stop."),
-            "Start it again from its page in a moment. Uncommitted work is kept.",
+            "is about to stop.",
+            "Start it again",
         ),
-        Phase::Creating | Phase::Starting | Phase::Running | Phase::Stopped => (
-            "codespace-stopped",
-            "This codespace is stopped",
-            format!("{name} is not running."),
-            "Start it from its page. Uncommitted work is kept.",
-        ),
-    };
-    let sign = if state == Phase::Failed { Sign::Trouble } else { Sign::Paused };
-    let mut notice = Notice::new(prefix, slug, StatusCode::SERVICE_UNAVAILABLE, title, what).sign(sign);
-    if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
-        notice = notice.advice(format!("Why: {reason}"));
+        Phase::Creating | Phase::Starting | Phase::Running | Phase::Stopped => {
+            ("codespace-stopped", "This codespace is stopped", "is not running.", "Start it")
+        }
     }
-    notice.advice(advice).action("Open its page", dashboard_url).page()
+}
+
+/// Says that somebody started too many codespaces at once.
+pub fn too_many_starts(prefix: &str, limit: usize, seconds: u64) -> Page {
+    Notice::new(
+        prefix,
+        "too-many-starts",
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many starts",
+        format!("There were {limit} starts within a minute, as many as this gateway allows one person."),
+    )
+    .sign(Sign::Paused)
+    .advice(format!(
+        "Open the page again in {seconds} seconds. The operator can raise codespaces.starts_per_minute."
+    ))
+    .page()
 }
 
 /// Shows how far a start is; goes on by itself when it is done.
-pub fn starting(prefix: &str, name: &CodespaceName, steps: &[Step], dashboard_url: &str) -> Page {
-    Notice::new(
+pub fn starting(prefix: &str, name: &CodespaceName, steps: &[Step], dashboard: Option<&str>) -> Page {
+    let notice = Notice::new(
         prefix,
         "codespace-starting",
         StatusCode::SERVICE_UNAVAILABLE,
@@ -84,14 +145,13 @@ pub fn starting(prefix: &str, name: &CodespaceName, steps: &[Step], dashboard_ur
     )
     .sign(Sign::Waiting)
     .steps(steps)
-    .action("Open its page", dashboard_url)
-    .watch(Watch::Problem)
-    .page()
+    .watch(Watch::Problem);
+    with_its_page(notice, dashboard)
 }
 
 /// Says that the codespace runs but its agent is out of reach.
-pub fn not_connected(prefix: &str, name: &CodespaceName, dashboard_url: &str) -> Page {
-    Notice::new(
+pub fn not_connected(prefix: &str, name: &CodespaceName, dashboard: Option<&str>) -> Page {
+    let notice = Notice::new(
         prefix,
         "codespace-away",
         StatusCode::SERVICE_UNAVAILABLE,
@@ -100,9 +160,16 @@ pub fn not_connected(prefix: &str, name: &CodespaceName, dashboard_url: &str) ->
     )
     .sign(Sign::Waiting)
     .advice("It usually comes back within seconds. Nothing inside it has stopped. If it stays away, stop and start it from its page.")
-    .action("Open its page", dashboard_url)
-    .watch(Watch::Problem)
-    .page()
+    .watch(Watch::Problem);
+    with_its_page(notice, dashboard)
+}
+
+/// Ends a page with the way to the codespace's own, which strangers do not have.
+fn with_its_page(notice: Notice<'_>, dashboard: Option<&str>) -> Page {
+    match dashboard {
+        Some(url) => notice.action("Open its page", url).page(),
+        None => notice.page(),
+    }
 }
 
 /// Says that the editor is on its way.

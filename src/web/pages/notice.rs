@@ -36,6 +36,8 @@ pub(super) enum Watch {
     Problem,
     /// Asks with HEAD until the status is none of a gateway's, so that a starting app sees no more than that.
     Status,
+    /// Asks as [`Watch::Problem`] does, seldom: nothing will change by itself.
+    Rest,
     /// Looks when the person comes back from another tab.
     Return,
 }
@@ -46,6 +48,7 @@ impl Watch {
             Self::Never => "",
             Self::Problem => "problem",
             Self::Status => "status",
+            Self::Rest => "rest",
             Self::Return => "return",
         }
     }
@@ -82,6 +85,9 @@ pub(super) struct Notice<'a> {
     list_title: &'a str,
     entries: Vec<Entry>,
     actions: Vec<Action>,
+    /// The label of the button that starts the codespace, and the path that it leads back to.
+    start: Option<(&'a str, String)>,
+    hint: Option<(&'a str, String)>,
     watch: Watch,
     request_id: Option<&'a str>,
 }
@@ -102,6 +108,8 @@ impl<'a> Notice<'a> {
             list_title: "",
             entries: Vec::new(),
             actions: Vec::new(),
+            start: None,
+            hint: None,
             watch: Watch::Never,
             request_id: None,
         }
@@ -145,6 +153,18 @@ impl<'a> Notice<'a> {
         self.push_action(label.into(), url, true)
     }
 
+    /// Adds the button that starts the codespace and comes back to a path.
+    pub fn start(mut self, label: &'a str, next: String) -> Self {
+        self.start = Some((label, next));
+        self
+    }
+
+    /// Tells programs one thing more.
+    pub fn hint(mut self, member: &'a str, value: String) -> Self {
+        self.hint = Some((member, value));
+        self
+    }
+
     pub fn watch(mut self, watch: Watch) -> Self {
         self.watch = watch;
         self
@@ -160,6 +180,9 @@ impl<'a> Notice<'a> {
         let mut problem = problem(self.slug, self.status, &self.title, &self.detail);
         if !self.steps.is_empty() {
             problem["steps"] = self.steps.iter().map(step_value).collect();
+        }
+        if let Some((member, value)) = &self.hint {
+            problem[member] = value.as_str().into();
         }
         if let Some(id) = self.request_id {
             problem["request_id"] = id.into();

@@ -14,6 +14,18 @@ fn port() -> Port {
     Port::new(3000).expect("a port")
 }
 
+fn stopped_of(text: &str, start: Option<Start>) -> Stopped<'_> {
+    static NAME: std::sync::LazyLock<CodespaceName> = std::sync::LazyLock::new(name);
+    Stopped {
+        name: &NAME,
+        phase: Phase::Failed,
+        reason: Some(text),
+        owner: text,
+        start,
+        dashboard: Some(text),
+    }
+}
+
 /// Every page, with `text` wherever a caller can pass text.
 fn all(text: &str) -> Vec<(&'static str, Page)> {
     let origin: Origin = "http://amber-otter-3000.codespaces.localhost:8080".parse().expect("an origin");
@@ -43,14 +55,24 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
     let trouble = |trouble| port_trouble("/static/", port(), trouble, &known, text);
     vec![
         ("no_such_codespace", no_such_codespace("/static/", Some(text), Some(text))),
-        ("stopped", stopped("/static/", &name(), Phase::Failed, Some(text), text)),
-        ("starting", starting("/static/", &name(), &steps, text)),
+        ("stopped", stopped("/static/", stopped_of(text, Some(Start::Button(text.into()))))),
+        (
+            "stopped, framed",
+            stopped("/static/", stopped_of(text, Some(Start::NewTab(text.into())))),
+        ),
+        (
+            "stopped, called",
+            stopped("/static/", stopped_of(text, Some(Start::Call(text.into())))),
+        ),
+        ("stopped, a guest's", stopped("/static/", stopped_of(text, None))),
+        ("too many starts", too_many_starts("/static/", 30, 7)),
+        ("starting", starting("/static/", &name(), &steps, Some(text))),
         ("nothing_listens", trouble(Trouble::NothingListens)),
         ("not_on_loopback", trouble(Trouble::NotOnLoopback)),
         ("speaks_tls", trouble(Trouble::SpeaksTls)),
         ("broke_off", trouble(Trouble::BrokeOff)),
         ("app_unavailable", app_unavailable("/static/", text)),
-        ("not_connected", not_connected("/static/", &name(), text)),
+        ("not_connected", not_connected("/static/", &name(), Some(text))),
         ("editor_starting", editor_starting("/static/", &name())),
         ("editor_failed", editor_failed("/static/", &name(), text)),
         ("workbench", workbench("/static/", &name(), text)),

@@ -1,0 +1,18 @@
+//! What to change of a codespace, as it travels.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What to change of a codespace; what is left out stays.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCodespace {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// 5 to 240.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_minutes: Option<u16>,
+    /// `owner`, `people` or `everyone`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub woken_by: Option<String>,
+}
