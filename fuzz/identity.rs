@@ -98,6 +98,7 @@ fn ticket() {
         host: host.clone(),
         return_to: "/a?b=c".into(),
         nonce_hash: [7; 32],
+        own: false,
     };
     let sealed = auth.seal_hop(&hop, at(NOW));
     let cookie = auth.host_cookie(&SessionId("session".into()), &host, at(NOW));
