@@ -1,10 +1,14 @@
 //! What a client of HTTP/2 sends that asks for nothing, counted: h2 answers PING and SETTINGS and skips PRIORITY and
-//! unknown frames for as long as they come (H2-1). Heads that are refused count as well, and windows that are opened
-//! further than anything was sent through them.
+//! unknown frames for as long as they come (H2-1). Heads that are refused count as well, windows that are opened further
+//! than anything was sent through them, and the fields of a head: one byte can name a field that h2 keeps in a hundred
+//! (LIM-2).
 //!
-//! Reads of each frame its length and its type. Refuses to know requests, and to bound what asks for something: that is
-//! h2's. Has no word of its own for a client that floods: h2 says GOAWAY, because it is shown what it ends a connection
-//! for.
+//! Reads of each frame its length and its type, and of a head where its fields begin. Refuses to know requests, and to
+//! bound what asks for something: that is h2's. Has no word of its own for a client that floods: h2 says GOAWAY, because
+//! it is shown what it ends a connection for.
+
+mod fields;
+mod frames;
 
 use std::{
     io::{self, IoSlice},
@@ -19,6 +23,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::frames::{Frames, Seen};
 use super::connection::h2::FIELD_BYTES;
 
 /// What a frame that asks for nothing costs, a WINDOW_UPDATE that nothing was sent for, and a head that is refused.
@@ -36,12 +41,6 @@ const MOST_SENT: usize = 16 * 1024 * 1024;
 /// Frames of a head that never ends: more than h2 takes for a list of [`FIELD_BYTES`] in frames of 16 KiB, which is a quarter
 /// more than it needs.
 const LAST_FRAMES: usize = (FIELD_BYTES as usize / (16 * 1024)) * 2;
-
-/// The bytes before the first frame.
-const PREFACE_BYTES: usize = 24;
-/// The bytes of a frame's head behind its type: flags and stream.
-const REST_OF_HEAD: usize = 5;
-const WINDOW_UPDATE: u8 = 8;
 
 /// Heads of a connection that were refused, until they are counted.
 #[derive(Debug, Default)]
@@ -90,8 +89,8 @@ impl<S> Bounded<S> {
         }
     }
 
-    fn count(&mut self, bytes: &[u8]) {
-        let Seen { vain, updates } = self.frames.read(bytes);
+    fn count(&mut self, bytes: &mut [u8]) {
+        let Seen { vain, updates, crowded } = self.frames.read(bytes);
         let due = updates.min(self.sent / UPDATE_BYTES);
         self.sent -= due * UPDATE_BYTES;
         let updates = u32::try_from(updates - due).unwrap_or(u32::MAX);
@@ -101,7 +100,7 @@ impl<S> Bounded<S> {
             .saturating_add(updates.saturating_mul(UPDATE))
             .saturating_add(refused);
         // A clock is asked only where there is something to count.
-        if cost > 0 && !self.allowance.spend(cost, Instant::now()) {
+        if crowded || cost > 0 && !self.allowance.spend(cost, Instant::now()) {
             self.state = State::Over;
         }
     }
@@ -155,7 +154,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
             buf.set_filled(before + at);
             return this.end(0, buf);
         }
-        this.count(&buf.filled()[before..]);
+        this.count(&mut buf.filled_mut()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -182,75 +181,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
-}
-
-/// Where frames begin in what comes (RFC 9113 §4.1).
-#[derive(Clone, Copy, Debug)]
-struct Frames {
-    /// Bytes until the next begins.
-    left: usize,
-    /// How many bytes of its length are known, and what they say.
-    known: u8,
-    length: usize,
-}
-
-/// What was among the frames that began.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Seen {
-    /// Frames that ask for nothing.
-    vain: u32,
-    updates: usize,
-}
-
-impl Default for Frames {
-    fn default() -> Self {
-        Self {
-            left: PREFACE_BYTES,
-            known: 0,
-            length: 0,
-        }
-    }
-}
-
-impl Frames {
-    /// Reads on; tells what began.
-    fn read(&mut self, mut bytes: &[u8]) -> Seen {
-        let mut seen = Seen::default();
-        loop {
-            let skipped = self.left.min(bytes.len());
-            self.left -= skipped;
-            bytes = &bytes[skipped..];
-            let Some((byte, rest)) = bytes.split_first() else { return seen };
-            bytes = rest;
-            if self.known < 3 {
-                self.known += 1;
-                self.length = self.length << 8 | usize::from(*byte);
-                continue;
-            }
-            seen.vain += u32::from(is_vain(*byte));
-            seen.updates += usize::from(*byte == WINDOW_UPDATE);
-            *self = Self {
-                left: REST_OF_HEAD + self.length,
-                known: 0,
-                length: 0,
-            };
-        }
-    }
-
-    /// How far into what comes now the next frame begins; none if it does not.
-    fn next_begins(mut self, bytes: &[u8]) -> Option<usize> {
-        (0..bytes.len()).find(|at| {
-            let begins = self.left == 0 && self.known == 0;
-            self.read(&bytes[*at..=*at]);
-            begins
-        })
-    }
-}
-
-/// Whether a frame of this type asks for nothing: PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, and what is unknown.
-/// DATA, HEADERS and CONTINUATION are h2's to bound.
-fn is_vain(kind: u8) -> bool {
-    matches!(kind, 2..=4 | 6 | 7 | 10..)
 }
 
 /// So much at once, and then more with time.
@@ -284,47 +214,14 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::*;
+    use super::{
+        frames::{PREFACE_BYTES, WINDOW_UPDATE, frame},
+        *,
+    };
 
     const PING: u8 = 6;
-
-    fn frame(kind: u8, length: usize) -> Vec<u8> {
-        let mut bytes = u32::try_from(length).expect("a length").to_be_bytes()[1..].to_vec();
-        bytes.push(kind);
-        bytes.resize(9 + length, kind);
-        bytes
-    }
-
-    proptest! {
-        #[test]
-        fn h2_1_frames_are_told_apart_however_they_are_cut(
-            sent in prop::collection::vec((0_u8..12, 0_usize..300), 0..20),
-            cuts in prop::collection::vec(1_usize..60, 1..200),
-        ) {
-            let mut bytes = vec![b'P'; PREFACE_BYTES];
-            let mut begins = Vec::new();
-            for (kind, length) in &sent {
-                begins.push(bytes.len());
-                bytes.extend(frame(*kind, *length));
-            }
-            let (mut frames, mut vain, mut updates, mut at) = (Frames::default(), 0, 0, 0);
-            for cut in cuts.iter().cycle() {
-                let end = (at + cut).min(bytes.len());
-                let expected = begins.iter().find(|begin| (at..end).contains(begin)).map(|begin| begin - at);
-                prop_assert_eq!(frames.next_begins(&bytes[at..end]), expected);
-                let seen = frames.read(&bytes[at..end]);
-                vain += seen.vain as usize;
-                updates += seen.updates;
-                at = end;
-                if at == bytes.len() { break }
-            }
-            let expected = sent.iter().filter(|(kind, _)| ![0, 1, 5, 8, 9].contains(kind)).count();
-            prop_assert_eq!((vain, updates), (expected, sent.iter().filter(|(kind, _)| *kind == WINDOW_UPDATE).count()));
-        }
-    }
 
     #[test]
     fn h2_1_an_allowance_comes_back_with_time() {
@@ -379,9 +276,9 @@ mod tests {
             server.read_exact(&mut got).await.expect("passed on");
         }
         assert_eq!(server.state, State::Heard);
-        let more = update.repeat(AT_ONCE as usize);
-        server.count(&more);
-        server.count(&more);
+        let mut more = update.repeat(AT_ONCE as usize);
+        server.count(&mut more);
+        server.count(&mut more);
         assert_eq!(server.state, State::Over, "nothing was sent for these");
     }
 }

@@ -95,6 +95,19 @@ async fn hdr_9_large_heads_are_refused_by_us() {
 }
 
 #[tokio::test]
+async fn lim_2_a_head_of_one_field_again_and_again_ends_its_connection() {
+    let (bench, _endings) = bench(LIMITS, true).await;
+    // A byte each on the wire; what is named is kept for each of them.
+    let named = |times: usize| (0..times).fold(bench.request(&bench.host(3000), "/"), |request, _| request.header("x-bomb", "1"));
+    let mut sender = bench.http_2(&bench.host(3000)).await;
+    assert_eq!(send(&mut sender, named(400)).await.status(), 431, "few enough to be told");
+    let bomb = sender.send_request(named(1000).body(Full::default()).expect("a request"));
+    soon(bomb).await.expect_err("no answer");
+    let after = bench.request(&bench.host(3000), "/").body(Full::default()).expect("a request");
+    soon(sender.send_request(after)).await.expect_err("the connection is over");
+}
+
+#[tokio::test]
 async fn a_stream_that_nobody_reads_stalls_and_ends_alone() {
     let options = Options {
         write_timeout: Duration::from_millis(500),
