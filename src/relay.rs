@@ -8,6 +8,7 @@ mod buffer;
 mod direction;
 mod pieces;
 mod pipe;
+mod sip;
 mod stream;
 mod write_timeout;
 
@@ -21,7 +22,7 @@ use std::{
 use bytes::Bytes;
 
 use self::direction::Direction;
-pub use self::{pieces::poll_write_pieces, pipe::Pipe, stream::Relayed, write_timeout::WriteTimeout};
+pub use self::{pieces::poll_write_pieces, pipe::Pipe, sip::poll_sip, stream::Relayed, write_timeout::WriteTimeout};
 
 /// How a relay ended, with the bytes that passed.
 #[derive(Debug)]

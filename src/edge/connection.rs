@@ -33,8 +33,9 @@ use crate::{
     relay::WriteTimeout,
 };
 
-/// Largest head that hyper reads; above what admission allows, so that the refusal is ours and has a page (HDR-9).
-pub(super) const HEAD_BYTES: usize = 128 * 1024;
+/// Largest head that hyper reads; above what admission allows, so that the refusal is ours and has a page (HDR-9). hyper
+/// also queues so much of an answer that its client does not read, and a piece more (LIM-3).
+pub(super) const HEAD_BYTES: usize = 96 * 1024;
 /// As many fields, for the same reason.
 const FIELDS: usize = 256;
 

@@ -14,13 +14,13 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pace::Pace;
-use crate::forward::admission::MAX_HEAD_BYTES;
+use crate::{forward::admission::MAX_HEAD_BYTES, relay::poll_sip};
 
 /// So much of a head is kept: more than admission allows, and less than fills hyper's buffer.
-const KEPT_BYTES: usize = MAX_HEAD_BYTES + 32 * 1024;
+const KEPT_BYTES: usize = MAX_HEAD_BYTES + 16 * 1024;
 const _: () = assert!(KEPT_BYTES + READ_BYTES < super::connection::HEAD_BYTES);
 /// Most that is read at once from there on.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 8 * 1024;
 /// What ends a head.
 const END: &[u8] = b"\r\n\r\n";
 
@@ -120,7 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
             buf.advance(read);
             polled
         } else {
-            Pin::new(&mut this.inner).poll_read(cx, buf)
+            poll_sip(Pin::new(&mut this.inner), cx, buf)
         };
         if buf.filled().len() > before {
             this.pace.bytes(&buf.filled()[before..]);

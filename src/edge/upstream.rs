@@ -45,8 +45,8 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(4);
 /// Most idle connections to one port.
 const MAX_KEPT: usize = 64;
-/// Longest response head of an app in bytes.
-const MAX_HEAD_BYTES: usize = 256 * 1024;
+/// Longest response head of an app in bytes, and most of a request's body that waits for it.
+const MAX_HEAD_BYTES: usize = 128 * 1024;
 
 /// Most informational responses before the one that counts (SMUG-6).
 const MAX_INFORMATIONAL: usize = 16;

@@ -15,7 +15,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use crate::relay::{Pipe, Relayed, poll_write_pieces};
+use crate::relay::{Pipe, Relayed, poll_sip, poll_write_pieces};
 
 /// A byte stream into a codespace. It counts against its agent's limit while it lives.
 pub struct AgentStream {
@@ -81,7 +81,7 @@ impl fmt::Debug for AgentStream {
 
 impl AsyncRead for AgentStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+        poll_sip(Pin::new(&mut self.get_mut().io), cx, buf)
     }
 }
 
