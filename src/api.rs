@@ -25,6 +25,7 @@ pub mod parse;
 mod ports;
 pub mod problem;
 mod refusals;
+mod sharing;
 mod sign_in;
 mod terminals;
 mod tokens;
@@ -153,6 +154,8 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/users/{name}/suspend", post(users::suspend)),
         ("/api/v1/users/{name}/resume", post(users::resume)),
         ("/api/v1/users/{name}/link", post(users::link)),
+        ("/api/v1/sharing/closed", get(sharing::list)),
+        ("/api/v1/sharing/closed/{what}", put(sharing::close).delete(sharing::open_again)),
         ("/api/v1/audit", get(audit::list)),
         ("/api/v1/certificates", get(certificates::list)),
         ("/api/v1/certificates/try", post(certificates::try_now)),

@@ -419,6 +419,7 @@ fn deps(config: &Config, store: SharedStore, (auth, belongings, tunnels, audit, 
         },
         ceiling: config.sharing.ceiling,
         rules: config.life,
+        strangers: config.sharing.strangers,
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Audit {
 }
 
 /// Action, actor, address and target.
-type Seldom = (&'static str, String, Option<String>, String);
+type Seldom = (&'static str, String, Option<String>, String, String);
 
 /// Who did it, from where.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -81,8 +81,8 @@ impl Audit {
         self.record_at(self.clock.now(), action, actor, target.into(), detail.into());
     }
 
-    /// As [`Audit::record`], for what may happen very often: within `period` of an event, those of the same actor from the
-    /// same address to the same target are not told.
+    /// As [`Audit::record`], for what may happen very often: within `period` of an event, those that say the same of the
+    /// same actor from the same address are not told.
     pub fn record_once_in(
         &self,
         period: time::Duration,
@@ -91,8 +91,8 @@ impl Audit {
         target: impl Into<String>,
         detail: impl Into<String>,
     ) {
-        let (now, target) = (self.clock.now(), target.into());
-        let key = (action, actor.name.clone(), actor.address.clone(), target.clone());
+        let (now, target, detail) = (self.clock.now(), target.into(), detail.into());
+        let key = (action, actor.name.clone(), actor.address.clone(), target.clone(), detail.clone());
         let told = {
             let mut seldom = self.seldom.lock();
             if seldom.len() >= MAX_SELDOM {
@@ -105,7 +105,7 @@ impl Audit {
             told
         };
         if !told {
-            self.record_at(now, action, actor, target, detail.into());
+            self.record_at(now, action, actor, target, detail);
         }
     }
 

@@ -26,6 +26,7 @@ mod ports;
 mod progress;
 mod prompt;
 mod saved;
+mod sharing;
 mod up;
 
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Ports(ports) => done(ports::run(ports, output)),
         Command::Token(verb) => done(account::token(verb, output)),
         Command::User(verb) => done(account::user(verb, output)),
+        Command::Sharing(verb) => done(sharing::run(verb, output)),
         Command::Login(login) => done(login::login(login, output)),
         Command::Logout(logout) => done(login::logout(logout, output)),
         Command::Whoami(place) => done(login::whoami(place, output)),

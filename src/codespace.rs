@@ -4,6 +4,7 @@
 //! Owns phases, ports and their visibility, agents' reports and their meaning, names, creation and its undoing, and the
 //! facts that policy is asked with. Refuses to know: HTTP, pages, what is allowed (`policy` says), how a runtime works.
 
+mod closures;
 mod credentials;
 mod declaration;
 mod error;
@@ -17,6 +18,7 @@ mod request;
 mod shares;
 mod snapshot;
 mod sockets;
+mod strangers;
 mod task;
 mod waking;
 mod work;
@@ -31,8 +33,8 @@ use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{credentials::Credentials, snapshot::Shared, sockets::Sockets, task::Order, waking::Starts};
 pub use self::{
+    closures::Closures,
     declaration::Offer,
     error::{BadChange, CodespaceError},
     handle::Codespace,
@@ -41,7 +43,9 @@ pub use self::{
     shares::{MadeShare, NewShare, ShareError},
     snapshot::{PortView, Ports, Shares, Snapshot},
     sockets::{OpenSocket, SocketLimits, SocketOf, TooManySockets},
+    strangers::{Counted, StrangerCaps, TooMuch},
 };
+use self::{credentials::Credentials, snapshot::Shared, sockets::Sockets, strangers::Strangers, task::Order, waking::Starts};
 use crate::{
     audit::{Actor, Audit},
     auth::Auth,
@@ -87,6 +91,8 @@ pub struct Deps {
     /// How far anything may be shared.
     pub ceiling: Ceiling,
     pub rules: Rules,
+    /// What strangers may cost.
+    pub strangers: StrangerCaps,
 }
 
 /// What someone asks for.
@@ -157,6 +163,8 @@ struct Inner {
     credentials: Credentials,
     sockets: Sockets,
     starts: Starts,
+    strangers: Strangers,
+    closures: Arc<Closures>,
     events: broadcast::Sender<CodespaceEvent>,
     /// One creation at a time, so that asking twice makes one.
     creating: tokio::sync::Mutex<()>,
@@ -173,6 +181,8 @@ impl Codespaces {
         let inner = Arc::new(Inner {
             sockets: Sockets::new(deps.sockets),
             starts: Starts::default(),
+            strangers: Strangers::new(deps.strangers),
+            closures: Arc::new(Closures::load(&deps.store).await?),
             deps: Arc::new(deps),
             spaces: DashMap::new(),
             credentials: Credentials::default(),
@@ -426,6 +436,7 @@ impl Inner {
         }
         let mut snapshot = Snapshot::new(record, ports, shares);
         snapshot.ceiling = self.deps.ceiling;
+        snapshot.closures = Arc::clone(&self.closures);
         snapshot.decided = Arc::new(decided);
         let rests = snapshot.rests();
         let codespace = Arc::new(Codespace {

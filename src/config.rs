@@ -16,6 +16,7 @@ mod tests;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
+    codespace::StrangerCaps,
     edge::{Fronts, Pair},
     issuance::{Source, acme, local},
     outbound::Outbound,
@@ -74,6 +75,8 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Sharing {
     pub ceiling: Ceiling,
+    /// What strangers may cost in a minute.
+    pub strangers: StrangerCaps,
     /// A web or mail address for reports of abuse.
     pub abuse: Option<String>,
 }

@@ -6,6 +6,7 @@
 mod access;
 mod belonging;
 mod codespace;
+mod extent;
 mod limits;
 mod name;
 mod network;
@@ -18,6 +19,7 @@ mod share;
 pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionId, TokenId, UserId, UserName, UserNameError};
 pub use belonging::{ExtensionId, ExtensionIdError, GitHost, GitHostError, SecretName, SecretNameError};
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Wakers, Work};
+pub use extent::{Extent, ExtentError};
 pub use limits::{Exceeded, PortLimits, PortLimitsError};
 pub use name::{CodespaceName, NameError};
 pub use network::{Network, NetworkError, Networks, subnet};

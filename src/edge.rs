@@ -234,7 +234,7 @@ impl Edge {
             let request = Request::from_parts(head, body);
             return Ok(Answer::later(async move { edge.reserved(*visit, request).await }));
         }
-        let awake = match visit.authorize(self)?.within_limits(&head)?.awake() {
+        let awake = match visit.authorize(self)?.within_limits(self, &head)?.awake() {
             Ok(awake) => awake,
             Err(asleep) => {
                 let request = Request::from_parts(head, body);

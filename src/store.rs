@@ -15,7 +15,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::domain::{
-    CodespaceName, Generation, Organisation, Phase, Port, PortLimits, Role, Scope, SessionId, ShareId, ShareTerms, TokenId, UserId,
+    CodespaceName, Extent, Generation, Organisation, Phase, Port, PortLimits, Role, Scope, SessionId, ShareId, ShareTerms, TokenId, UserId,
     UserName, Visibility, Wakers, Work,
 };
 
@@ -91,6 +91,12 @@ pub trait Store: Send + Sync + 'static {
     async fn put_belonging(&self, belonging: &BelongingRecord) -> Result<(), StoreError>;
     /// Removes what a user keeps, if it is there.
     async fn remove_belonging(&self, user: &UserId, key: &BelongingKey) -> Result<(), StoreError>;
+    /// What operators have closed.
+    async fn closures(&self) -> Result<Vec<ClosureRecord>, StoreError>;
+    /// Adds or overwrites what is closed.
+    async fn put_closure(&self, closure: &ClosureRecord) -> Result<(), StoreError>;
+    /// Removes what is closed, if it is.
+    async fn remove_closure(&self, extent: &Extent) -> Result<(), StoreError>;
 
     /// A secret of the gateway's own by its key, for instance the key of host cookies.
     async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
@@ -224,6 +230,17 @@ pub struct PortRecord {
     /// People named besides the owner.
     pub users: Vec<UserId>,
     pub limits: PortLimits,
+}
+
+/// What an operator has closed to everybody but owners.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClosureRecord {
+    pub extent: Extent,
+    /// What owners are told.
+    pub reason: String,
+    /// The account, or `operator`.
+    pub by: String,
+    pub at: OffsetDateTime,
 }
 
 /// What an owner decided on what the repository asks to share.

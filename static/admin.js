@@ -1,8 +1,9 @@
-// For administrators: accounts, certificates, and what happened.
+// For administrators: accounts, what is closed, certificates, and what happened.
 
 import { Certificates } from "./certificates.js";
 import { useTitle } from "./hooks.js";
 import { ago, attempt, Dialog, Icon, Message, toast } from "./parts.js";
+import { Sharing } from "./sharing.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
 export function Admin({ call, user, path }) {
@@ -132,4 +133,4 @@ function Log({ call, query }) {
     <p class="quiet small">Newest first. Events cannot be changed or removed before their time. <span class="mono">portico audit --lines</span> gives all of them to a machine.</p>`;
 }
 
-const SECTIONS = [["/admin/audit", "Audit log", Log], ["/admin/certificates", "Certificates", Certificates], ["/admin", "People", People]];
+const SECTIONS = [["/admin/audit", "Audit log", Log], ["/admin/certificates", "Certificates", Certificates], ["/admin/sharing", "Sharing", Sharing], ["/admin", "People", People]];

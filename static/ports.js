@@ -19,6 +19,9 @@ const above = (visibility, port) => Object.keys(VISIBILITIES).indexOf(visibility
 
 const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
 
+/** What of the owner's is closed, as they would say it. */
+const closedWhat = (what) => ({ all: "everything that is shared here", user: "everything that you share", codespace: "this codespace", port: "this port" })[what.split(":")[0]] ?? what;
+
 export function Ports({ codespace, call, live }) {
   const ports = [...(codespace.ports ?? [])].sort((a, b) => a.port - b.port);
   const offer = html`<${Offer} ...${{ codespace, call, live }} />`;
@@ -74,6 +77,7 @@ function Row({ codespace, port, call, live }) {
     </div>
     ${more && html`<${Options} port=${port} change=${change} onClose=${() => setMore(false)} />`}
     <${Advice} port=${port} change=${call && change} />
+    ${port.closed && html`<${Message} tone="bad"><p data-testid="port-closed"><strong>An administrator closed ${closedWhat(port.closed.what)} to everybody but you:</strong> ${port.closed.reason} <span class="quiet small">(${port.closed.by}, ${new Date(port.closed.at).toLocaleString()})</span></p><//>`}
     ${port.users?.length > 0 && html`<p class="quiet small" data-testid="port-people">Also for ${port.users.join(", ")}</p>`}
     ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small" data-testid="port-until">Until ${new Date(port.expires_at).toLocaleString()}, then private</p>`}
     ${port.limits && html`<p class="quiet small" data-testid="port-limits">Limited to ${inWords(port.limits)}</p>`}

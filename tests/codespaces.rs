@@ -94,6 +94,7 @@ impl Bench {
             },
             ceiling: Default::default(),
             rules: Default::default(),
+            strangers: Default::default(),
         };
         let spaces = Codespaces::load(deps).await.expect("the store is well");
         let listener = unix_socket::bind(&self.data.join("agent.sock")).expect("a socket");

@@ -13,6 +13,8 @@ mod answers;
 mod app;
 #[path = "doors/browser.rs"]
 mod browser;
+#[path = "doors/closures.rs"]
+mod closures;
 #[path = "doors/framing.rs"]
 mod framing;
 #[path = "doors/gateway.rs"]

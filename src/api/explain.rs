@@ -223,6 +223,7 @@ impl Services {
             (None, ..) => "an editor is its owner's alone".to_owned(),
             (_, Visibility::Private, _) => "ports are private until their owner shares them".to_owned(),
             (_, _, Some(deadline)) if deadline <= now => format!("the owner shared it until {}, which is over", time_text(deadline)),
+            (Some(port), ..) if let Some(closure) = snapshot.closure(port) => format!("an operator closed it: {}", closure.reason),
             (_, set, _) if set != now_is => format!("the owner set {set}, and the operator's ceiling is {now_is}"),
             (_, _, Some(deadline)) => format!("the owner set it, until {}", time_text(deadline)),
             (..) => "the owner set it".to_owned(),
@@ -286,7 +287,7 @@ fn open_links(who: &Identity, snapshot: &Snapshot, port: Option<Port>, now: Offs
             owner: snapshot.record.owner.clone(),
         },
     );
-    if !snapshot.ceiling.allows_links() || (!granted.allow(Access::Share) && !granted.allow(Access::Own)) {
+    if port.is_none_or(|port| !snapshot.allows_links(port)) || (!granted.allow(Access::Share) && !granted.allow(Access::Own)) {
         return Vec::new();
     }
     let shares = snapshot.shares.values().filter(|share| Some(share.terms.port) == port);

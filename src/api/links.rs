@@ -186,9 +186,8 @@ impl Services {
     fn links(&self, codespace: &Codespace, wanted: impl Fn(&Share) -> bool) -> Vec<Link> {
         let (snapshot, now) = (codespace.snapshot(), self.clock.now());
         let shares = snapshot.shares.values().rev().filter(|share| wanted(share));
-        let closed = !snapshot.ceiling.allows_links();
         let shown = shares.map(|share| match link(share, now) {
-            open if closed && open.state == "open" => Link {
+            open if open.state == "open" && !snapshot.allows_links(share.terms.port) => Link {
                 state: "closed".into(),
                 ..open
             },

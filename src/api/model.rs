@@ -13,6 +13,7 @@ mod explanation;
 mod tokens;
 mod links;
 mod ports;
+mod sharing;
 
 pub use activity::Activity;
 pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Secret, SetGitCredential, SetSecret};
@@ -20,6 +21,7 @@ pub use change::ChangeCodespace;
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
 pub use ports::{ChangePort, DecideOffer, Offer, OfferedShare, Port, PortEvent, PortLimits};
+pub use sharing::{CloseSharing, ClosedSharing};
 pub use tokens::{NewToken, Token};
 
 /// A codespace as its people see it.

@@ -26,6 +26,9 @@ impl From<CodespaceError> for Problem {
             CodespaceError::BadChange(BadChange::Ceiling(_)) | CodespaceError::Share(ShareError::Ended(ShareEnd::Closed)) => {
                 Self::new(StatusCode::FORBIDDEN, "above-ceiling", "The operator does not allow that", said)
             }
+            CodespaceError::BadChange(BadChange::Closed(_)) => {
+                Self::new(StatusCode::FORBIDDEN, "sharing-closed", "An administrator closed it", said)
+            }
             CodespaceError::BadChange(_) => Self::unprocessable("invalid-field", "A field is not right", said),
             CodespaceError::Share(ShareError::Missing) => Self::not_found("There is no such link."),
             CodespaceError::Share(ShareError::TooMany) => {

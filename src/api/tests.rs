@@ -169,6 +169,7 @@ impl TestApi {
             },
             ceiling: Default::default(),
             rules: Default::default(),
+            strangers: Default::default(),
         })
         .await
         .expect("loaded");

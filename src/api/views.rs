@@ -80,7 +80,7 @@ impl Services {
             protocol: view.protocol().to_owned(),
             host_header: settings.host_header.clone(),
             visibility: snapshot.visibility(port, now).to_string(),
-            max_visibility: snapshot.ceiling.most.to_string(),
+            max_visibility: snapshot.most_visible(port).to_string(),
             expires_at: settings.expires_at.filter(|deadline| *deadline > now),
             users: settings.users.iter().map(|id| self.account_name(id)).collect(),
             listening: listening.is_some(),
@@ -91,6 +91,7 @@ impl Services {
             command: listening.and_then(|listening| listening.command.clone()),
             addresses: listening.map(|listening| listening.addresses.clone()).unwrap_or_default(),
             advice: self.port_advice(snapshot, port, settings),
+            closed: snapshot.closure(port).map(|closure| self.show_closure(&closure)),
             links: snapshot
                 .shares
                 .values()
@@ -114,7 +115,7 @@ impl Services {
     }
 
     /// An account's name; its id where the account is gone.
-    fn account_name(&self, id: &UserId) -> String {
+    pub(super) fn account_name(&self, id: &UserId) -> String {
         self.auth.user(id).map_or_else(|| id.to_string(), |user| user.name.to_string())
     }
 }

@@ -9,12 +9,14 @@ mod belongings;
 mod life;
 mod links;
 mod ports;
+mod sharing;
 
 pub use self::agent::{Agent, AgentVerb};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
 pub use self::life::Edit;
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
 pub use self::ports::{PortMapping, PortsForward, PortsLimit, PortsOffer};
+pub use self::sharing::{Sharing, SharingClose, SharingOpen};
 
 /// A self-hosted browser IDE gateway: open a repository in a real VS Code, run its app, share its port.
 #[derive(Debug, Parser)]
@@ -68,6 +70,9 @@ pub enum Command {
     /// Make and list accounts.
     #[command(subcommand)]
     User(User),
+    /// Close what people share, and open it again. For administrators.
+    #[command(subcommand)]
+    Sharing(Sharing),
     /// Sign this command line in to a gateway, through a browser.
     Login(Login),
     /// Revoke what `login` got, and forget it.
@@ -536,6 +541,8 @@ mod tests {
             "portico ports offer --accept -c amber-x",
             "portico ports limit 3000 --rate 5 --from 10.0.0.0/8,::1 -c amber-x",
             "portico ports limit 3000 --none",
+            "portico sharing close port:amber-x:3000 --reason phishing",
+            "portico sharing open all --data /tmp/x",
             "portico ports forward 5432 80:0 5432:15432 -c amber-x --bind 0.0.0.0 --json",
             "portico ports share 3000 --for 2h --password sesame --uses 5 --path /x --name N",
             "portico ports share 8000 --webhook --forever --method POST,PUT -c amber-x",
@@ -569,6 +576,7 @@ mod tests {
             "portico ports unshare",
             "portico ports unshare ../tokens",
             "portico ports limit 3000",
+            "portico sharing close all",
             "portico ports limit 3000 --none --rate 5",
             "portico ports visibility 3000:everyone",
             "portico codespace exec amber-x",

@@ -65,6 +65,14 @@ async fn list(which: &PortsList, output: Output) -> anyhow::Result<()> {
         words("Nothing listens. Start a server in the codespace, and its port shows up here.");
     }
     show(&ports, output);
+    for port in &ports {
+        if let Some(closed) = port.closed.as_ref().filter(|_| !output.json) {
+            words(&format!(
+                "Port {} is open to its owner alone: {} closed {}. {}",
+                port.port, closed.by, closed.what, closed.reason
+            ));
+        }
+    }
     Ok(())
 }
 

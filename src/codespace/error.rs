@@ -59,6 +59,10 @@ pub enum CodespaceError {
 pub enum BadChange {
     #[error("the operator of this gateway allows ports to be {0} at most (sharing.max_visibility)")]
     Ceiling(Visibility),
+    #[error("an administrator of this gateway has closed this to everybody but its owner: {0}. Ask them to open it again")]
+    Closed(String),
+    #[error("a reason has 1 to 200 characters, none of them a control character")]
+    Reason,
     #[error("the idle timeout is 5 to 240 minutes")]
     IdleTimeout,
     #[error("a codespace is woken by owner, people or everyone")]

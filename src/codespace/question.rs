@@ -91,7 +91,7 @@ impl Question {
 
     fn ask_of_port(&self, port: Port, snapshot: &Snapshot, auth: &Auth, now: OffsetDateTime) -> Result<Permit, Denial> {
         let codespace = ownership(snapshot);
-        let people = snapshot.ports.get(&port).map_or(&[][..], |view| &view.settings.users);
+        let people = snapshot.people(port);
         let visibility = snapshot.visibility(port, now);
         policy::authorize_port(
             &self.who,
@@ -119,7 +119,7 @@ impl Question {
             method: shown.method.as_str(),
             path: &shown.path,
             page: self.page,
-            allowed: snapshot.ceiling.allows_links(),
+            allowed: snapshot.allows_links(port),
         };
         policy::authorize_share(links, asked, now)
     }

@@ -101,6 +101,9 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
         (record.visibility, record.expires_at) = (Visibility::Private, None);
     }
     if let Some(visibility) = change.visibility {
+        if let Some(closure) = snapshot.closure(port).filter(|_| visibility != Visibility::Private) {
+            return Err(BadChange::Closed(closure.reason.clone()));
+        }
         if snapshot.ceiling.lower(visibility) != visibility {
             return Err(BadChange::Ceiling(snapshot.ceiling.most));
         }

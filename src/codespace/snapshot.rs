@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{
+    closures::Closures,
     declaration::{Declaration, Offer},
     limited::Limited,
     task::Desk,
@@ -22,7 +23,7 @@ use crate::{
     domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility},
     policy::Ceiling,
     protocol::tunnel::{EditorState, ListeningPort},
-    store::{CodespaceRecord, PortRecord, ShareRecord},
+    store::{ClosureRecord, CodespaceRecord, PortRecord, ShareRecord},
 };
 
 /// A codespace at one moment.
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub shares: Shares,
     /// How far the operator lets anything be shared.
     pub ceiling: Ceiling,
+    /// What operators have closed, here and elsewhere.
+    pub closures: Arc<Closures>,
     /// The steps of the latest start, in order.
     pub steps: Vec<Step>,
     /// None while nobody knows.
@@ -95,6 +98,7 @@ impl Snapshot {
             decided: Arc::default(),
             shares,
             ceiling: Ceiling::default(),
+            closures: Arc::default(),
             steps: Vec::new(),
             editor: None,
             connected: false,
@@ -113,10 +117,36 @@ impl Snapshot {
         self.record.generation
     }
 
-    /// Who may open a port now, under the operator's ceiling; private once its deadline passed, and where nothing is set.
+    /// Who may open a port now, under the operator's ceiling and what is closed; private once its deadline passed, and where nothing is set.
     pub fn visibility(&self, port: Port, now: OffsetDateTime) -> Visibility {
         let set = self.ports.get(&port).map_or(Visibility::Private, |view| view.visibility(now));
+        if set == Visibility::Private || self.closure(port).is_some() {
+            return Visibility::Private;
+        }
         self.ceiling.lower(set)
+    }
+
+    /// What an operator closed a port with, if so: then it is its owner's alone.
+    pub fn closure(&self, port: Port) -> Option<Arc<ClosureRecord>> {
+        self.closures.over(&self.record.owner, &self.record.name, port)
+    }
+
+    /// The most open that a port can be now, whatever its owner sets.
+    pub fn most_visible(&self, port: Port) -> Visibility {
+        self.closure(port).map_or(self.ceiling.most, |_| Visibility::Private)
+    }
+
+    /// The people besides the owner to whom a port is open by name.
+    pub fn people(&self, port: Port) -> &[UserId] {
+        match self.ports.get(&port) {
+            Some(view) if !view.settings.users.is_empty() && self.closure(port).is_none() => &view.settings.users,
+            _ => &[],
+        }
+    }
+
+    /// Whether links open a port to people without an account.
+    pub fn allows_links(&self, port: Port) -> bool {
+        self.ceiling.allows_links() && self.closure(port).is_none()
     }
 
     /// The share link of a secret, by the secret's hash.
@@ -126,7 +156,7 @@ impl Snapshot {
 
     /// Whether a port is shared with someone by name. Names have no deadline.
     pub fn is_named(&self, port: Port, user: &UserId) -> bool {
-        self.ports.get(&port).is_some_and(|view| view.settings.users.contains(user))
+        self.people(port).contains(user)
     }
 
     /// Whether the port's owner lets clients of an address in.

@@ -96,6 +96,7 @@ fn deps(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &Ma
         },
         ceiling: Default::default(),
         rules: Default::default(),
+        strangers: Default::default(),
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) const SESSION_ALLOWED: &str = "a duration from 5m to 365d, for instan
 const HSTS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(2 * 365 * 24 * 3600);
 pub(super) const NETWORKS_ALLOWED: &str =
     "addresses or ranges such as 10.0.0.0/8, several of them separated by commas, or nothing for nobody";
+const CAP_ALLOWED: &str = "a number to 1000000000000000, 0 for none";
 const HEADER_ALLOWED: &str = "the name of a header of its own, or nothing for none";
 const FILES_ALLOWED: &str = "the path of a PEM file, several of them separated by commas, or nothing to speak plain HTTP";
 
@@ -307,6 +308,26 @@ const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.sharing.ceiling.links, text.parse().ok()),
     },
     Key {
+        name: "sharing.stranger_requests_per_port",
+        allowed: CAP_ALLOWED,
+        set: |config, text| put(&mut config.sharing.strangers.requests_per_port, cap(text)),
+    },
+    Key {
+        name: "sharing.stranger_requests_per_address",
+        allowed: CAP_ALLOWED,
+        set: |config, text| put(&mut config.sharing.strangers.requests_per_address, cap(text)),
+    },
+    Key {
+        name: "sharing.stranger_bytes_per_port",
+        allowed: CAP_ALLOWED,
+        set: |config, text| put(&mut config.sharing.strangers.bytes_per_port, cap(text)),
+    },
+    Key {
+        name: "sharing.stranger_bytes_per_address",
+        allowed: CAP_ALLOWED,
+        set: |config, text| put(&mut config.sharing.strangers.bytes_per_address, cap(text)),
+    },
+    Key {
         name: "sharing.abuse_contact",
         allowed: "https://…, or mailto: and an e-mail address, or nothing for none",
         set: |config, text| put(&mut config.sharing.abuse, optional(text, contact)),
@@ -524,6 +545,12 @@ pub(super) fn items(text: &str) -> Vec<String> {
 
 pub(super) fn number<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
     text.parse().ok().filter(|number| range.contains(number))
+}
+
+/// A cap; an inner none is none.
+#[expect(clippy::option_option, reason = "the outer one is about the text, the inner one about the value")]
+fn cap(text: &str) -> Option<Option<u64>> {
+    number(text, 0..=1_000_000_000_000_000).map(|most| Some(most).filter(|most| *most > 0))
 }
 
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Option<Duration> {

@@ -24,7 +24,7 @@ use super::{
     tls::Side,
 };
 use crate::{
-    codespace::Room,
+    codespace::{Counted, Room},
     domain::UserName,
     ops::{Purpose, Tally},
     route::Route,
@@ -100,6 +100,8 @@ pub struct Exchange {
     cut_short: AtomicBool,
     /// Its place among those of its port, where its owner limits them.
     room: OnceLock<Room>,
+    /// What it is counted by, if it is a stranger's and strangers are capped.
+    counted: OnceLock<Counted>,
     books: Arc<Books>,
 }
 
@@ -129,6 +131,7 @@ impl Exchange {
             received: AtomicU64::new(0),
             cut_short: AtomicBool::new(false),
             room: OnceLock::new(),
+            counted: OnceLock::new(),
             books: Arc::clone(books),
         })
     }
@@ -159,6 +162,21 @@ impl Exchange {
         let _ = self.room.set(room);
     }
 
+    /// Has its bytes counted from now on.
+    pub(super) fn count_by(&self, counted: Counted) {
+        let _ = self.counted.set(counted);
+    }
+
+    pub(super) fn counted(&self) -> Option<&Counted> {
+        self.counted.get()
+    }
+
+    fn passed(&self, bytes: usize) {
+        if let Some(counted) = self.counted.get() {
+            counted.bytes(bytes, Instant::now());
+        }
+    }
+
     pub(super) fn route(&self, asked: &Arc<Addressee>) {
         drop(self.asked.set(Arc::clone(asked)));
     }
@@ -173,8 +191,10 @@ impl Exchange {
 
     pub(super) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Relaxed);
+        self.passed(bytes);
     }
 
+    /// What passed over an upgraded connection, which counted it itself.
     pub(super) fn relayed(&self, received: u64, sent: u64) {
         self.received.fetch_add(received, Relaxed);
         self.sent.fetch_add(sent, Relaxed);
@@ -182,6 +202,7 @@ impl Exchange {
 
     pub(super) fn received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Relaxed);
+        self.passed(bytes);
     }
 
     pub(super) fn cut_short(&self) {

@@ -1,13 +1,13 @@
 //! What is answered instead of an upstream's response, in the client's language: the one place that makes such answers.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{Body, Edge, asleep::Asleep, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit, warning};
 use crate::{
     auth::Auth,
-    codespace::{Snapshot, TooManySockets},
+    codespace::{Snapshot, TooManySockets, TooMuch},
     doctor::{Note, Trouble, What},
     domain::{Exceeded, Phase, Port, ShareEnd, ShareKind, Step, UserId},
     forward::admission,
@@ -62,6 +62,8 @@ pub enum Reason {
     Revoked,
     BadRequest(&'static str),
     TooManySockets(TooManySockets),
+    /// Strangers had as much as the operator lets them have.
+    TooMuch(TooMuch),
     /// A limit that the codespace's owner set.
     Limited(Port, Exceeded, UserId),
     /// No such path of our own.
@@ -138,6 +140,7 @@ impl Reason {
     fn wait(&self) -> Option<u64> {
         match self {
             Self::TooManyStarts { seconds, .. } => Some(*seconds),
+            Self::TooMuch(error) => Some(seconds(error.retry_after)),
             _ => None,
         }
     }
@@ -162,6 +165,7 @@ impl Reason {
             Self::Revoked => "permit fell".into(),
             Self::BadRequest(what) => format!("bad request: {what}"),
             Self::TooManySockets(error) => format!("refused: {error}"),
+            Self::TooMuch(error) => format!("refused: {error}"),
             Self::Limited(_, exceeded, _) => format!("limit of the port: {exceeded:?}"),
             Self::NotFound => "no such page".into(),
             Self::Warning(_) => "warning".into(),
@@ -284,6 +288,7 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
         Reason::Revoked => pages::no_such_codespace(prefix, None, None),
         Reason::BadRequest(what) => pages::bad_request(prefix, what),
         Reason::TooManySockets(error) => pages::too_many_sockets(prefix, &error.to_string()),
+        Reason::TooMuch(error) => pages::too_much(prefix, &error.to_string(), seconds(error.retry_after)),
         Reason::Limited(port, exceeded, owner) => {
             let owner = edge.auth.user(&owner);
             pages::limited(
@@ -407,6 +412,11 @@ fn remember(edge: &Edge, visit: &Visit, reason: &Reason) {
         what,
     };
     edge.doctor.memory().note(&visit.name, note);
+}
+
+/// Whole seconds, the one that has begun with them.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + 1
 }
 
 /// A page for people, a problem for programs; readable by siblings, and by frames inside the codespace's own pages.

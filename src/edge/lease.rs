@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Edge, Peer};
 use crate::{
-    codespace::{Codespace, Question},
+    codespace::{Codespace, Counted, Question},
     domain::Credential,
 };
 
@@ -21,6 +21,8 @@ pub struct Lease {
     credential: Option<Credential>,
     /// Where its client is, which the port's owner may limit.
     client: IpAddr,
+    /// What it is counted by, if it is a stranger's and strangers are capped.
+    counted: Option<Counted>,
     edge: Edge,
     peer: Arc<Peer>,
 }
@@ -37,7 +39,7 @@ impl Lease {
         codespace: Arc<Codespace>,
         question: Question,
         credential: Option<Credential>,
-        client: IpAddr,
+        (client, counted): (IpAddr, Option<Counted>),
         peer: Arc<Peer>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -45,6 +47,7 @@ impl Lease {
             question,
             credential,
             client,
+            counted,
             edge,
             peer,
         })
@@ -68,7 +71,13 @@ impl Lease {
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(ended);
+        let spent = async {
+            match &self.counted {
+                Some(counted) => counted.spent().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(ended, spent);
         loop {
             // Asked after the watching began: what ended or changed before that fires no more.
             if !self.stands() || !self.would_be_given() {
@@ -76,6 +85,7 @@ impl Lease {
             }
             tokio::select! {
                 () = &mut ended => return,
+                () = &mut spent => return,
                 changed = changes.changed() => if changed.is_err() {
                     return;
                 },

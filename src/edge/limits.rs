@@ -5,16 +5,24 @@ use std::{error::Error as _, time::Instant};
 use http::{header, request::Parts};
 
 use super::{
+    Edge,
     failure::{Failure, Reason},
     upload::TooLarge,
     visit::Permitted,
 };
-use crate::{domain::Exceeded, route::Route};
+use crate::{
+    domain::{Exceeded, Port},
+    route::Route,
+};
 
 impl Permitted {
-    /// Goes on only within the limits; the place that it takes is free when the exchange ends.
-    pub fn within_limits(self, head: &Parts) -> Result<Self, Failure> {
+    /// Goes on only within what the operator lets strangers cost, and within the limits that the owner set; the place that
+    /// it takes is free when the exchange ends.
+    pub fn within_limits(self, edge: &Edge, head: &Parts) -> Result<Self, Failure> {
         let Route::Port(_, port) = self.visit.route else { return Ok(self) };
+        if self.permit.subject().identity().is_none() {
+            self.count_stranger(edge, port)?;
+        }
         let Some(limited) = self.snapshot.ports.get(&port).and_then(|view| view.limited.as_ref()) else {
             return Ok(self);
         };
@@ -34,6 +42,20 @@ impl Permitted {
                 let reason = Reason::Limited(port, exceeded, self.snapshot.record.owner.clone());
                 Err(self.visit.fail(reason))
             }
+        }
+    }
+
+    fn count_stranger(&self, edge: &Edge, port: Port) -> Result<(), Failure> {
+        let exchange = &self.visit.exchange;
+        let counted = edge
+            .codespaces
+            .count_stranger(&self.visit.name, port, exchange.client(), Instant::now());
+        match counted {
+            Ok(counted) => {
+                counted.into_iter().for_each(|counted| exchange.count_by(counted));
+                Ok(())
+            }
+            Err(too_much) => Err(self.visit.fail(Reason::TooMuch(too_much))),
         }
     }
 

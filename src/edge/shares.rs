@@ -110,7 +110,7 @@ fn find(edge: &Edge, visit: &Visit, secret: &str, kind: ShareKind) -> Option<Fou
 
 impl Found {
     fn end(&self, edge: &Edge) -> Option<ShareEnd> {
-        let closed = !self.snapshot.ceiling.allows_links();
+        let closed = !self.snapshot.allows_links(self.share.terms.port);
         self.share.end(edge.clock.now()).or(closed.then_some(ShareEnd::Closed))
     }
 
@@ -130,6 +130,7 @@ impl Found {
             path,
             asks_password: self.share.password.is_some(),
             lasts: lasts.as_deref(),
+            abuse: edge.abuse.as_deref(),
         };
         pages::share(sharing, trouble)
     }
@@ -235,7 +236,7 @@ impl Edge {
     /// Passes a webhook's call on to the app.
     pub(super) async fn call_hook(&self, call: Call, head: Parts, body: Upload) -> Result<Response<Body>, Failure> {
         let Call { visit, share } = call;
-        let awake = match visit.authorize(self)?.within_limits(&head)?.awake() {
+        let awake = match visit.authorize(self)?.within_limits(self, &head)?.awake() {
             Ok(awake) => awake,
             Err(asleep) => return self.asleep(asleep, Request::from_parts(head, body)).await,
         };

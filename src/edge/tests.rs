@@ -8,6 +8,7 @@ mod lease;
 mod limits;
 mod model;
 mod reload;
+mod strangers;
 mod suspension;
 mod upstreams;
 mod visitors;
@@ -36,7 +37,7 @@ use crate::{
     auth::{self, NewUser},
     belongings::Belongings,
     clock::SystemClock,
-    codespace::{Codespace, Deps, NewCodespace, SocketLimits},
+    codespace::{Codespace, Deps, NewCodespace, SocketLimits, StrangerCaps},
     domain::{Generation, Role, Scope},
     policy::Presented,
     protocol::tunnel::{Endpoint, FromAgent},
@@ -216,6 +217,10 @@ async fn bench(options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<(
     bench_behind(Fronts::default(), options, tls).await
 }
 
+async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
+    bench_of(fronts, StrangerCaps::default(), options, tls).await
+}
+
 async fn authority(store: &SharedStore, sites: &Sites, clock: &SharedClock) -> Auth {
     let options = auth::Options {
         sites: sites.clone(),
@@ -227,7 +232,7 @@ async fn authority(store: &SharedStore, sites: &Sites, clock: &SharedClock) -> A
     Auth::load(Arc::clone(store), options, clock.now()).await.expect("an empty store")
 }
 
-async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
+async fn bench_of(fronts: Fronts, strangers: StrangerCaps, options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
     let files = tempfile::tempdir().expect("a directory");
     let store: SharedStore = Arc::new(MemoryStore::new());
     let clock: SharedClock = Arc::new(SystemClock);
@@ -254,6 +259,7 @@ async fn bench_behind(fronts: Fronts, options: Options, tls: bool) -> (Bench, mp
         },
         ceiling: Default::default(),
         rules: Default::default(),
+        strangers,
     };
     let codespaces = Codespaces::load(deps).await.expect("the store is well");
     let (app, endings) = App::start().await;

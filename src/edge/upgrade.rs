@@ -31,7 +31,7 @@ use super::{
     visit::{Awake, Visit},
 };
 use crate::{
-    codespace::{Activity, Codespace, OpenSocket, SocketOf},
+    codespace::{Activity, Codespace, Counted, OpenSocket, SocketOf},
     doctor::Trouble,
     forward::{response, trailers::Trailers},
     policy::Subject,
@@ -171,7 +171,9 @@ async fn join(
         codespace: touch,
         since: Instant::now(),
         bytes: 0,
+        counted: exchange.counted().cloned(),
     };
+    client.count(early.len());
     let ended = async {
         tokio::select! {
             () = lease.fallen() => exchange.note("permit fell"),
@@ -214,9 +216,23 @@ struct Attentive<S> {
     codespace: Option<Arc<Codespace>>,
     since: Instant,
     bytes: usize,
+    /// What a stranger's bytes are counted by, where strangers are capped.
+    counted: Option<Counted>,
 }
 
 impl<S> Attentive<S> {
+    fn count(&self, bytes: usize) {
+        if let Some(counted) = &self.counted {
+            counted.bytes(bytes, Instant::now());
+        }
+    }
+
+    fn count_done(&self, polled: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.count(*bytes);
+        }
+    }
+
     fn notice(&mut self, bytes: usize) {
         let Some(codespace) = &self.codespace else { return };
         if self.since.elapsed() > WINDOW {
@@ -235,13 +251,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Attentive<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         self.notice(buf.filled().len() - before);
+        self.count(buf.filled().len() - before);
         polled
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Attentive<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.count_done(&polled);
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -261,11 +280,14 @@ impl<S: Relayed> Relayed for Attentive<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         let polled = self.inner.poll_fill(cx, pipe);
         self.notice(pipe.held());
+        self.count_done(&polled);
         polled
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
-        self.inner.poll_drain(cx, pipe)
+        let polled = self.inner.poll_drain(cx, pipe);
+        self.count_done(&polled);
+        polled
     }
 }
 

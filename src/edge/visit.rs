@@ -195,7 +195,7 @@ impl Permitted {
         let user = session.user();
         let unvisited = self.snapshot.ports.iter().any(|(port, view)| {
             let here = matches!(&self.visit.route, Route::Port(_, own) if own == port);
-            let may = self.snapshot.record.owner == *user || view.settings.users.contains(user);
+            let may = self.snapshot.record.owner == *user || self.snapshot.is_named(*port, user);
             !here && may && view.listening.is_some() && !session.visited(&self.visit.name, *port)
         });
         if !unvisited || session.tried_recently(&self.visit.route, now) {
@@ -220,7 +220,7 @@ impl Awake {
             Arc::clone(&permitted.codespace),
             permitted.question.clone(),
             permitted.permit.subject().identity().map(|identity| identity.credential.clone()),
-            permitted.visit.exchange.client(),
+            (permitted.visit.exchange.client(), permitted.visit.exchange.counted().cloned()),
             Arc::clone(&permitted.visit.peer),
         )
     }
@@ -262,7 +262,7 @@ fn shown(edge: &Edge, head: &Parts, route: &Route) -> Option<Arc<Shown>> {
 /// What a session's user may do at a codespace at all: the editor host is the hub of everybody who may open something.
 pub fn may_enter(snapshot: &Snapshot, user: &UserId, auth: &Auth, now: OffsetDateTime) -> bool {
     let owner = snapshot.record.owner == *user;
-    let named = snapshot.ports.values().any(|view| view.settings.users.contains(user));
+    let named = snapshot.ports.keys().any(|port| snapshot.is_named(*port, user));
     let shared = |wanted| snapshot.ports.keys().any(|port| snapshot.visibility(*port, now) == wanted);
     let organisation = || shared(Visibility::Org) && auth.share_organisation(user, &snapshot.record.owner);
     owner || named || shared(Visibility::Public) || organisation()

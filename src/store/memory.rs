@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord,
-    PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
+    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, ClosureRecord, CodespaceRecord, IdentityRecord,
+    OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
 };
-use crate::domain::{CodespaceName, Port, SessionId, ShareId, TokenId, UserId};
+use crate::domain::{CodespaceName, Extent, Port, SessionId, ShareId, TokenId, UserId};
 
 /// Keeps everything until it is dropped.
 #[derive(Default)]
@@ -32,6 +32,7 @@ struct State {
     decisions: BTreeMap<(CodespaceName, [u8; 32]), OfferDecisionRecord>,
     shares: BTreeMap<ShareId, ShareRecord>,
     belongings: BTreeMap<(UserId, BelongingKey), BelongingRecord>,
+    closures: BTreeMap<Extent, ClosureRecord>,
     secrets: BTreeMap<String, Vec<u8>>,
     audit: Vec<AuditEntry>,
     last_audit_id: i64,
@@ -273,6 +274,20 @@ impl Store for MemoryStore {
 
     async fn remove_belonging(&self, user: &UserId, key: &BelongingKey) -> Result<(), StoreError> {
         self.state.lock().belongings.remove(&(user.clone(), key.clone()));
+        Ok(())
+    }
+
+    async fn closures(&self) -> Result<Vec<ClosureRecord>, StoreError> {
+        Ok(self.state.lock().closures.values().cloned().collect())
+    }
+
+    async fn put_closure(&self, closure: &ClosureRecord) -> Result<(), StoreError> {
+        self.state.lock().closures.insert(closure.extent.clone(), closure.clone());
+        Ok(())
+    }
+
+    async fn remove_closure(&self, extent: &Extent) -> Result<(), StoreError> {
+        self.state.lock().closures.remove(extent);
         Ok(())
     }
 

@@ -32,10 +32,10 @@ use time::OffsetDateTime;
 
 use self::{faults::fault, rows::kept_time};
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, CodespaceRecord, IdentityRecord, OfferDecisionRecord,
-    PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
+    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, ClosureRecord, CodespaceRecord, IdentityRecord,
+    OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
 };
-use crate::domain::{CodespaceName, SessionId, ShareId, TokenId, UserId};
+use crate::domain::{CodespaceName, Extent, SessionId, ShareId, TokenId, UserId};
 
 /// How long a write waits for another process, for instance a command line that works on the same data directory.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -357,6 +357,25 @@ impl Store for SqliteStore {
 
     async fn remove_belonging(&self, user: &UserId, key: &BelongingKey) -> Result<(), StoreError> {
         self.write(belongings::remove(user, key)).await.map(drop)
+    }
+
+    async fn closures(&self) -> Result<Vec<ClosureRecord>, StoreError> {
+        self.all(rows::CLOSURE, rows::closure).await
+    }
+
+    async fn put_closure(&self, closure: &ClosureRecord) -> Result<(), StoreError> {
+        let query = "INSERT INTO closures VALUES (?1, ?2, ?3, ?4) ON CONFLICT (extent) DO UPDATE SET reason = ?2, by = ?3, at = ?4";
+        let query = sqlx::query(query)
+            .bind(closure.extent.to_string())
+            .bind(&closure.reason)
+            .bind(&closure.by)
+            .bind(kept_time(closure.at));
+        self.write(query).await.map(drop)
+    }
+
+    async fn remove_closure(&self, extent: &Extent) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM closures WHERE extent = ?").bind(extent.to_string());
+        self.write(query).await.map(drop)
     }
 
     async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -8,7 +8,10 @@ use std::{os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
 use time::{Duration, OffsetDateTime};
 
-use self::{belongings::belongings, shares::share_links};
+use self::{
+    belongings::belongings,
+    shares::{closures, share_links},
+};
 use super::{memory::MemoryStore, sqlite::SqliteStore, *};
 
 fn at(seconds: i64) -> OffsetDateTime {
@@ -436,6 +439,7 @@ suite!(
     codespaces_and_ports,
     share_links,
     belongings,
+    closures,
     share_2_names_are_never_used_again,
     secrets_are_kept_once,
     audit_1_events_are_found_by_what_they_say,

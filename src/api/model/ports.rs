@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::PortAdvice;
+use super::{ClosedSharing, PortAdvice};
 
 /// A port of a codespace: one that listens, or one on which something is set.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -43,6 +43,9 @@ pub struct Port {
     /// The most open that the operator lets it be: `private`, `org` or `public`.
     #[serde(default)]
     pub max_visibility: String,
+    /// That an administrator closed it to everybody but its owner, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<ClosedSharing>,
     /// How many share links open it.
     #[serde(default)]
     pub links: usize,

@@ -7,13 +7,16 @@ use time::OffsetDateTime;
 use super::Task;
 use crate::{
     audit::Actor,
-    codespace::{CodespaceError, PortChange, PortView, ShareError, request, shares},
+    codespace::{BadChange, CodespaceError, PortChange, PortView, ShareError, request, shares},
     domain::{Phase, ShareEnd, ShareId},
     store::ShareRecord,
 };
 
 /// How old the count of a link without a limit may be in the store.
 const COUNT_PRECISION: time::Duration = time::Duration::seconds(60);
+
+/// For so long one event tells of all openings of a link from one address, where their number has no limit.
+const AUDIT_EVERY: time::Duration = time::Duration::minutes(1);
 
 impl Task {
     pub(super) async fn add_share(&mut self, share: ShareRecord, actor: &Actor) -> Result<Arc<ShareRecord>, CodespaceError> {
@@ -24,6 +27,9 @@ impl Task {
             return Err(ShareError::Ended(ShareEnd::Closed).into());
         }
         let port = share.terms.port;
+        if let Some(closure) = self.now.closure(port) {
+            return Err(BadChange::Closed(closure.reason.clone()).into());
+        }
         if !self.now.ports.contains_key(&port) {
             // What is shared is listed, also before it listens.
             let settings = request::change_port(&self.now, port, PortChange::default(), self.clock())?;
@@ -55,6 +61,14 @@ impl Task {
         let mut share = ShareRecord::clone(self.now.shares.get(id).ok_or(ShareError::Missing)?);
         if let Some(end) = share.end(now) {
             return Err(ShareError::Ended(end).into());
+        }
+        if share.max_uses.is_none() {
+            let target = format!("{}:{}", share.codespace, share.terms.port);
+            // Whoever has it can press its button as often as they like: neither the store nor the log may grow with it.
+            self.count_share(id).await;
+            let audit = &self.inner.deps.audit;
+            audit.record_once_in(AUDIT_EVERY, "share.opened", actor, target, name_of(&share));
+            return Ok(Arc::new(share));
         }
         share.uses += 1;
         share.last_used_at = Some(now);
@@ -111,12 +125,16 @@ impl Task {
 
     fn say_of(&self, share: &ShareRecord, action: &str, actor: &Actor, detail: &str) {
         let target = format!("{}:{}", share.codespace, share.terms.port);
-        let name = if share.name.is_empty() {
-            String::new()
-        } else {
-            format!(" {:?}", share.name)
-        };
-        let detail = format!("{}{name} {detail}", share.id);
+        let detail = format!("{} {detail}", name_of(share));
         self.inner.deps.audit.record(action, actor, target, detail.trim_end());
+    }
+}
+
+/// A link as the audit log names it.
+fn name_of(share: &ShareRecord) -> String {
+    if share.name.is_empty() {
+        share.id.to_string()
+    } else {
+        format!("{} {:?}", share.id, share.name)
     }
 }

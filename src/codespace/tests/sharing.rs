@@ -1,6 +1,7 @@
 //! What an operator lets be shared.
 
 use super::*;
+use crate::domain::Extent;
 
 #[tokio::test]
 async fn share_3_and_6_a_lower_ceiling_closes_what_is_open_and_a_higher_one_opens_it_again() {
@@ -11,19 +12,7 @@ async fn share_3_and_6_a_lower_ceiling_closes_what_is_open_and_a_higher_one_open
         visibility: Some(visibility),
         ..PortChange::default()
     };
-    let new = || NewShare {
-        name: String::new(),
-        terms: crate::domain::ShareTerms {
-            port: port(3000),
-            kind: crate::domain::ShareKind::People,
-            path: crate::domain::SharePath::everything(),
-            methods: crate::domain::ShareMethods::default(),
-            expires_at: None,
-            revoked_at: None,
-        },
-        password: None,
-        max_uses: None,
-    };
+    let new = || link(None);
     let by = Actor::default();
     bench
         .spaces
@@ -52,4 +41,126 @@ async fn share_3_and_6_a_lower_ceiling_closes_what_is_open_and_a_higher_one_open
         assert_eq!(refused.is_ok(), links, "{refused:?}");
         spaces.shutdown().await;
     }
+}
+
+fn link(max_uses: Option<u64>) -> NewShare {
+    NewShare {
+        name: String::new(),
+        terms: crate::domain::ShareTerms {
+            port: port(3000),
+            kind: crate::domain::ShareKind::People,
+            path: crate::domain::SharePath::everything(),
+            methods: crate::domain::ShareMethods::default(),
+            expires_at: None,
+            revoked_at: None,
+        },
+        password: None,
+        max_uses,
+    }
+}
+
+#[tokio::test]
+async fn share_5_what_is_closed_stays_so_over_restarts_until_it_is_opened_again() {
+    let bench = bench().await;
+    let name = bench.running().await.name().clone();
+    let by = Actor::default();
+    let open = |visibility| PortChange {
+        visibility: Some(visibility),
+        users: Some(vec![UserId("kim".into())]),
+        ..PortChange::default()
+    };
+    bench
+        .spaces
+        .change_port(&name, port(3000), open(Visibility::Public), &by)
+        .await
+        .expect("it is allowed");
+    bench.spaces.shutdown().await;
+    let now = bench.clock.now();
+    let seen = |spaces: &Codespaces| {
+        let snapshot = spaces.find(&name).expect("it is there").snapshot();
+        let closure = snapshot.closure(port(3000)).map(|closure| closure.reason.clone());
+        let (links, named) = (
+            snapshot.allows_links(port(3000)),
+            snapshot.is_named(port(3000), &UserId("kim".into())),
+        );
+        (snapshot.visibility(port(3000), now), links, named, closure)
+    };
+    for (extent, reaches) in [
+        (Extent::All, true),
+        (Extent::User(bench.owner.clone()), true),
+        (Extent::User(UserId("somebody".into())), false),
+        (Extent::Codespace(name.clone()), true),
+        (Extent::Port(name.clone(), port(3000)), true),
+        (Extent::Port(name.clone(), port(3001)), false),
+    ] {
+        let expected = if reaches {
+            (Visibility::Private, false, false, Some("why".to_owned()))
+        } else {
+            (Visibility::Public, true, true, None)
+        };
+        let spaces = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+        spaces.close(extent.clone(), "why", &by).await.expect("closed");
+        assert_eq!(seen(&spaces), expected, "{extent}");
+        spaces.shutdown().await;
+        let spaces = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+        assert_eq!(seen(&spaces), expected, "{extent}");
+        let refused = spaces.change_port(&name, port(3000), open(Visibility::Public), &by).await;
+        assert_eq!(refused.is_ok(), !reaches, "{extent}");
+        assert!(spaces.open_again(&extent, &by).await.expect("open"));
+        assert!(!spaces.open_again(&extent, &by).await.expect("open already"));
+        assert_eq!(seen(&spaces), (Visibility::Public, true, true, None), "{extent}");
+        spaces.shutdown().await;
+    }
+    let spaces = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+    for reason in [" ", "a\nb", &"x".repeat(201)] {
+        assert!(spaces.close(Extent::All, reason, &by).await.is_err(), "{reason:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_is_opened_a_thousand_times_is_stored_and_told_of_once() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let by = Actor {
+        address: Some("192.0.2.1".into()),
+        ..Actor::default()
+    };
+    let made = bench.spaces.add_share(codespace.name(), link(None), &by).await.expect("a link");
+    for _ in 0..1000 {
+        codespace.use_share(&made.record.id, &by).await.expect("it is open");
+    }
+    let uses = |spaces: &Codespaces| spaces.find(codespace.name()).expect("it is there").snapshot().shares[&made.record.id].uses;
+    assert_eq!(
+        bench.store.shares().await.expect("links")[0].uses,
+        1,
+        "the count follows at the next use a minute later"
+    );
+    bench.clock.advance(Duration::seconds(61));
+    codespace.use_share(&made.record.id, &by).await.expect("it is open");
+    assert_eq!(
+        (bench.store.shares().await.expect("links")[0].uses, uses(&bench.spaces)),
+        (1001, 1001)
+    );
+    let limited = bench.spaces.add_share(codespace.name(), link(Some(2)), &by).await.expect("a link");
+    let mut used = 0;
+    while codespace.use_share(&limited.record.id, &by).await.is_ok() {
+        used += 1;
+    }
+    assert_eq!(used, 2, "a limit holds exactly");
+    let question = crate::store::AuditQuestion {
+        action: Some("share.opened".into()),
+        limit: 5000,
+        ..Default::default()
+    };
+    let told = async {
+        loop {
+            let told = bench.store.audit(&question).await.expect("events").len();
+            if told >= 4 {
+                return told;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = timeout(Wait::from_secs(10), told).await.expect("it takes too long");
+    assert_eq!(told, 4, "two of the one, and each of the other");
 }

@@ -33,7 +33,7 @@ async fn sess_3_what_changed_before_the_watching_began_ends_it_too() {
             Arc::clone(&bench.codespace),
             question,
             credential,
-            [127, 0, 0, 1].into(),
+            ([127, 0, 0, 1].into(), None),
             peer(),
         )
     };

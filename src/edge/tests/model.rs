@@ -531,6 +531,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         decided: Default::default(),
         shares: Default::default(),
         ceiling: Default::default(),
+        closures: Default::default(),
         steps: Vec::new(),
         editor: None,
         connected: true,

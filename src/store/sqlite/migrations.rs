@@ -186,6 +186,15 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE codespaces ADD COLUMN started_at INTEGER;
     UPDATE codespaces SET started_at = last_used_at WHERE phase IN ('creating', 'starting', 'running', 'stopping');
 ",
+    // What operators have closed of what is shared.
+    "
+    CREATE TABLE closures (
+        extent TEXT PRIMARY KEY,
+        reason TEXT NOT NULL,
+        by TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

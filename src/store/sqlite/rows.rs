@@ -7,8 +7,8 @@ use super::faults::{damaged, fault};
 use crate::{
     domain::{Generation, Port, SessionId, TokenId, UserId, Work},
     store::{
-        AuditEntry, AuditRecord, CodespaceRecord, OfferDecisionRecord, PortRecord, SessionOrigin, SessionRecord, StoreError, TokenRecord,
-        UserRecord,
+        AuditEntry, AuditRecord, ClosureRecord, CodespaceRecord, OfferDecisionRecord, PortRecord, SessionOrigin, SessionRecord, StoreError,
+        TokenRecord, UserRecord,
     },
 };
 
@@ -21,6 +21,7 @@ pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository
      reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits, agent_next_hash, \
      woken_by, started_at FROM codespaces";
 pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FROM offer_decisions";
+pub(super) const CLOSURE: &str = "SELECT extent, reason, by, at FROM closures";
 pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits FROM ports";
 /// Names and actions hold no character that sorts between a separator and the one that follows it.
 pub(super) const AUDIT: &str = "SELECT id, at, action, actor, target, detail, address, request_id FROM audit
@@ -134,6 +135,16 @@ pub(super) fn offer_decision(row: &SqliteRow) -> Result<OfferDecisionRecord, Sto
         codespace: row.parsed(0, "codespace name")?,
         hash: row.hash(1)?.ok_or_else(|| damaged("hash"))?,
         accepted: row.get(2)?,
+        at: row.time(3)?,
+    })
+}
+
+pub(super) fn closure(row: &SqliteRow) -> Result<ClosureRecord, StoreError> {
+    let row = Columns(row);
+    Ok(ClosureRecord {
+        extent: row.parsed(0, "extent of a closure")?,
+        reason: row.get(1)?,
+        by: row.get(2)?,
         at: row.time(3)?,
     })
 }

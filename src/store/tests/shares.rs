@@ -53,3 +53,24 @@ pub(super) async fn share_links(store: SharedStore) {
     store.remove_codespace(&codespace("amber").name).await.expect("gone");
     assert!(store.shares().await.expect("links").is_empty(), "they end with their codespace");
 }
+
+pub(super) async fn closures(store: SharedStore) {
+    let closure = |extent: &str, reason: &str| ClosureRecord {
+        extent: extent.parse().expect("an extent"),
+        reason: reason.into(),
+        by: "ada".into(),
+        at: at(4),
+    };
+    let [all, user, port] = ["all", "user:u1", "port:amber-x:3000"].map(|extent| closure(extent, "why"));
+    for closure in [&all, &user, &port] {
+        store.put_closure(closure).await.expect("closed");
+    }
+    let again = closure("user:u1", "'); DROP TABLE closures; --");
+    store.put_closure(&again).await.expect("the same again");
+    for _ in 0..2 {
+        store.remove_closure(&all.extent).await.expect("open, twice");
+    }
+    let mut found = store.closures().await.expect("closures");
+    found.sort_by(|a, b| a.extent.cmp(&b.extent));
+    assert_eq!(found, [again, port]);
+}

@@ -129,6 +129,22 @@ pub fn too_many_sockets(prefix: &str, said: &str) -> Page {
     .page()
 }
 
+/// Says that strangers had as much as they may have for now; `said` names the cap.
+pub fn too_much(prefix: &str, said: &str, seconds: u64) -> Page {
+    Notice::new(
+        prefix,
+        "strangers-capped",
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too much for a minute",
+        format!("Without being one of those it is shared with by name, you share a cap: {said}."),
+    )
+    .sign(Sign::Waiting)
+    .advice(format!(
+        "Try again in {seconds} seconds. Whoever runs this gateway set the cap and can raise it; people whom the owner names are not counted."
+    ))
+    .page()
+}
+
 /// Says which limit of a port a request ran into, and who can raise it.
 pub fn limited(prefix: &str, port: Port, exceeded: Exceeded, owner: &str) -> Page {
     let (slug, status, title) = match exceeded {

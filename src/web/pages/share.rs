@@ -27,6 +27,8 @@ pub struct Sharing<'a> {
     pub asks_password: bool,
     /// How long it still lasts, in words; none if nobody set an end.
     pub lasts: Option<&'a str>,
+    /// Where abuse is reported, if anywhere.
+    pub abuse: Option<&'a str>,
 }
 
 /// Why a password was not taken.
@@ -60,6 +62,7 @@ pub fn share(sharing: Sharing<'_>, trouble: Option<SharePassword>) -> Page {
         password: sharing.asks_password,
         trouble: trouble.clone(),
         until,
+        abuse: sharing.abuse,
     };
     Page {
         status,
@@ -149,6 +152,7 @@ struct Share<'a> {
     password: bool,
     trouble: Option<String>,
     until: String,
+    abuse: Option<&'a str>,
 }
 
 impl Share<'_> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::doctor::Trouble;
-use crate::domain::{CodespaceName, Phase, Port, Step, StepName, StepState};
+use crate::domain::{CodespaceName, Exceeded, Phase, Port, Step, StepName, StepState};
 
 const HOSTILE: &str = "\"'><script>alert(1)</script>&amp;{{x}}";
 
@@ -85,6 +85,8 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("busy", busy("/static/")),
         ("crowded", crowded("/.portico/static/")),
         ("internal", internal("/static/", text)),
+        ("too_much", too_much("/.portico/static/", text, 5)),
+        ("limited", limited("/.portico/static/", port(), Exceeded::Rate(1), text)),
         ("unauthorized", unauthorized("/static/", text)),
         ("forbidden_origin", forbidden_origin("/static/")),
         ("carry", carry(text, text, text)),
@@ -100,6 +102,8 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
                     path: Some(text),
                     asks_password: true,
                     lasts: Some(text),
+                    // It is read and checked with the configuration.
+                    abuse: None,
                 },
                 Some(SharePassword::Wrong),
             ),
