@@ -22,6 +22,7 @@ use super::{
     recall::Recall,
     streams::Untaken,
     tls::Side,
+    upload::TooLarge,
 };
 use crate::{
     codespace::{Counted, Room},
@@ -80,6 +81,14 @@ pub(super) struct Books {
     pub log: Option<Page>,
 }
 
+/// Why a request's body did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GaveUp {
+    TooLarge(TooLarge),
+    /// It broke off, stood still or was not lawful.
+    Broken,
+}
+
 /// One request and its response, or one upgraded connection.
 #[derive(Debug)]
 pub struct Exchange {
@@ -98,6 +107,7 @@ pub struct Exchange {
     sent: AtomicU64,
     received: AtomicU64,
     cut_short: AtomicBool,
+    gave_up: OnceLock<GaveUp>,
     /// Its place among those of its port, where its owner limits them.
     room: OnceLock<Room>,
     /// What it is counted by, if it is a stranger's and strangers are capped.
@@ -130,6 +140,7 @@ impl Exchange {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             cut_short: AtomicBool::new(false),
+            gave_up: OnceLock::new(),
             room: OnceLock::new(),
             counted: OnceLock::new(),
             books: Arc::clone(books),
@@ -203,6 +214,15 @@ impl Exchange {
     pub(super) fn received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Relaxed);
         self.passed(bytes);
+    }
+
+    /// The request's body failed on its way to an app. Over HTTP/2 nothing else says so.
+    pub(super) fn give_up(&self, why: GaveUp) {
+        let _ = self.gave_up.set(why);
+    }
+
+    pub(super) fn gave_up(&self) -> Option<GaveUp> {
+        self.gave_up.get().copied()
     }
 
     pub(super) fn cut_short(&self) {

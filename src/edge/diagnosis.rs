@@ -30,12 +30,7 @@ impl Edge {
         let visit = &permitted.visit;
         let endpoint = target.key.endpoint;
         let first = match error {
-            UpstreamError::Exchange(error) if error.is_user() => {
-                if let Some(refused) = permitted.too_large(&error) {
-                    return visit.fail(refused);
-                }
-                return visit.fail(Reason::BadRequest("the request's body broke off or stood still"));
-            }
+            UpstreamError::Exchange(_) if visit.exchange.gave_up().is_some() => return visit.fail(permitted.gave_up()),
             UpstreamError::Dial(error) if matches!(error, DialError::NotConnected) || !matches!(endpoint, Endpoint::Port(_)) => {
                 return visit.fail(Reason::Dial(endpoint, error));
             }

@@ -1,11 +1,12 @@
 //! The limits that a port's owner set, asked of each request that has a permit.
 
-use std::{error::Error as _, time::Instant};
+use std::time::Instant;
 
 use http::{header, request::Parts};
 
 use super::{
     Edge,
+    context::GaveUp,
     failure::{Failure, Reason},
     upload::TooLarge,
     visit::Permitted,
@@ -65,11 +66,13 @@ impl Permitted {
         self.snapshot.ports.get(&port)?.limited.as_ref()?.limits().body
     }
 
-    /// The refusal, if a request was given up because its body grew past the limit.
-    pub(super) fn too_large(&self, error: &hyper::Error) -> Option<Reason> {
-        let Route::Port(_, port) = self.visit.route else { return None };
-        let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
-        let TooLarge(most) = causes.find_map(|cause| cause.downcast_ref::<TooLarge>())?;
-        Some(Reason::Limited(port, Exceeded::Body(*most), self.snapshot.record.owner.clone()))
+    /// The refusal of a request whose body did not come to its end.
+    pub(super) fn gave_up(&self) -> Reason {
+        match (self.visit.exchange.gave_up(), &self.visit.route) {
+            (Some(GaveUp::TooLarge(TooLarge(most))), Route::Port(_, port)) => {
+                Reason::Limited(*port, Exceeded::Body(most), self.snapshot.record.owner.clone())
+            }
+            _ => Reason::BadRequest("the request's body broke off or stood still"),
+        }
     }
 }

@@ -28,7 +28,7 @@ pub struct Upload {
 }
 
 /// A body that grew past so many bytes.
-#[derive(Clone, Copy, Debug, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the request's body has more than {0} bytes")]
 pub struct TooLarge(pub u64);
 

@@ -29,7 +29,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{body::BodyError, context::Exchange, upload::Upload};
+use super::{
+    body::BodyError,
+    context::{Exchange, GaveUp},
+    upload::{TooLarge, Upload},
+};
 use crate::{
     domain::{CodespaceName, Generation, Protocol},
     forward::trailers,
@@ -425,6 +429,11 @@ impl HttpBody for RequestBody {
                     Ok(fields) => Frame::trailers(trailers::of_request(fields)),
                     Err(data) => data,
                 })))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let too_large = error.downcast_ref::<TooLarge>().copied();
+                self.exchange.give_up(too_large.map_or(GaveUp::Broken, GaveUp::TooLarge));
+                Poll::Ready(Some(Err(error)))
             }
             other => other,
         }

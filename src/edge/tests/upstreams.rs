@@ -390,3 +390,35 @@ async fn an_app_of_http_2_may_go_and_come_back() {
         soon(gone).await;
     }
 }
+
+/// Over HTTP/2 hyper tells of a body that failed by nothing but a stream that is reset.
+#[tokio::test]
+async fn a_body_past_its_ports_limit_is_the_clients_fault_over_http_2_too() {
+    let (bench, _endings) = bench(LIMITS, false).await;
+    let reads_first = async |request: Request<Incoming>| {
+        let read = request.into_body().collect().await.is_ok();
+        assert!(!read, "all of a body that was too large came");
+        Ok::<_, Infallible>(Response::new(String::new()))
+    };
+    bench
+        .listen(HTTP_2, move |stream| async move {
+            let serving = server::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service_fn(reads_first));
+            drop(serving.await);
+        })
+        .await;
+    bench.speaks(HTTP_2, "h2c").await;
+    let limited = PortChange {
+        limits: Some("body=10".parse().expect("limits")),
+        ..PortChange::default()
+    };
+    bench.set(HTTP_2, limited).await;
+    let mut stream = bench.plain().await;
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {}\r\nX-Portico-Token: {}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n",
+        bench.host(HTTP_2),
+        bench.token
+    );
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let answer = soon(head(&mut stream)).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
