@@ -20,7 +20,7 @@ use crate::{
     audit::Actor,
     auth::{SharePasswordError, hash_secret},
     codespace::{Codespace, CodespaceError, Share, ShareError, Shown, Snapshot},
-    domain::{Phase, ShareEnd, ShareKind},
+    domain::{Exceeded, Phase, ShareEnd, ShareKind},
     forward::{admission::Refusal, request::without_credentials},
     policy::{Denial, Manner, Presented},
     route::Route,
@@ -61,6 +61,11 @@ async fn open(edge: &Edge, visit: &Visit, request: Request<Upload>, found: Found
     let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
     if matches!(site, Some(b"cross-site" | b"same-site")) {
         return Ok(shown(pages::forbidden_origin(CODESPACE_PREFIX)));
+    }
+    let port = found.share.terms.port;
+    if !found.snapshot.admits(port, visit.exchange.client()) {
+        // Before its password is tried and one of its uses spent.
+        return Err(visit.fail(Reason::Limited(port, Exceeded::Address, found.snapshot.record.owner.clone())));
     }
     let form = read_form(visit, request).await?;
     if let Some(hash) = &found.share.password {
