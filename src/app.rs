@@ -206,6 +206,7 @@ impl Gateway {
         self.locals.spawn(local::serve(sockets.operator, operator, self.close.clone()));
         self.locals
             .spawn(sweep(self.auth.clone(), Arc::clone(&self.clock), self.close.clone()));
+        self.locals.spawn(tell_owed(self.auth.clone(), self.close.clone()));
         self.locals
             .spawn(forget(self.audit.clone(), self.config.audit_retention, self.close.clone()));
         let gate = listener::Gate::new(limits(&self.config));
@@ -483,7 +484,19 @@ async fn sweep(auth: Auth, clock: SharedClock, close: CancellationToken) {
     loop {
         tokio::select! {
             _ = ticks.tick() => auth.sweep(clock.now()).await,
-            _ = ends.tick() => auth.end_due_sessions(clock.now()).await,
+            _ = ends.tick() => auth.end_due_sessions(clock.now()),
+            () = close.cancelled() => return,
+        }
+    }
+}
+
+/// By itself: a store that is locked makes each attempt wait.
+async fn tell_owed(auth: Auth, close: CancellationToken) {
+    let mut ticks = tokio::time::interval(END_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => auth.tell_owed().await,
             () = close.cancelled() => return,
         }
     }

@@ -194,7 +194,7 @@ impl Auth {
 
     /// Ends what is over by `now`: login sessions, tokens, links, tickets. To be called about once a minute.
     pub async fn sweep(&self, now: OffsetDateTime) {
-        self.sweep_sessions(now).await;
+        self.sweep_sessions(now);
         self.sweep_tokens(now).await;
         self.sweep_links(now);
         self.sweep_tickets(now);
@@ -204,9 +204,10 @@ impl Auth {
 
     /// Waits for writes that nobody waited for; the last call before the store is closed.
     pub async fn settle(&self) {
-        self.tell_owed().await;
         self.inner.writes.close();
         self.inner.writes.wait().await;
+        self.tell_owed().await;
+        self.owed_at_the_end();
     }
 
     /// Appends to the audit log; a failure is logged and stops nothing that already happened.

@@ -3,7 +3,11 @@
 //! A login session or a token that ended in memory alone would be back after a restart. Refuses to let that pile up: while
 //! too many wait, nothing new is given out that would have to be forgotten as well.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 
@@ -15,6 +19,9 @@ const MOST: usize = 65_536;
 /// How many of them may fail in a row of attempts before the rest waits for the next.
 const FAILED_EACH: usize = 8;
 
+/// How often operators are told that ends wait.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
 /// Something that ended, and that the store must forget.
 #[derive(Clone)]
 pub(super) enum Ending {
@@ -24,7 +31,10 @@ pub(super) enum Ending {
 
 /// The ends that the store was not told of, the one that was tried last at the back.
 #[derive(Default)]
-pub(super) struct Owed(Mutex<VecDeque<Ending>>);
+pub(super) struct Owed {
+    ends: Mutex<VecDeque<Ending>>,
+    said: Mutex<Option<Instant>>,
+}
 
 impl Ending {
     fn is(&self, other: &Self) -> bool {
@@ -39,7 +49,7 @@ impl Ending {
 impl Owed {
     /// The sessions among them that are meant.
     pub(super) fn sessions(&self, meant: impl Fn(&LoginSession) -> bool) -> Vec<Arc<LoginSession>> {
-        let owed = self.0.lock();
+        let owed = self.ends.lock();
         let sessions = owed.iter().filter_map(|ending| match ending {
             Ending::Session(session) => Some(session),
             Ending::Token(_) => None,
@@ -47,13 +57,23 @@ impl Owed {
         sessions.filter(|session| meant(session)).cloned().collect()
     }
 
+    /// Whether operators are to be told again that ends wait.
+    fn is_to_be_said(&self, now: Instant) -> bool {
+        let mut said = self.said.lock();
+        let due = said.is_none_or(|said| now.saturating_duration_since(said) >= SAID_EVERY);
+        if due {
+            *said = Some(now);
+        }
+        due
+    }
+
     fn next(&self) -> Option<Ending> {
-        self.0.lock().front().cloned()
+        self.ends.lock().front().cloned()
     }
 
     /// Takes note of whether the store was told of an end.
     fn note(&self, ending: Ending, told: bool) {
-        let mut owed = self.0.lock();
+        let mut owed = self.ends.lock();
         if owed.front().is_some_and(|first| first.is(&ending)) {
             owed.pop_front();
         } else {
@@ -80,25 +100,38 @@ impl Auth {
         .await
     }
 
-    /// Tells the store again what it did not take.
-    pub(super) async fn tell_owed(&self) {
-        let waiting = self.inner.owed.0.lock().len();
+    /// Tells the store again what it did not take; to be called about twice a second.
+    pub async fn tell_owed(&self) {
+        let waiting = self.inner.owed.ends.lock().len();
         let mut failed = 0;
         for _ in 0..waiting {
             let Some(next) = self.inner.owed.next() else { return };
             if let Err(error) = self.forget(next).await {
                 failed += 1;
+                if self.inner.owed.is_to_be_said(Instant::now()) {
+                    tracing::error!(%error, waiting, "login sessions or tokens that ended are in the store still: a restart would revive them");
+                }
                 if failed >= FAILED_EACH {
-                    tracing::error!(%error, waiting, "login sessions or tokens that ended are in the store still");
                     return;
                 }
             }
         }
     }
 
+    /// Says what the store was not told of to the last.
+    pub(super) fn owed_at_the_end(&self) {
+        let waiting = self.inner.owed.ends.lock().len();
+        if waiting > 0 {
+            tracing::error!(
+                waiting,
+                "login sessions or tokens that ended are in the store still, and are valid again after a start"
+            );
+        }
+    }
+
     /// Refuses what would have to be forgotten one day, while the store does not forget.
     pub(super) fn can_forget(&self) -> Result<(), StoreError> {
-        if self.inner.owed.0.lock().len() < MOST {
+        if self.inner.owed.ends.lock().len() < MOST {
             return Ok(());
         }
         Err(StoreError::Failed("too much that ended is in the store still".into()))
@@ -112,7 +145,7 @@ mod tests {
         audit::Actor,
         auth::{
             Client, Presented,
-            fixture::{auth_on, cookies, now, seconds, sent_back, user},
+            fixture::{auth_on, cookies, now, sent_back, user},
         },
         domain::{Scope, SessionId},
         store::{Store as _, memory::MemoryStore},
@@ -148,10 +181,10 @@ mod tests {
             .map(|session| session.id)
             .collect();
         assert_eq!(kept, [sessions[1].session.id.clone()]);
-        auth.end_due_sessions(now()).await;
+        auth.tell_owed().await;
         assert_eq!(store.sessions().await.expect("sessions").len(), 1, "it fails still");
         store.refuse_to_remove([]);
-        auth.end_due_sessions(now() + seconds(1)).await;
+        auth.tell_owed().await;
         assert!(store.sessions().await.expect("sessions").is_empty());
         assert!(store.tokens().await.expect("tokens").is_empty());
         assert!(auth.inner.owed.next().is_none());

@@ -260,7 +260,7 @@ impl Auth {
 
     /// Ends all of them at once, whatever the store says; then tells of the first that it did not forget.
     pub(super) async fn end_all(&self, sessions: &[Arc<LoginSession>]) -> Result<(), StoreError> {
-        sessions.iter().for_each(|session| session.ended.cancel());
+        sessions.iter().for_each(|session| self.take_away(session));
         let mut outcome = Ok(());
         for session in sessions {
             let ended = self.end_session(session).await;
@@ -282,24 +282,19 @@ impl Auth {
     }
 
     /// Ends sessions whose provider gave them an end that has come, so that what they hold open closes within a second;
-    /// costs nothing until then. Tells the store again what else ended and was not taken. To be called about twice a second.
-    pub async fn end_due_sessions(&self, now: OffsetDateTime) {
-        self.end_those_due(now).await;
-        self.tell_owed().await;
-    }
-
-    async fn end_those_due(&self, now: OffsetDateTime) {
+    /// costs nothing until then. To be called about twice a second.
+    pub fn end_due_sessions(&self, now: OffsetDateTime) {
         if now.unix_timestamp() < self.inner.next_end.load(Ordering::Relaxed) {
             return;
         }
         self.inner.next_end.store(i64::MAX, Ordering::Relaxed);
-        self.sweep_sessions(now).await;
+        self.sweep_sessions(now);
         for end in self.inner.sessions.iter().filter_map(|session| session.expires_at) {
             self.inner.next_end.fetch_min(end.unix_timestamp(), Ordering::Relaxed);
         }
     }
 
-    pub(super) async fn sweep_sessions(&self, now: OffsetDateTime) {
+    pub(super) fn sweep_sessions(&self, now: OffsetDateTime) {
         let over: Vec<_> = self
             .inner
             .sessions
@@ -307,11 +302,16 @@ impl Auth {
             .filter(|session| self.is_over(session, now))
             .map(|session| session.clone())
             .collect();
-        for session in over {
-            if let Err(error) = self.end_session(&session).await {
-                tracing::error!(%error, "a login session that is over was not removed from the store");
+        over.iter().for_each(|session| self.take_away(session));
+        // A store that is slow must not hold up what ends next.
+        let auth = self.clone();
+        self.write_later(async move {
+            for session in over {
+                if let Err(error) = auth.forget(Ending::Session(session)).await {
+                    tracing::error!(%error, "a login session that is over was not removed from the store");
+                }
             }
-        }
+        });
     }
 
     fn is_over(&self, session: &LoginSession, now: OffsetDateTime) -> bool {
@@ -332,10 +332,15 @@ impl Auth {
 
     /// Ends a session in memory first: it must be over even if the store fails (FAIL-1).
     pub(super) async fn end_session(&self, session: &Arc<LoginSession>) -> Result<(), StoreError> {
+        self.take_away(session);
+        self.forget(Ending::Session(Arc::clone(session))).await
+    }
+
+    /// Ends it here; the store is not told.
+    fn take_away(&self, session: &LoginSession) {
         session.ended.cancel();
         self.inner.session_hashes.remove(&session.secret_hash);
         self.inner.sessions.remove(&session.id);
-        self.forget(Ending::Session(Arc::clone(session))).await
     }
 
     async fn write_seen(&self, session: &LoginSession) {
@@ -402,6 +407,7 @@ mod tests {
         let ended = fresh.session.ended();
         auth.sweep(now() + seconds(7 * 24 * HOUR)).await;
         assert!(ended.is_cancelled());
+        auth.settle().await;
         assert!(store.sessions().await.expect("sessions").is_empty());
     }
 

@@ -83,9 +83,9 @@ async fn sess_4_a_session_ends_when_its_provider_says_so() {
     assert!(bench.is_valid(&fresh, now() + seconds(HOUR - 1)) && !bench.is_valid(&fresh, now() + seconds(HOUR)));
     // What it holds open, too, and no other's.
     let (open, other) = (fresh.session.ended(), unsaid.session.ended());
-    bench.auth.end_due_sessions(now() + seconds(HOUR - 1)).await;
+    bench.auth.end_due_sessions(now() + seconds(HOUR - 1));
     assert!(!open.is_cancelled());
-    bench.auth.end_due_sessions(now() + seconds(HOUR)).await;
+    bench.auth.end_due_sessions(now() + seconds(HOUR));
     assert!(open.is_cancelled() && !other.is_cancelled());
     for over in [json!(at), json!(at - 1), json!("tomorrow"), json!({}), json!(1e300)] {
         said(over.clone());
@@ -112,7 +112,7 @@ async fn sess_4_a_session_ends_when_the_operator_says_so() {
     let again = auth_with(bench.store.clone(), Options::default(), now()).await;
     let kept = again.login_session(&later.session.id).expect("kept");
     assert_eq!(kept.expires_at, later.session.expires_at);
-    again.end_due_sessions(now() + seconds(60)).await;
+    again.end_due_sessions(now() + seconds(60));
     assert!(again.login_session(&sooner.session.id).is_none() && again.login_session(&later.session.id).is_some());
     let issuer = bench.fake.issuer();
     let subject = "sub-ada".into();
