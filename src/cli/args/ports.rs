@@ -59,7 +59,7 @@ pub struct PortsOffer {
   portico ports limit 3000 --body 10485760 --from 10.0.0.0/8,192.0.2.7
   portico ports limit 3000 --none
 
-The limits that are given replace those before. They hold for everybody, yourself included.")]
+The limits that are given replace those before. They hold for everybody, yourself included, and count what begins from now on.")]
 pub struct PortsLimit {
     pub port: Port,
     /// Requests a second, all clients together.
