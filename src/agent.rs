@@ -47,7 +47,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     connector::{ConnectError, Connector, GatewayError},
-    control::{Control, Timing},
+    control::{Control, Over, Timing},
     credential::Credential,
     environment::Environment,
     orders::OrdersError,
@@ -84,8 +84,8 @@ pub enum AgentError {
 }
 
 /// Runs an agent until it is told to end, by a signal, by the gateway, or because a newer one took over. Everything
-/// inside ends with it.
-pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
+/// inside ends with it. Tells why the gateway ended it, if it was the gateway.
+pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
     let bootstrap = orders::read(&bootstrap_path)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
@@ -99,8 +99,12 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
     let personal = workshop.environment.personal().clone();
     let mut prepare = pin!(workshop.prepare());
     tracing::info!(codespace = bootstrap.codespace, generation = bootstrap.generation, "the agent runs");
+    let mut ended = None;
     tokio::select! {
-        over = control.run() => tracing::info!(?over, "the gateway ended this agent"),
+        over = control.run() => {
+            tracing::info!(?over, "the gateway ended this agent");
+            ended = Some(over);
+        }
         _ = terminate.recv() => tracing::info!("asked to end"),
         _ = interrupt.recv() => tracing::info!("interrupted"),
         () = workshop.ending.cancelled() => {
@@ -115,7 +119,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<(), AgentError> {
         () = listen(direct, control.streams.clone()) => {}
     }
     processes::end_all().await;
-    Ok(())
+    Ok(ended)
 }
 
 /// Takes as many descriptors as [`streams`] may need, two for each, if the machine lets us.

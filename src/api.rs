@@ -18,6 +18,7 @@ mod events;
 mod explain;
 mod identify;
 mod links;
+mod machines;
 pub mod model;
 mod openapi;
 pub mod outside;
@@ -161,6 +162,8 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/certificates/try", post(certificates::try_now)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/explain", get(explain::explain)),
+        ("/api/v1/machines/registrations", post(machines::register)),
+        ("/api/v1/machines/join", post(machines::join)),
         ("/api/v1/codespaces", get(codespaces::list).post(codespaces::create)),
         (
             "/api/v1/codespaces/{name}",

@@ -12,6 +12,7 @@ mod handle;
 mod launch;
 mod limited;
 mod local;
+mod machines;
 mod naming;
 mod question;
 mod request;
@@ -39,13 +40,14 @@ pub use self::{
     error::{BadChange, CodespaceError},
     handle::Codespace,
     limited::{Limited, Room},
+    machines::{Joined, Registration},
     question::{Question, Shown},
     shares::{MadeShare, NewShare, ShareError},
     snapshot::{PortView, Ports, Shares, Snapshot},
     sockets::{OpenSocket, SocketLimits, SocketOf, TooManySockets},
     strangers::{Counted, StrangerCaps, TooMuch},
 };
-use self::{credentials::Credentials, snapshot::Shared, sockets::Sockets, strangers::Strangers, task::Order, waking::Starts};
+use self::{credentials::Credentials, machines::Registrations, snapshot::Shared, sockets::Sockets, strangers::Strangers, task::Order, waking::Starts};
 use crate::{
     audit::{Actor, Audit},
     auth::Auth,
@@ -161,6 +163,7 @@ struct Inner {
     deps: Arc<Deps>,
     spaces: DashMap<CodespaceName, Arc<Codespace>>,
     credentials: Credentials,
+    registrations: Registrations,
     sockets: Sockets,
     starts: Starts,
     strangers: Strangers,
@@ -186,6 +189,7 @@ impl Codespaces {
             deps: Arc::new(deps),
             spaces: DashMap::new(),
             credentials: Credentials::default(),
+            registrations: Registrations::default(),
             events,
             creating: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
@@ -398,7 +402,7 @@ impl Inner {
     async fn add(&self, new: NewCodespace, wanted: request::Wanted) -> Result<CodespaceRecord, CodespaceError> {
         let now = self.deps.clock.now();
         let runtime = self.deps.runtimes.first().map_or("none", |runtime| runtime.kind());
-        let mut record = CodespaceRecord {
+        let record = CodespaceRecord {
             name: naming::fresh(),
             owner: new.owner,
             display_name: wanted.display_name,
@@ -420,6 +424,11 @@ impl Inner {
             created_at: now,
             last_used_at: now,
         };
+        self.add_record(record).await
+    }
+
+    /// Stores a record, under another name if its own was ever used.
+    async fn add_record(&self, mut record: CodespaceRecord) -> Result<CodespaceRecord, CodespaceError> {
         for _ in 0..NAME_TRIES {
             match self.deps.store.add_codespace(&record).await {
                 Err(StoreError::Conflict) => record.name = naming::fresh(),
@@ -463,7 +472,8 @@ impl Inner {
     /// Refuses while a codespace has work that only it has, or while nobody can know.
     async fn check_work(&self, codespace: &Codespace) -> Result<(), CodespaceError> {
         let snapshot = codespace.snapshot();
-        if !snapshot.record.prepared || snapshot.phase() == Phase::Deleting {
+        // What a machine of one's own holds stays on it.
+        if !snapshot.record.prepared || snapshot.phase() == Phase::Deleting || snapshot.is_own_machine() {
             return Ok(());
         }
         let work = if snapshot.connected {

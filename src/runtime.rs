@@ -4,6 +4,7 @@
 //! the store. A runtime starts an agent and never talks to it; all else goes through the tunnel.
 
 pub mod docker;
+pub mod external;
 pub mod fake;
 pub mod process;
 mod unconfigured;

@@ -51,6 +51,8 @@ pub struct Checkout {
     email: String,
     log: Log,
     reporter: Reporter,
+    /// Whether HOME is the user's own.
+    own_machine: bool,
 }
 
 /// How a checkout ended well.
@@ -73,6 +75,7 @@ impl Checkout {
             email: bootstrap.git_email.clone(),
             log,
             reporter,
+            own_machine: bootstrap.own_machine,
         }
     }
 
@@ -181,6 +184,9 @@ impl Checkout {
 
     /// Puts the user's name and email where git finds them, unless they are there.
     async fn identity(&self, local: Option<&str>) {
+        if self.own_machine {
+            return;
+        }
         let settings = [
             ("user.name", self.name.as_str()),
             ("user.email", self.email.as_str()),

@@ -49,6 +49,8 @@ pub struct Dotfiles {
     environment: Environment,
     log: Log,
     reporter: Reporter,
+    /// Whether HOME is the user's own, with dotfiles of its own.
+    own_machine: bool,
 }
 
 impl Dotfiles {
@@ -58,13 +60,16 @@ impl Dotfiles {
             environment,
             log,
             reporter,
+            own_machine: bootstrap.own_machine,
         }
     }
 
     /// Installs them, if the user has some and this HOME does not have them yet.
     pub async fn run(&self) {
         let told: Arc<personal::Personal> = self.environment.personal().told().await;
-        let Some(wanted) = &told.dotfiles else { return };
+        let Some(wanted) = told.dotfiles.as_ref().filter(|_| !self.own_machine) else {
+            return;
+        };
         let there = self.home.join(".dotfiles");
         if there.exists() {
             return self

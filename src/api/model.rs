@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 mod activity;
+mod machines;
 mod belongings;
 mod change;
 mod explanation;
@@ -20,6 +21,7 @@ pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Se
 pub use change::ChangeCodespace;
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
+pub use machines::{JoinMachine, JoinedMachine, MachineRegistration};
 pub use ports::{ChangePort, DecideOffer, Offer, OfferedShare, Port, PortEvent, PortLimits};
 pub use sharing::{CloseSharing, ClosedSharing};
 pub use tokens::{NewToken, Token};
@@ -42,6 +44,7 @@ pub struct Codespace {
     pub pull_request: Option<u64>,
     /// The account's name.
     pub owner: String,
+    /// `external` for a machine of its owner's own, which nobody else starts or stops.
     pub runtime: String,
     pub editor_url: String,
     /// `absent`, `starting`, `ready`, `failed` or `unknown`.

@@ -54,6 +54,15 @@ impl From<CodespaceError> for Problem {
                     .with("limit", limit)
                     .header(header::RETRY_AFTER, HeaderValue::from(seconds))
             }
+            CodespaceError::OwnMachine => Self::new(StatusCode::CONFLICT, "own-machine", "It is a machine of its owner's", said),
+            CodespaceError::BadRegistration => Self::new(StatusCode::FORBIDDEN, "bad-registration", "That token is not good", said),
+            CodespaceError::TooManyRegistrations { limit } => Self::new(
+                StatusCode::CONFLICT,
+                "too-many-registrations",
+                "There are as many as there may be",
+                said,
+            )
+            .with("limit", limit),
             CodespaceError::Deleting => Self::new(StatusCode::CONFLICT, "deleting", "It is being deleted", said),
             CodespaceError::Runtime(RuntimeError::DiskFull) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", said)

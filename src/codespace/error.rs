@@ -44,6 +44,13 @@ pub enum CodespaceError {
     /// They started as many within a minute as they may.
     #[error("there were {limit} starts within a minute, as many as codespaces.starts_per_minute allows. Try again in {seconds} seconds")]
     TooManyStarts { limit: usize, seconds: u64 },
+    /// Somebody asked to stop it.
+    #[error("it is a machine of its owner's: it stops when the agent there is stopped")]
+    OwnMachine,
+    #[error("that token makes no machine a codespace: it was used, is older than an hour, or never was one. Make another")]
+    BadRegistration,
+    #[error("you have {limit} tokens that wait for their machine. Use one of them, or wait for an hour")]
+    TooManyRegistrations { limit: usize },
     #[error("it is being deleted")]
     Deleting,
     #[error(transparent)]

@@ -117,7 +117,7 @@ impl Job {
 }
 
 /// Writes an agent's orders, with a fresh token for what runs inside.
-async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential: Secret) -> Result<Bootstrap, String> {
+pub(super) async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential: Secret) -> Result<Bootstrap, String> {
     let owner = deps.auth.user(&record.owner).ok_or("its owner's account is gone")?;
     let token = deps
         .auth
@@ -141,7 +141,7 @@ async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential: Secret) ->
         generation: record.generation.0,
         credential,
         environment: environment(&deps.sites, &record.name, token.plain.expose_secret()),
-        repository: Some(Repository {
+        repository: (!record.repository.is_empty()).then(|| Repository {
             url: record.repository.clone(),
             reference: record.reference.clone(),
             pull_request: record.pull_request,

@@ -147,7 +147,7 @@ fn one_of(word: String, words: &[&str], error: BadChange) -> Result<String, BadC
     if words.contains(&word.as_str()) { Ok(word) } else { Err(error) }
 }
 
-fn text(text: &str, error: BadChange) -> Result<String, BadChange> {
+pub fn text(text: &str, error: BadChange) -> Result<String, BadChange> {
     let text = text.trim();
     let fits = !text.is_empty() && text.chars().count() <= MAX_TEXT && !text.chars().any(char::is_control);
     if fits { Ok(text.into()) } else { Err(error) }

@@ -23,6 +23,7 @@ use crate::{
     domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility},
     policy::Ceiling,
     protocol::tunnel::{EditorState, ListeningPort},
+    runtime::external::EXTERNAL,
     store::{ClosureRecord, CodespaceRecord, PortRecord, ShareRecord},
 };
 
@@ -89,6 +90,11 @@ pub(super) struct Shared {
 }
 
 impl Snapshot {
+    /// Whether it is a machine of its owner's, which nobody here starts or stops.
+    pub fn is_own_machine(&self) -> bool {
+        self.record.runtime == EXTERNAL
+    }
+
     pub(super) fn new(record: CodespaceRecord, ports: Ports, shares: Shares) -> Self {
         let stopped = matches!(record.phase, Phase::Stopping | Phase::Stopped | Phase::Failed);
         Self {

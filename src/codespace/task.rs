@@ -412,7 +412,8 @@ impl Task {
         }
         let timeout = self.inner.deps.rules.idle_minute * u32::from(self.now.record.idle_timeout_minutes);
         let rule = idle(&self.used, timeout, clock);
-        let runs = self.now.record.phase == Phase::Running;
+        // A machine of one's own is nobody's to stop.
+        let runs = self.now.record.phase == Phase::Running && !self.now.is_own_machine();
         (self.now.idle_at, self.now.awake_because) = if runs {
             (Some(rule.at), rule.awake_because)
         } else {

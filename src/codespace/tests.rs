@@ -1,5 +1,6 @@
 //! The service with a store and a runtime in memory; the tests are the agents.
 
+mod machines;
 mod renewal;
 mod sharing;
 
@@ -15,7 +16,7 @@ use crate::{
     clock::{Clock, ManualClock},
     domain::{Role, StepName, StepState},
     protocol::tunnel::{FromAgent, ListeningPort},
-    runtime::{Runtime, RuntimeError, fake::FakeRuntime},
+    runtime::{Runtime, RuntimeError, external::ExternalRuntime, fake::FakeRuntime},
     store::memory::MemoryStore,
     tunnel::{AgentEvent, Verdict},
 };
@@ -81,7 +82,7 @@ fn deps(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &Ma
     Deps {
         belongings: Belongings::none(store, &clock).expect("a key"),
         store: Arc::clone(store),
-        runtimes: vec![Arc::clone(runtime) as SharedRuntime],
+        runtimes: vec![Arc::clone(runtime) as SharedRuntime, Arc::new(ExternalRuntime)],
         auth: auth.clone(),
         tunnels: Tunnels::new(),
         sites: sites(),

@@ -44,6 +44,9 @@ pub struct Bootstrap {
     /// Whether the gateway tells what the user keeps, for which what runs inside waits.
     #[serde(default)]
     pub personal: bool,
+    /// Whether this is a machine of the user's own, whose HOME is left as it is.
+    #[serde(default)]
+    pub own_machine: bool,
     pub git_name: String,
     pub git_email: String,
 }

@@ -78,6 +78,7 @@ impl Task {
     async fn stop(&mut self, actor: &Actor) -> Result<(), CodespaceError> {
         match self.now.record.phase {
             Phase::Deleting => return Err(CodespaceError::Deleting),
+            _ if self.now.is_own_machine() => return Err(CodespaceError::OwnMachine),
             Phase::Creating | Phase::Starting | Phase::Running => self.say(actor, "codespace.stopped", ""),
             Phase::Stopped | Phase::Failed | Phase::Stopping => {}
         }

@@ -1,0 +1,58 @@
+//! Machines of people's own: a token for one, and joining with it.
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+
+use super::{
+    Services,
+    account::own_account,
+    body::{MaybeSent, Sent},
+    codespaces::Nothing,
+    identify::{By, Who},
+    model::{JoinMachine, JoinedMachine, MachineRegistration},
+    problem::{Problem, ProblemBody},
+};
+
+/// Makes a token with which one machine, wherever it is, becomes a codespace of yours. It is good once, for an hour.
+#[utoipa::path(post, path = "/api/v1/machines/registrations", tag = "machines", responses(
+    (status = 201, body = MachineRegistration),
+    (status = 409, body = ProblemBody, description = "There are as many as there may be"),
+))]
+pub async fn register(
+    State(services): State<Services>,
+    who: Who,
+    By(by): By,
+    MaybeSent(Nothing {}): MaybeSent<Nothing>,
+) -> Result<(StatusCode, Json<MachineRegistration>), Problem> {
+    let who = who.in_full()?;
+    let owner = own_account(&services, &who)?;
+    let made = services.codespaces.register_machine(&owner.id, &by)?;
+    let token = secrecy::ExposeSecret::expose_secret(&made.token).to_owned();
+    let shown = MachineRegistration {
+        command: format!("portico agent join --gateway {} --token {token}", services.sites.gateway()),
+        token,
+        expires_at: made.expires_at,
+    };
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+/// Makes the machine that asks a codespace of whoever made the token, and tells it its credential. Machines ask, not people.
+#[utoipa::path(post, path = "/api/v1/machines/join", tag = "machines", security(()), request_body = JoinMachine, responses(
+    (status = 201, body = JoinedMachine),
+    (status = 403, body = ProblemBody, description = "The token is used up, too old, or never was"),
+    (status = 409, body = ProblemBody, description = "Its owner has as many codespaces as they may"), (status = 422, body = ProblemBody),
+))]
+pub async fn join(
+    State(services): State<Services>,
+    By(by): By,
+    Sent(sent): Sent<JoinMachine>,
+) -> Result<(StatusCode, Json<JoinedMachine>), Problem> {
+    let joined = services.codespaces.join_machine(&sent.token.into(), &sent.name, &by).await?;
+    let orders = serde_json::to_value(&joined.orders).map_err(|error| Problem::internal(&error))?;
+    let shown = JoinedMachine {
+        editor_url: format!("{}/", services.sites.editor(&joined.name)),
+        name: joined.name.to_string(),
+        orders,
+    };
+    Ok((StatusCode::CREATED, Json(shown)))
+}

@@ -1,0 +1,38 @@
+//! Machines of people's own, as they join.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+/// A token that makes one machine a codespace.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct MachineRegistration {
+    /// Good once; it is never shown again.
+    pub token: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: OffsetDateTime,
+    /// What to type on the machine.
+    pub command: String,
+}
+
+/// A machine that joins.
+#[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinMachine {
+    pub token: String,
+    /// What its owner sees it as.
+    #[schema(example = "workstation")]
+    pub name: String,
+}
+
+/// A machine that is a codespace now.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct JoinedMachine {
+    /// The codespace's name.
+    pub name: String,
+    pub editor_url: String,
+    /// For the agent alone: its credential, and the environment of what runs inside.
+    #[schema(value_type = Object)]
+    pub orders: serde_json::Value,
+}
