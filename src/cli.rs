@@ -17,6 +17,7 @@ mod explain;
 mod failure;
 mod gateway;
 mod healthcheck;
+mod join;
 mod links;
 mod login;
 mod offline;
@@ -55,6 +56,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Healthcheck(check) => gateway::healthcheck(check),
         Command::Agent(agent) => match agent.verb {
             Some(AgentVerb::GitCredential(asked)) => done(belongings::git_credential(asked)),
+            Some(AgentVerb::Join(wanted)) => gateway::join(wanted),
             None => gateway::agent(agent),
         },
         Command::Codespace(verb) => here(codespace::run(verb, output)),

@@ -11,7 +11,7 @@ mod links;
 mod ports;
 mod sharing;
 
-pub use self::agent::{Agent, AgentVerb};
+pub use self::agent::{Agent, AgentVerb, Join};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
 pub use self::life::Edit;
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
@@ -92,8 +92,7 @@ pub enum Command {
     /// Install an editor.
     #[command(subcommand)]
     Editor(Editor),
-    /// Run the agent inside a codespace; the gateway starts it, people do not.
-    #[command(hide = true)]
+    /// Make this machine a codespace, from behind any network: `agent join`.
     Agent(Agent),
 }
 

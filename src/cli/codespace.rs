@@ -66,11 +66,28 @@ async fn list(place: &Where, output: Output) -> anyhow::Result<()> {
 fn row(codespace: &Codespace) -> Vec<String> {
     vec![
         codespace.name.clone(),
-        codespace.state.clone(),
-        codespace.repository.clone(),
+        state(codespace).to_owned(),
+        repository(codespace),
         codespace.reference.clone().unwrap_or_default(),
         codespace.owner.clone(),
     ]
+}
+
+/// The state in a word; a machine of one's own is connected or away.
+fn state(codespace: &Codespace) -> &str {
+    match (codespace.runtime.as_str(), codespace.state.as_str(), codespace.connected) {
+        ("external", "running", true) => "connected",
+        ("external", "running", false) => "away",
+        (_, state, _) => state,
+    }
+}
+
+/// What it was made of.
+fn repository(codespace: &Codespace) -> String {
+    match codespace.repository.as_str() {
+        "" => format!("own machine {}", plain(&codespace.display_name)),
+        repository => plain(repository),
+    }
 }
 
 async fn view(named: &Named, output: Output) -> anyhow::Result<()> {
@@ -83,13 +100,15 @@ async fn view(named: &Named, output: Output) -> anyhow::Result<()> {
 fn described(codespace: &Codespace) -> String {
     let mut lines = vec![
         format!("name        {}", codespace.name),
-        format!("state       {}", codespace.state),
-        format!("repository  {}", plain(&codespace.repository)),
+        format!("state       {}", state(codespace)),
+        format!("repository  {}", repository(codespace)),
         format!("owner       {}", codespace.owner),
         format!("editor      {} ({})", codespace.editor_url, codespace.editor),
-        format!("stops after {} idle minutes", codespace.idle_timeout_minutes),
-        format!("woken by    {}", codespace.woken_by),
     ];
+    if !codespace.repository.is_empty() {
+        lines.push(format!("stops after {} idle minutes", codespace.idle_timeout_minutes));
+        lines.push(format!("woken by    {}", codespace.woken_by));
+    }
     if let Some(reference) = &codespace.reference {
         lines.insert(3, format!("ref         {}", plain(reference)));
     }

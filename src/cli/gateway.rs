@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 
 use super::{
-    args::{Agent, Check, Serve, Settings, Up},
+    args::{Agent, Check, Join, Serve, Settings, Up},
     failure::Usage,
-    healthcheck,
+    healthcheck, join,
     output::{Output, line, table, words},
     place, up,
 };
@@ -128,9 +128,22 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build();
     let runtime = runtime.context("the runtime does not start")?;
-    runtime.block_on(crate::agent::run(bootstrap))?;
+    let _ = runtime.block_on(crate::agent::run(bootstrap))?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes this machine a codespace, and is its agent.
+pub fn join(wanted: Join) -> anyhow::Result<ExitCode> {
+    app::start_logging(&Log::default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(AGENT_BLOCKING_THREADS)
+        .enable_all()
+        .build();
+    let runtime = runtime.context("the runtime does not start")?;
+    let code = runtime.block_on(join::run(wanted));
+    runtime.shutdown_background();
+    code
 }
 
 fn with_all_cores(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {

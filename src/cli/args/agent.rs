@@ -12,15 +12,43 @@ pub struct Agent {
     #[command(subcommand)]
     pub verb: Option<AgentVerb>,
     /// The file with the agent's orders.
-    #[arg(long, value_name = "FILE", required_unless_present = "fence")]
+    #[arg(hide = true, long, value_name = "FILE", required_unless_present = "fence")]
     pub bootstrap: Option<PathBuf>,
     /// Put these networks out of reach of this network namespace, and end.
-    #[arg(long, value_name = "NETWORK", num_args = 1.., conflicts_with = "bootstrap")]
+    #[arg(hide = true, long, value_name = "NETWORK", num_args = 1.., conflicts_with = "bootstrap")]
     pub fence: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum AgentVerb {
+    /// Make this machine a codespace, and take it up again.
+    Join(Join),
     /// Answer git's question for a credential; git runs this.
+    #[command(hide = true)]
     GitCredential(HelperCall),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  portico agent join --gateway https://portico.example.com --token ptm_…
+
+The token comes from the page for a new codespace; it is good once, for an hour. The agent dials out, so no port of this
+machine need be open. It runs until it is stopped; the same command, or just `portico agent join`, takes it up again. All
+ports of this machine can be reached by the codespace's owner, and by those with whom they share one.")]
+pub struct Join {
+    /// The gateway's URL.
+    #[arg(long, value_name = "URL")]
+    pub gateway: Option<String>,
+    /// The token that makes this machine a codespace; of no use after the first time.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// What the list of codespaces calls it; the machine's name without one.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The folder that the editor and terminals begin in; HOME without one.
+    #[arg(long, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
+    /// Where the agent keeps its files; ~/.local/share/portico-machine without one.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
 }
