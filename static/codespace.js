@@ -3,7 +3,7 @@
 import { Actions } from "./actions.js";
 import { useLive, usePolling, useTitle } from "./hooks.js";
 import { Mend } from "./mend.js";
-import { Dialog, Icon, isMoving, Message, shortRepository, State, titleOf } from "./parts.js";
+import { Dialog, Icon, isMoving, isOwnMachine, Message, shortRepository, State, titleOf } from "./parts.js";
 import { Ports } from "./ports.js";
 import { Terminals } from "./terminals.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
@@ -76,10 +76,10 @@ function About({ codespace, call, live }) {
   usePolling(() => codespace.state === "running" && call("GET", `/codespaces/${codespace.name}/activity`).then(setActivity, () => undefined), 30_000, [codespace.state]);
   const awake = activity?.awake_because ?? codespace.awake_because ?? [];
   const rows = [
-    ["Repository", html`<span class="wrap">${codespace.repository}</span>`],
+    ["Repository", html`<span class="wrap">${codespace.repository || "none: it is a machine of its owner’s"}</span>`],
     (codespace.woken_by ?? "owner") !== "owner" && ["Started by visits of", WAKERS[codespace.woken_by] ?? codespace.woken_by],
     codespace.pull_request && ["Pull request", `#${codespace.pull_request}`],
-    ["Stops when idle for", codespace.idle_timeout_minutes ? `${codespace.idle_timeout_minutes} minutes` : "never"],
+    !isOwnMachine(codespace) && ["Stops when idle for", codespace.idle_timeout_minutes ? `${codespace.idle_timeout_minutes} minutes` : "never"],
     codespace.state === "running" && awake.length > 0 && ["Awake because", awake.join(", ")],
     codespace.state === "running" && activity?.stops_at && ["Stops by itself, if nothing happens", new Date(activity.stops_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })],
     ["Created", new Date(codespace.created_at).toLocaleString()],

@@ -1,7 +1,7 @@
 // The form that makes a codespace. A link may fill it in; only a click creates.
 
 import { useTitle } from "./hooks.js";
-import { Icon, Message } from "./parts.js";
+import { CopyButton, Icon, Message } from "./parts.js";
 import { html, useState } from "./vendor/preact.js";
 
 export function Create({ call, live, go, query }) {
@@ -46,5 +46,29 @@ export function Create({ call, live, go, query }) {
         <a class="button plain" href="/">Cancel</a>
       </div>
     </form>
+    <${OwnMachine} call=${call} />
   </div>`;
+}
+
+/** A machine of one's own, made a codespace by a command that is typed there. */
+function OwnMachine({ call }) {
+  const [made, setMade] = useState();
+  const [problem, setProblem] = useState();
+  const make = async () => {
+    setProblem(undefined);
+    try {
+      setMade(await call("POST", "/machines/registrations", {}));
+    } catch (refusal) {
+      setProblem(refusal);
+    }
+  };
+  return html`<section class="panel" id="own-machine"><h2>Or a machine of your own</h2>
+    <p class="quiet small">Any Linux machine with the <code>portico</code> program becomes a codespace, from behind any network: it dials out. It stays yours to start and stop, and you reach all of its ports.</p>
+    ${problem && html`<${Message}>${problem.message}<//>`}
+    ${made
+      ? html`<p>Type this on the machine, once and within an hour:</p>
+          <p class="secret"><code data-testid="join-command">${made.command}</code><${CopyButton} text=${made.command} label="Copy the command" class="compact" /></p>
+          <p class="quiet small">It appears in the list as soon as it has joined.</p>`
+      : html`<button type="button" class="button" onClick=${make} data-testid="register-machine"><${Icon} name="plus" />Register a machine</button>`}
+  </section>`;
 }

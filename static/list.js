@@ -2,7 +2,7 @@
 
 import { Actions } from "./actions.js";
 import { useLive, useTitle } from "./hooks.js";
-import { ago, Icon, Message, shortRepository, State, titleOf } from "./parts.js";
+import { ago, Icon, isOwnMachine, Message, shortRepository, State, titleOf } from "./parts.js";
 import { html } from "./vendor/preact.js";
 
 export function List({ call, live, go }) {
@@ -36,6 +36,7 @@ function Row({ codespace, call, live, go }) {
     </div>
     <p class="row-facts">
       ${codespace.ref && html`<span title=${shortRepository(codespace.repository)}><${Icon} name="branch" /> ${codespace.ref}</span>`}
+      ${isOwnMachine(codespace) && html`<span>own machine</span>`}
       <span class="mono">${codespace.name}</span>
       <span>used ${ago(codespace.last_used_at ?? codespace.created_at)}</span>
       ${open.map((port) => html`<a href=${port.url} target="_blank" rel="noopener" key=${port.port}>port ${port.port}</a>`)}

@@ -34,6 +34,8 @@ const STATES = {
   starting: ["wait", "wait", "Starting", true],
   running: ["good", "play", "Running"],
   away: ["wait", "unplug", "Reconnecting"],
+  "own away": ["idle", "unplug", "Away"],
+  "own running": ["good", "check", "Connected"],
   stopping: ["idle", "wait", "Stopping", true],
   stopped: ["idle", "pause", "Stopped"],
   failed: ["bad", "alert", "Failed"],
@@ -43,9 +45,13 @@ const STATES = {
 /** Whether a codespace is on its way to another state. */
 export const isMoving = ({ state }) => ["creating", "starting", "stopping", "deleting"].includes(state);
 
+/** Whether it is a machine of its owner's, which nobody here starts or stops. */
+export const isOwnMachine = ({ runtime }) => runtime === "external";
+
 export function State({ codespace }) {
-  const state = codespace.state === "running" && codespace.connected === false ? "away" : codespace.state;
-  const [tone, icon, word, spin] = STATES[state] ?? ["idle", "info", state];
+  const now = codespace.state === "running" && codespace.connected === false ? "away" : codespace.state;
+  const state = isOwnMachine(codespace) ? `own ${now}` : now;
+  const [tone, icon, word, spin] = STATES[state] ?? STATES[now] ?? ["idle", "info", state];
   return html`<span class="state ${tone}" data-state=${codespace.state}><${Icon} name=${icon} spin=${spin} />${word}</span>`;
 }
 
