@@ -47,7 +47,10 @@ pub use self::{
     sockets::{OpenSocket, SocketLimits, SocketOf, TooManySockets},
     strangers::{Counted, StrangerCaps, TooMuch},
 };
-use self::{credentials::Credentials, machines::Registrations, snapshot::Shared, sockets::Sockets, strangers::Strangers, task::Order, waking::Starts};
+use self::{
+    credentials::Credentials, machines::Registrations, snapshot::Shared, sockets::Sockets, strangers::Strangers, task::Order,
+    waking::Starts,
+};
 use crate::{
     audit::{Actor, Audit},
     auth::Auth,

@@ -13,8 +13,8 @@ use utoipa::{
 
 use self::refusals::Refusals;
 use super::{
-    account, audit, belongings, certificates, codespaces, connect, device, events, explain, links, machines, model, outside, ports, problem, sharing,
-    sign_in, terminals, tokens, users,
+    account, audit, belongings, certificates, codespaces, connect, device, events, explain, links, machines, model, outside, ports,
+    problem, sharing, sign_in, terminals, tokens, users,
 };
 
 #[derive(OpenApi)]
