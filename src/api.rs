@@ -18,6 +18,7 @@ mod events;
 mod explain;
 mod identify;
 mod links;
+mod log;
 mod machines;
 pub mod model;
 mod openapi;
@@ -48,7 +49,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 
 use crate::{
     audit::Audit, auth::Auth, belongings::Belongings, clock::SharedClock, codespace::Codespaces, doctor::Doctor, domain::CodespaceName,
-    issuance::Ledger, route::Sites, tunnel::SharedDialer,
+    inspect::Replays, issuance::Ledger, route::Sites, tunnel::SharedDialer,
 };
 use problem::Problem;
 
@@ -83,6 +84,8 @@ pub struct Services {
     pub dialer: SharedDialer,
     /// Shared with the edge, which notes what went wrong.
     pub doctor: Doctor,
+    /// Where the edge takes requests that are to be made again.
+    pub replays: Replays,
     pub sites: Sites,
     /// What is known of the gateway's certificates.
     pub certificates: Ledger,
@@ -183,6 +186,10 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
             get(links::of_port).post(links::create),
         ),
         ("/api/v1/codespaces/{name}/ports/{port}/links/{id}", delete(links::revoke)),
+        ("/api/v1/codespaces/{name}/ports/{port}/log", get(log::list).delete(log::clear)),
+        ("/api/v1/codespaces/{name}/ports/{port}/log/{id}", get(log::view)),
+        ("/api/v1/codespaces/{name}/ports/{port}/log/{id}/replay", post(log::replay)),
+        ("/api/v1/codespaces/{name}/ports/{port}/visits", get(log::visits)),
         ("/api/v1/codespaces/{name}/links", get(links::of_codespace)),
         ("/api/v1/codespaces/{name}/links/{id}", delete(links::revoke_by_id)),
         ("/api/v1/codespaces/{name}/terminals", get(terminals::list).post(terminals::create)),

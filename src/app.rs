@@ -43,9 +43,10 @@ use crate::{
     config::{Config, RuntimeKind},
     doctor::Doctor,
     edge::{
-        self, AccessLog, CertificateError, listener,
+        self, AccessLog, CertificateError, Edge, listener,
         plain::{self, Plain},
     },
+    inspect::{self, Orders, Replays},
     issuance::{Challenges, Ledger, local::LocalError},
     ops::{self, Metrics, Readiness},
     policy::Presented,
@@ -94,6 +95,8 @@ pub struct Gateway {
     audit: Audit,
     tunnels: Tunnels,
     doctor: Doctor,
+    /// Where the API hands in what the edge is to ask for again.
+    replays: Replays,
     readiness: Readiness,
     drain: CancellationToken,
     /// Ends what agents and the operator use, after everybody else has gone.
@@ -165,6 +168,7 @@ impl Gateway {
         let services = (&auth, &belongings, &tunnels, &audit, &clock);
         let deps = deps(&config, store, services);
         let codespaces = Codespaces::load(deps).await.map_err(store_failed)?;
+        let (replays, orders) = inspect::desk();
         let mut gateway = Self {
             address: sockets.address,
             config,
@@ -178,6 +182,7 @@ impl Gateway {
             audit,
             doctor: Doctor::new(Arc::new(tunnels.clone())),
             tunnels,
+            replays,
             readiness: Readiness::default(),
             drain: CancellationToken::new(),
             close: CancellationToken::new(),
@@ -187,12 +192,12 @@ impl Gateway {
             log: None,
             _lock: lock,
         };
-        gateway.open(sockets, speech, challenges)?;
+        gateway.open(sockets, speech, challenges, orders)?;
         Ok(gateway)
     }
 
     /// Serves on every socket, and says so.
-    fn open(&mut self, sockets: Sockets, speech: Option<Speech>, challenges: Challenges) -> Result<(), StartError> {
+    fn open(&mut self, sockets: Sockets, speech: Option<Speech>, challenges: Challenges, orders: Orders) -> Result<(), StartError> {
         let metrics = Metrics::new();
         self.certificates = Ledger::new(metrics.clone());
         let api = api::router(self.api_services());
@@ -243,7 +248,10 @@ impl Gateway {
         let started = logging::start_access(&self.config.log, Arc::clone(&self.clock), metrics.clone());
         let (log, writer) = started.map_err(StartError::Log)?.unzip();
         self.log = writer;
-        self.threads = edges::start(self.edge(api, metrics, log), &door).map_err(|source| StartError::Listen { address, source })?;
+        let services = self.edge(api, metrics, log);
+        let replays = edge::replays::serve(Edge::new(services.clone()), orders, self.drain.clone());
+        self.listeners.spawn(replays);
+        self.threads = edges::start(services, &door).map_err(|source| StartError::Listen { address, source })?;
         settings::tell_changes(&self.config, &self.audit);
         write_address(&self.config.data, address)?;
         self.readiness.set(true);
@@ -258,6 +266,7 @@ impl Gateway {
             belongings: self.belongings.clone(),
             dialer: Arc::new(self.tunnels.clone()),
             doctor: self.doctor.clone(),
+            replays: self.replays.clone(),
             sites: self.config.sites(),
             certificates: self.certificates.clone(),
             clock: Arc::clone(&self.clock),

@@ -23,6 +23,7 @@ mod login;
 mod offline;
 mod output;
 mod place;
+mod port_log;
 mod ports;
 mod progress;
 mod prompt;

@@ -57,6 +57,7 @@ use crate::{
     belongings::Belongings,
     clock::SharedClock,
     domain::{CodespaceName, Generation, Phase, Port, PortLimits, UserId, Visibility, Wakers, Work},
+    inspect,
     lifecycle::Rules,
     policy::Ceiling,
     route::Sites,
@@ -137,6 +138,8 @@ pub struct PortChange {
     pub users: Option<Vec<UserId>>,
     /// All limits anew.
     pub limits: Option<PortLimits>,
+    /// How many exchanges its log keeps, 1 to [`inspect::MOST_ENTRIES`]; an inner none turns it off.
+    pub log_entries: Option<Option<u16>>,
 }
 
 /// What the owner does with what the repository asks to share.
@@ -171,6 +174,8 @@ struct Inner {
     starts: Starts,
     strangers: Strangers,
     closures: Arc<Closures>,
+    /// The request logs of ports whose owners turned them on.
+    logs: inspect::Logs,
     events: broadcast::Sender<CodespaceEvent>,
     /// One creation at a time, so that asking twice makes one.
     creating: tokio::sync::Mutex<()>,
@@ -189,6 +194,7 @@ impl Codespaces {
             starts: Starts::default(),
             strangers: Strangers::new(deps.strangers),
             closures: Arc::new(Closures::load(&deps.store).await?),
+            logs: inspect::Logs::default(),
             deps: Arc::new(deps),
             spaces: DashMap::new(),
             credentials: Credentials::default(),
@@ -388,7 +394,7 @@ impl Inner {
         let mut ports: HashMap<CodespaceName, Ports> = HashMap::new();
         for settings in self.deps.store.ports().await? {
             let of_codespace = ports.entry(settings.codespace.clone()).or_default();
-            of_codespace.insert(settings.port, Arc::new(PortView::new(settings)));
+            of_codespace.insert(settings.port, Arc::new(PortView::new(settings).with_log(None, &self.logs)));
         }
         Ok(ports)
     }

@@ -19,6 +19,7 @@ pub mod outbound;
 pub mod store;
 pub mod runtime;
 pub mod audit;
+pub mod inspect;
 pub mod tunnel;
 pub mod auth;
 pub mod belongings;

@@ -230,6 +230,8 @@ pub struct PortRecord {
     /// People named besides the owner.
     pub users: Vec<UserId>,
     pub limits: PortLimits,
+    /// How many exchanges its request log keeps; none while it is off.
+    pub log_entries: Option<u16>,
 }
 
 /// What an operator has closed to everybody but owners.

@@ -8,6 +8,7 @@ import { CodespacePage } from "./codespace.js";
 import { Device } from "./device.js";
 import { List } from "./list.js";
 import { Live } from "./live.js";
+import { LogPage } from "./log.js";
 import { attempt, Icon, leave, Toasts } from "./parts.js";
 import { Settings } from "./settings.js";
 import { html, render, useEffect, useRef, useState } from "./vendor/preact.js";
@@ -34,13 +35,14 @@ function followLinks(event) {
 }
 
 function Page({ path, user, reload }) {
-  const [, first, name, , id] = path.pathname.split("/");
+  const [, first, name, part, id] = path.pathname.split("/");
   const shared = { call, live, user, go };
   if (first === "") return html`<${List} ...${shared} />`;
   if (first === "new") return html`<${Create} ...${shared} query=${path.searchParams} />`;
   if (first === "settings") return html`<${Settings} ...${shared} reload=${reload} />`;
   if (first === "device") return html`<${Device} ...${shared} />`;
   if (first === "admin") return html`<${Admin} key=${path.href} ...${shared} path=${path} />`;
+  if (part === "log") return html`<${LogPage} key=${path.pathname} ...${shared} name=${decodeURIComponent(name)} port=${decodeURIComponent(id)} />`;
   return html`<${CodespacePage} key=${name} ...${shared} name=${decodeURIComponent(name)} terminal=${id} base=${base} />`;
 }
 

@@ -21,6 +21,7 @@ const PATHS = {
   globe: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM3 12h18M12 3c3 3 3 15 0 18M12 3c-3 3-3 15 0 18",
   terminal: "M4 5h16v14H4zM7.5 9.5l3 2.5-3 2.5M12.5 15h4",
   branch: "M7 4v12M7 20a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM17 8a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM17 8c0 5-10 3-10 8",
+  list: "M9 7h11M9 12h11M9 17h11M4.5 7h.01M4.5 12h.01M4.5 17h.01",
   wait: "M12 3a9 9 0 1 1-9 9",
   link: "M10.5 13.5a4 4 0 0 0 6 .4l2.5-2.5a4 4 0 0 0-5.7-5.7L12 7M13.5 10.5a4 4 0 0 0-6-.4L5 12.6a4 4 0 0 0 5.7 5.7L12 17",
   unplug: "M9 3v5M15 3v5M7 8h10v3a5 5 0 0 1-10 0zM12 16v5",
@@ -80,7 +81,7 @@ export function ago(text) {
   return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(-Math.round(seconds / size), unit);
 }
 
-export function CopyButton({ text, label, class: kind = "plain compact" }) {
+export function CopyButton({ text, label, word = "Copy", class: kind = "plain compact" }) {
   const [copied, setCopied] = useState(false);
   async function copy() {
     await navigator.clipboard.writeText(text).catch(() => prompt("Copy this:", text));
@@ -88,7 +89,7 @@ export function CopyButton({ text, label, class: kind = "plain compact" }) {
     setTimeout(() => setCopied(false), 1500);
   }
   return html`<button type="button" class="button ${kind}" onClick=${copy} aria-label=${copied ? "Copied" : label} title=${label}>
-    <${Icon} name=${copied ? "check" : "copy"} /><span>${copied ? "Copied" : "Copy"}</span>
+    <${Icon} name=${copied ? "check" : "copy"} /><span>${copied ? "Copied" : word}</span>
   </button>`;
 }
 

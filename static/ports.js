@@ -72,6 +72,7 @@ function Row({ codespace, port, call, live }) {
       <span class="port-buttons">
         <${CopyButton} text=${port.url} label="Copy the address of port ${port.port}" />
         ${call && html`<button type="button" class="button plain compact" aria-label="Links to port ${port.port}" title="Share by a link" onClick=${() => setLinking(true)} data-testid="port-links"><${Icon} name="link" /></button>`}
+        ${call && html`<a class="button plain compact" href="/codespaces/${codespace.name}/log/${port.port}" aria-label="Request log of port ${port.port}" title=${port.log_entries ? "Request log: on" : "Request log"} data-testid="port-log"><${Icon} name="list" /></a>`}
         ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="People, deadline, label, protocol, host, limits" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
       </span>
     </div>

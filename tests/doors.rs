@@ -33,6 +33,8 @@ mod judges;
 mod limits;
 #[path = "doors/links.rs"]
 mod links;
+#[path = "doors/log.rs"]
+mod log;
 #[path = "doors/lone.rs"]
 mod lone;
 #[path = "doors/origins.rs"]

@@ -13,6 +13,7 @@ mod change;
 mod explanation;
 mod tokens;
 mod links;
+mod log;
 mod ports;
 mod sharing;
 
@@ -21,6 +22,7 @@ pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Se
 pub use change::ChangeCodespace;
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
+pub use log::{Exchange, ExchangeDetail, ExchangeField, ExchangePart, VisitHour, VisitNamed};
 pub use machines::{JoinMachine, JoinedMachine, MachineRegistration};
 pub use ports::{ChangePort, DecideOffer, Offer, OfferedShare, Port, PortEvent, PortLimits};
 pub use sharing::{CloseSharing, ClosedSharing};

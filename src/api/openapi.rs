@@ -13,7 +13,7 @@ use utoipa::{
 
 use self::refusals::Refusals;
 use super::{
-    account, audit, belongings, certificates, codespaces, connect, device, events, explain, links, machines, model, outside, ports,
+    account, audit, belongings, certificates, codespaces, connect, device, events, explain, links, log, machines, model, outside, ports,
     problem, sharing, sign_in, terminals, tokens, users,
 };
 
@@ -27,7 +27,7 @@ use super::{
         tokens::list, tokens::create, tokens::revoke, tokens::own, tokens::revoke_own, users::list, users::create, users::change, users::suspend, users::resume, users::link, sharing::list, sharing::close, sharing::open_again, audit::list, certificates::list, certificates::try_now,
         device::begin, device::token, device::request, device::decide, events::events, explain::explain, machines::register, machines::join, codespaces::list,
         codespaces::create, codespaces::view, codespaces::change, codespaces::delete, codespaces::start, codespaces::stop,
-        codespaces::activity, codespaces::work, codespaces::logs, ports::list, ports::change, ports::decide_offer, connect::connect, links::of_port, links::create, links::revoke, links::of_codespace, links::revoke_by_id, terminals::list, terminals::create,
+        codespaces::activity, codespaces::work, codespaces::logs, ports::list, ports::change, ports::decide_offer, connect::connect, links::of_port, links::create, links::revoke, links::of_codespace, links::revoke_by_id, log::list, log::view, log::clear, log::replay, log::visits, terminals::list, terminals::create,
         terminals::remove, terminals::attach, terminals::exec,
     ),
     components(schemas(problem::ProblemBody, model::Removed, model::PortEvent)),

@@ -103,6 +103,7 @@ fn read(services: &Services, sent: ChangePort) -> Result<PortChange, Problem> {
             .users
             .map(|names| names.iter().map(|name| user_id(services, name)).collect())
             .transpose()?,
+        log_entries: sent.log_entries,
         limits: sent
             .limits
             .map(|limits| limits.map_or(Ok(PortLimits::default()), limits_of))

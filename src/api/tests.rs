@@ -181,6 +181,7 @@ impl TestApi {
             codespaces,
             dialer: agents.clone(),
             doctor: Doctor::new(agents.clone()),
+            replays: crate::inspect::desk().0,
             sites,
             certificates: Ledger::default(),
             clock: shared_clock,

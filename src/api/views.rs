@@ -86,6 +86,7 @@ impl Services {
             listening: listening.is_some(),
             on_auto_forward: view.on_auto_forward().as_str().to_owned(),
             limits: shown_limits(&settings.limits),
+            log_entries: settings.log_entries,
             process: listening.and_then(|listening| listening.process.clone()),
             pid: listening.and_then(|listening| listening.pid),
             command: listening.and_then(|listening| listening.command.clone()),

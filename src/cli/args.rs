@@ -8,6 +8,7 @@ mod agent;
 mod belongings;
 mod life;
 mod links;
+mod log;
 mod ports;
 mod sharing;
 
@@ -15,6 +16,7 @@ pub use self::agent::{Agent, AgentVerb, Join};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
 pub use self::life::Edit;
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
+pub use self::log::PortsLog;
 pub use self::ports::{PortMapping, PortsForward, PortsLimit, PortsOffer};
 pub use self::sharing::{Sharing, SharingClose, SharingOpen};
 
@@ -304,6 +306,8 @@ pub enum PortsCommand {
     Forward(PortsForward),
     /// Limit what a port lets through: requests a second, connections, bodies, addresses.
     Limit(PortsLimit),
+    /// Write down what is asked of a port, see it, and ask for it again; who visited.
+    Log(PortsLog),
     /// Show what the repository's devcontainer.json asks to share, and take it or leave it.
     Offer(PortsOffer),
 }
@@ -542,6 +546,9 @@ mod tests {
             "portico ports limit 3000 --none",
             "portico sharing close port:amber-x:3000 --reason phishing",
             "portico sharing open all --data /tmp/x",
+            "portico ports log 3000 --on --keep 500 -c amber-x",
+            "portico ports log 3000 --follow --json",
+            "portico ports log 3000 --replay 12",
             "portico ports forward 5432 80:0 5432:15432 -c amber-x --bind 0.0.0.0 --json",
             "portico ports share 3000 --for 2h --password sesame --uses 5 --path /x --name N",
             "portico ports share 8000 --webhook --forever --method POST,PUT -c amber-x",
@@ -576,6 +583,10 @@ mod tests {
             "portico ports unshare ../tokens",
             "portico ports limit 3000",
             "portico sharing close all",
+            "portico ports log 3000 --on --off",
+            "portico ports log 3000 --keep 5",
+            "portico ports log 3000 --on --keep 1001",
+            "portico ports log",
             "portico ports limit 3000 --none --rate 5",
             "portico ports visibility 3000:everyone",
             "portico codespace exec amber-x",

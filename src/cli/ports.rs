@@ -13,7 +13,7 @@ use super::{
     codespace::path,
     links,
     output::{Output, plain, table, words},
-    place,
+    place, port_log,
 };
 use crate::{
     api::model::{ChangePort, Codespace, DecideOffer, Offer, OfferedShare, Port, PortLimits},
@@ -49,6 +49,7 @@ pub async fn run(ports: Ports, output: Output) -> anyhow::Result<()> {
         Some(PortsCommand::Visibility(change)) => visibility(&change, output).await,
         Some(PortsCommand::Set(change)) => set(&change, output).await,
         Some(PortsCommand::Forward(wish)) => forward::run(&wish, output).await,
+        Some(PortsCommand::Log(asked)) => port_log::run(&asked, output).await,
         Some(PortsCommand::Limit(limits)) => limit(&limits, output).await,
         Some(PortsCommand::Offer(decision)) => offer(&decision, output).await,
         Some(PortsCommand::Share(new)) => links::share(&new, output).await,

@@ -84,6 +84,8 @@ pub enum BadChange {
     HostHeader,
     #[error("the deadline must lie in the future")]
     Deadline,
+    #[error("a request log keeps 1 to 1000 exchanges; null turns it off")]
+    LogEntries,
     #[error("a port can be shared with at most 100 people by name")]
     TooManyPeople,
     #[error("a codespace keeps settings for at most 512 ports")]

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use super::{BadChange, CodespaceChange, CodespaceError, NewCodespace, PortChange, Snapshot};
 use crate::{
     domain::{CodespaceName, Port, PortLimits, Protocol, Reference, RepositorySource, Visibility},
+    inspect,
     store::{CodespaceRecord, PortRecord},
 };
 
@@ -87,6 +88,7 @@ pub fn default_port(codespace: &CodespaceName, port: Port) -> PortRecord {
         host_header: "localhost".into(),
         users: Vec::new(),
         limits: PortLimits::default(),
+        log_entries: None,
     }
 }
 
@@ -135,6 +137,12 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
     }
     if let Some(limits) = change.limits {
         record.limits = limits;
+    }
+    if let Some(entries) = change.log_entries {
+        if entries.is_some_and(|entries| !(1..=inspect::MOST_ENTRIES).contains(&entries)) {
+            return Err(BadChange::LogEntries);
+        }
+        record.log_entries = entries;
     }
     Ok(record)
 }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     devcontainer::{Attributes, OnAutoForward},
     domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility},
+    inspect::{Logs, PortLog},
     policy::Ceiling,
     protocol::tunnel::{EditorState, ListeningPort},
     runtime::external::EXTERNAL,
@@ -74,6 +75,8 @@ pub struct PortView {
     pub declared: Attributes,
     /// The limits that are set, at work.
     pub limited: Option<Arc<Limited>>,
+    /// What is asked of it is written down here, if its owner turned that on.
+    pub log: Option<Arc<PortLog>>,
 }
 
 pub(super) struct Shared {
@@ -196,7 +199,25 @@ impl PortView {
             settings,
             listening: None,
             declared: Attributes::default(),
+            log: None,
         }
+    }
+
+    /// The same with the log that its settings ask for: the one that there was before, if there was one.
+    pub(super) fn with_log(mut self, before: Option<&Arc<PortLog>>, logs: &Logs) -> Self {
+        self.log = match (self.settings.log_entries, before) {
+            (None, None) => None,
+            (None, Some(log)) => {
+                log.close();
+                None
+            }
+            (Some(entries), None) => Some(logs.open(entries)),
+            (Some(entries), Some(log)) => {
+                log.resize(entries);
+                Some(Arc::clone(log))
+            }
+        };
+        self
     }
 
     /// What the app speaks, `http` or `https`: as it is set, else as it is declared.

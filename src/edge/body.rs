@@ -13,7 +13,10 @@ use hyper::body::Incoming;
 use tokio_util::sync::DropGuard;
 
 use super::{context::Exchange, diagnosis::Ear, lease::Lease, upstream::Return};
-use crate::forward::trailers::{self, Trailers};
+use crate::{
+    forward::trailers::{self, Trailers},
+    inspect::Recorded,
+};
 
 /// Any error of a body.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -42,12 +45,15 @@ struct Streaming {
     trailers: Trailers,
     /// Hears the beginning of what an app refuses.
     ear: Option<Box<Ear>>,
+    /// Writes down what passes, of a port whose owner keeps a log.
+    recorded: Option<Recorded>,
 }
 
 /// What is to be done with an app's body besides passing it on.
 pub(super) struct Manner {
     pub trailers: Trailers,
     pub ear: Option<Box<Ear>>,
+    pub recorded: Option<Recorded>,
 }
 
 impl Default for Body {
@@ -78,9 +84,12 @@ impl Body {
         }
     }
 
-    pub(super) fn upstream(incoming: Incoming, lease: Arc<Lease>, upstream: Return, manner: Manner) -> Self {
+    pub(super) fn upstream(incoming: Incoming, lease: Arc<Lease>, upstream: Return, mut manner: Manner) -> Self {
         if incoming.is_end_stream() {
             upstream.put_back();
+            if let Some(recorded) = &mut manner.recorded {
+                recorded.complete();
+            }
             return Self::empty();
         }
         Self {
@@ -91,6 +100,7 @@ impl Body {
                 upstream: Some(upstream),
                 trailers: manner.trailers,
                 ear: manner.ear,
+                recorded: manner.recorded,
             })),
             exchange: None,
         }
@@ -157,6 +167,15 @@ impl Streaming {
             };
             if over && let Some(upstream) = self.upstream.take() {
                 upstream.put_back();
+            }
+            if let Some(recorded) = &mut self.recorded {
+                if let Poll::Ready(Some(Ok(frame))) = &polled {
+                    recorded.received(frame.data_ref().map_or(&[], Bytes::as_ref));
+                }
+                if over {
+                    recorded.complete();
+                    self.recorded = None;
+                }
             }
             let Poll::Ready(Some(Ok(frame))) = polled else {
                 return polled.map_err(Into::into);

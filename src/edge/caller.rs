@@ -40,6 +40,11 @@ impl Caller {
         }
     }
 
+    /// Somebody who is counted elsewhere, and behind no proxy.
+    pub(super) fn alone(address: IpAddr) -> Self {
+        Self { address, behind: None }
+    }
+
     /// Whether it is a named proxy, whose connections carry many clients' requests.
     pub(super) fn is_proxy(&self) -> bool {
         self.behind.is_some()

@@ -1,5 +1,7 @@
 //! One exchange with an app: the request rebuilt, sent, and its response on the way back.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header, request::Parts};
 use http_body::Body as _;
 
@@ -8,7 +10,7 @@ use super::{
     body::Manner,
     diagnosis::Ear,
     failure::{Failure, Reason},
-    hop,
+    hop, logged,
     upload::Upload,
     upstream::{Key, RequestBody},
     visit::{Awake, Visit},
@@ -23,6 +25,7 @@ use crate::{
         trailers::{self, Trailers},
         world::{Translation, World},
     },
+    inspect::{PortLog, Recorded},
     policy::Subject,
     protocol::tunnel::Endpoint,
     route::{Route, Scheme},
@@ -33,6 +36,8 @@ pub(super) struct Target {
     pub key: Key,
     pub world: World,
     pub app_scheme: Scheme,
+    /// Where the port's owner has its exchanges written down, if they do.
+    pub log: Option<Arc<PortLog>>,
 }
 
 impl Target {
@@ -48,6 +53,7 @@ impl Target {
                 key: key(Endpoint::Editor, Protocol::Http),
                 world: World::Preserve,
                 app_scheme: Scheme::Http,
+                log: None,
             };
         };
         let view = snapshot.ports.get(&port);
@@ -60,6 +66,7 @@ impl Target {
                 Protocol::Https => Scheme::Https,
                 Protocol::Http | Protocol::Http2 => Scheme::Http,
             },
+            log: view.and_then(|view| view.log.clone()),
         }
     }
 
@@ -91,6 +98,7 @@ pub(super) struct Forwarding {
     request: Request<RequestBody>,
     /// Whether the client takes trailers.
     trailers: bool,
+    recorded: Option<Recorded>,
 }
 
 impl Forwarding {
@@ -109,12 +117,14 @@ impl Forwarding {
             body.may_rest();
         }
         let trailers = headers.contains_key(header::TE);
-        let request = rebuilt(headers, &head, visit, Some(body));
+        let recorded = logged::begin(edge, &awake, target.log.as_ref(), &head);
+        let request = rebuilt(headers, &head, visit, Some(body), recorded.as_ref());
         Self {
             awake,
             target,
             request,
             trailers,
+            recorded,
         }
     }
 }
@@ -126,6 +136,7 @@ impl Edge {
             target,
             request,
             trailers,
+            recorded,
         } = forwarding;
         let lease = awake.lease(self);
         let visit = &awake.permitted.visit;
@@ -136,8 +147,14 @@ impl Edge {
         };
         let (response, upstream) = match answered {
             Ok(answered) => answered,
-            Err(error) => return Err(Box::pin(self.diagnose(&awake.permitted, &target, error)).await),
+            Err(error) => {
+                logged::fail(recorded, &error);
+                return Err(Box::pin(self.diagnose(&awake.permitted, &target, error)).await);
+            }
         };
+        if let Some(recorded) = &recorded {
+            recorded.answered(response.status().as_u16(), response.headers());
+        }
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(visit.fail(awake.permitted.broken(Trouble::Switched)));
         }
@@ -148,6 +165,7 @@ impl Edge {
         let manner = Manner {
             trailers: Trailers::of(trailers, &parts.headers),
             ear: Ear::for_refusal(self, &awake.permitted, &target, parts.status, &parts.headers),
+            recorded,
         };
         let announced = trailers.then(|| trailers::announced(&parts.headers)).flatten();
         response::filter(&mut parts.headers, target.world, target.translation(self, visit));
@@ -166,13 +184,20 @@ impl Edge {
 }
 
 /// Puts a request for the app together.
-pub(super) fn rebuilt(mut headers: HeaderMap, head: &Parts, visit: &Visit, body: Option<Upload>) -> Request<RequestBody> {
+pub(super) fn rebuilt(
+    mut headers: HeaderMap,
+    head: &Parts,
+    visit: &Visit,
+    body: Option<Upload>,
+    recorded: Option<&Recorded>,
+) -> Request<RequestBody> {
     match body.as_ref().filter(|body| !body.is_end_stream()) {
         Some(body) if body.size_hint().exact().is_none() => request::announce_chunks(&mut headers),
         Some(_) => {}
         None => request::expect_nothing(&mut headers),
     }
-    let mut request = Request::new(RequestBody::new(body, std::sync::Arc::clone(&visit.exchange)));
+    let recording = recorded.map(|recorded| Arc::clone(recorded.recording()));
+    let mut request = Request::new(RequestBody::new(body, Arc::clone(&visit.exchange), recording));
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = request::target(&head.uri);
     *request.headers_mut() = headers;

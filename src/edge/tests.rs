@@ -267,6 +267,7 @@ async fn bench_of(fronts: Fronts, strangers: StrangerCaps, options: Options, tls
     let doctor = Doctor::new(Arc::clone(&dialer));
     let metrics = Metrics::new();
     let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let (replays, orders) = crate::inspect::desk();
     let api = api::router(api::Services {
         belongings,
         auth: auth.clone(),
@@ -274,6 +275,7 @@ async fn bench_of(fronts: Fronts, strangers: StrangerCaps, options: Options, tls
         codespaces: codespaces.clone(),
         dialer: Arc::clone(&dialer),
         doctor: doctor.clone(),
+        replays,
         sites: sites.clone(),
         certificates: crate::issuance::Ledger::default(),
         clock: Arc::clone(&clock),
@@ -299,6 +301,7 @@ async fn bench_of(fronts: Fronts, strangers: StrangerCaps, options: Options, tls
         metrics: metrics.clone(),
         access_log: None,
     });
+    tokio::spawn(replays::serve(edge.clone(), orders, drain.clone()));
     let pairs = certificates(files.path());
     let challenges = crate::issuance::Challenges::default();
     let tls = tls.then(|| Tls::load(pairs, &sites, [1; 32], challenges.clone(), clock).expect("good certificates"));

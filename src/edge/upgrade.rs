@@ -22,10 +22,12 @@ use tokio_util::{either::Either, sync::CancellationToken};
 use super::{
     Body, Edge,
     body::Manner,
+    context::Exchange,
     diagnosis::Ear,
     failure::{Failure, Reason},
     heard::Heard,
     lease::Lease,
+    logged,
     proxy::{Target, rebuilt},
     upload::Upload,
     visit::{Awake, Visit},
@@ -34,6 +36,7 @@ use crate::{
     codespace::{Activity, Codespace, Counted, OpenSocket, SocketOf},
     doctor::Trouble,
     forward::{response, trailers::Trailers},
+    inspect::Recorded,
     policy::Subject,
     protocol::tunnel::Endpoint,
     relay::{self, Pipe, Relayed, WriteTimeout},
@@ -52,7 +55,9 @@ impl Edge {
         let accept = check_handshake(&head, visit)?;
         let counted = self.count_socket(&awake)?;
         let target = Target::of(visit, snapshot);
-        let upstream_request = rebuilt(target.head(self, visit, &head, Some(&WEBSOCKET)), &head, visit, None);
+        let mut recorded = logged::begin(self, &awake, target.log.as_ref(), &head);
+        let fields = target.head(self, visit, &head, Some(&WEBSOCKET));
+        let upstream_request = rebuilt(fields, &head, visit, None, recorded.as_ref());
         let answered = tokio::select! {
             biased;
             answered = self.inner.upstreams.send(target.key.clone(), upstream_request) => answered,
@@ -60,8 +65,14 @@ impl Edge {
         };
         let (mut answer, upstream) = match answered {
             Ok(answered) => answered,
-            Err(error) => return Err(Box::pin(self.diagnose(&awake.permitted, &target, error)).await),
+            Err(error) => {
+                logged::fail(recorded, &error);
+                return Err(Box::pin(self.diagnose(&awake.permitted, &target, error)).await);
+            }
         };
+        if let Some(recorded) = &recorded {
+            recorded.answered(answer.status().as_u16(), answer.headers());
+        }
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             if answer.status().is_success() {
                 return Err(visit.fail(awake.permitted.broken(Trouble::NoWebSocket)));
@@ -72,6 +83,7 @@ impl Edge {
             let manner = Manner {
                 trailers: Trailers::Drop,
                 ear: Ear::for_refusal(self, &awake.permitted, &target, answer.status(), answer.headers()),
+                recorded,
             };
             response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
             let (parts, incoming) = answer.into_parts();
@@ -79,6 +91,9 @@ impl Edge {
         }
         if !answers(answer.headers(), &accept) {
             return Err(visit.fail(awake.permitted.broken(Trouble::BadHandshake)));
+        }
+        if let Some(recorded) = &mut recorded {
+            recorded.upgraded();
         }
         let upstream_upgrade = hyper::upgrade::on(&mut answer);
         let mut headers = std::mem::take(answer.headers_mut());
@@ -90,7 +105,7 @@ impl Edge {
             client_upgrade,
             upstream_upgrade,
             lease,
-            Arc::clone(&visit.exchange),
+            (Arc::clone(&visit.exchange), recorded),
             touch,
             self.drain.clone(),
             visit.peer.patience.write,
@@ -156,7 +171,7 @@ async fn join(
     client: OnUpgrade,
     upstream: OnUpgrade,
     lease: Arc<Lease>,
-    exchange: Arc<super::context::Exchange>,
+    (exchange, recorded): (Arc<Exchange>, Option<Recorded>),
     touch: Option<Arc<Codespace>>,
     drain: CancellationToken,
     write_limit: Duration,
@@ -182,6 +197,10 @@ async fn join(
     };
     let outcome = relay::relay_ahead((client, early), app_side(upstream), ended).await;
     exchange.relayed(outcome.forth, outcome.back);
+    if let Some(mut recorded) = recorded {
+        recorded.relayed(outcome.forth, outcome.back);
+        recorded.complete();
+    }
     match outcome.end {
         relay::End::Finished => {}
         relay::End::Failed(_) | relay::End::Cut => exchange.cut_short(),

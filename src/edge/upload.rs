@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
@@ -17,7 +18,7 @@ use super::body::BodyError;
 
 /// A request's body; it fails when it is waited for and stands still for too long.
 pub struct Upload {
-    incoming: Incoming,
+    source: Source,
     /// None for a body that may rest, such as a stream of gRPC.
     limit: Option<Duration>,
     /// Made at the first wait, then kept.
@@ -25,6 +26,12 @@ pub struct Upload {
     waiting: bool,
     /// Bytes that may still come; none for any number.
     room: Option<(u64, TooLarge)>,
+}
+
+enum Source {
+    Incoming(Incoming),
+    /// Of a request of our own making.
+    Whole(Full<Bytes>),
 }
 
 /// A body that grew past so many bytes.
@@ -39,9 +46,18 @@ pub struct StoodStill;
 
 impl Upload {
     pub(super) fn new(incoming: Incoming, limit: Duration) -> Self {
+        Self::of(Source::Incoming(incoming), Some(limit))
+    }
+
+    /// A body that is there already.
+    pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::of(Source::Whole(Full::new(bytes.into())), None)
+    }
+
+    fn of(source: Source, limit: Option<Duration>) -> Self {
         Self {
-            incoming,
-            limit: Some(limit),
+            source,
+            limit,
             timer: None,
             waiting: false,
             room: None,
@@ -65,7 +81,10 @@ impl HttpBody for Upload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let polled = match &mut this.source {
+            Source::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
+            Source::Whole(whole) => Pin::new(whole).poll_frame(cx).map_err(|never| match never {}),
+        };
         if polled.is_ready() {
             this.waiting = false;
             if let (Some((room, too_large)), Poll::Ready(Some(Ok(frame)))) = (&mut this.room, &polled) {
@@ -75,7 +94,7 @@ impl HttpBody for Upload {
                     None => return Poll::Ready(Some(Err((*too_large).into()))),
                 }
             }
-            return polled.map_err(Into::into);
+            return polled;
         }
         let Some(limit) = this.limit else { return Poll::Pending };
         let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
@@ -87,10 +106,16 @@ impl HttpBody for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.source {
+            Source::Incoming(incoming) => incoming.is_end_stream(),
+            Source::Whole(whole) => whole.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Source::Incoming(incoming) => incoming.size_hint(),
+            Source::Whole(whole) => whole.size_hint(),
+        }
     }
 }

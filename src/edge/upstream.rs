@@ -37,6 +37,7 @@ use super::{
 use crate::{
     domain::{CodespaceName, Generation, Protocol},
     forward::trailers,
+    inspect::Recording,
     protocol::tunnel::Endpoint,
     route::Scheme,
     tunnel::{
@@ -408,11 +409,23 @@ async fn sweep(pool: Arc<Pool>) {
 pub struct RequestBody {
     body: Option<Upload>,
     exchange: Arc<Exchange>,
+    /// Of a port whose owner keeps a log.
+    recording: Option<Arc<Recording>>,
 }
 
 impl RequestBody {
-    pub(super) fn new(body: Option<Upload>, exchange: Arc<Exchange>) -> Self {
-        Self { body, exchange }
+    pub(super) fn new(body: Option<Upload>, exchange: Arc<Exchange>, recording: Option<Arc<Recording>>) -> Self {
+        let this = Self { body, exchange, recording };
+        if this.is_end_stream() {
+            this.over();
+        }
+        this
+    }
+
+    fn over(&self) {
+        if let Some(recording) = &self.recording {
+            recording.sent_all();
+        }
     }
 }
 
@@ -425,6 +438,13 @@ impl HttpBody for RequestBody {
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
+                if let Some(recording) = &self.recording {
+                    recording.sent(frame.data_ref().map_or(&[], Bytes::as_ref));
+                    // hyper does not ask again for the end of a body of a known length.
+                    if self.is_end_stream() {
+                        recording.sent_all();
+                    }
+                }
                 Poll::Ready(Some(Ok(match frame.into_trailers() {
                     Ok(fields) => Frame::trailers(trailers::of_request(fields)),
                     Err(data) => data,
@@ -434,6 +454,10 @@ impl HttpBody for RequestBody {
                 let too_large = error.downcast_ref::<TooLarge>().copied();
                 self.exchange.give_up(too_large.map_or(GaveUp::Broken, GaveUp::TooLarge));
                 Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                self.over();
+                Poll::Ready(None)
             }
             other => other,
         }

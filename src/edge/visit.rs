@@ -17,7 +17,7 @@ use super::{
 use crate::{
     auth::{self, Auth},
     codespace::{Codespace, Question, Shown, Snapshot},
-    domain::{CodespaceName, Credential, ShareKind, UserId, Visibility},
+    domain::{CodespaceName, Credential, Identity, ShareKind, UserId, Visibility},
     forward::names::TOKEN_HEADER,
     policy::{Manner, Permit, Presented, Subject, browser},
     route::{Origin, Route},
@@ -116,6 +116,13 @@ impl Visit {
     /// Whether the path is ours.
     pub fn is_reserved(&self) -> bool {
         self.target.path().starts_with(RESERVED)
+    }
+
+    /// The same of somebody whom the gateway itself speaks for: policy is asked in their name, whatever page is named.
+    pub(super) fn on_behalf_of(mut self: Box<Self>, who: Identity) -> Box<Self> {
+        (self.who, self.page) = (Presented::Valid(who), browser::Verdict::Ours);
+        (self.may_detour, self.warn_strangers, self.shown) = (false, false, None);
+        self
     }
 
     /// Where it comes from, for the audit log.

@@ -303,9 +303,9 @@ impl Store for SqliteStore {
     async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError> {
         let users: Vec<&str> = port.users.iter().map(|id| id.0.as_ref()).collect();
         let users = serde_json::to_string(&users).map_err(|error| StoreError::Failed(Box::new(error)))?;
-        let query = "INSERT INTO ports (codespace, port, label, visibility, expires_at, protocol, host_header, users, limits)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (codespace, port) DO UPDATE SET
-             label = ?3, visibility = ?4, expires_at = ?5, protocol = ?6, host_header = ?7, users = ?8, limits = ?9";
+        let query = "INSERT INTO ports (codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (codespace, port) DO UPDATE SET
+             label = ?3, visibility = ?4, expires_at = ?5, protocol = ?6, host_header = ?7, users = ?8, limits = ?9, log_entries = ?10";
         let query = sqlx::query(query)
             .bind(port.codespace.as_str())
             .bind(port.port.number())
@@ -315,7 +315,8 @@ impl Store for SqliteStore {
             .bind(port.protocol.as_deref().unwrap_or_default())
             .bind(&port.host_header)
             .bind(users)
-            .bind(port.limits.to_string());
+            .bind(port.limits.to_string())
+            .bind(port.log_entries);
         self.write(query).await.map(drop)
     }
 

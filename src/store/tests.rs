@@ -93,6 +93,7 @@ fn port(codespace: &str, number: u16) -> PortRecord {
         protocol: Some("https".into()),
         host_header: "localhost".into(),
         users: vec![UserId("u1".into()), UserId("u2".into())],
+        log_entries: Some(100),
         limits: "rate=2 from=10.0.0.0/8".parse().expect("limits"),
     }
 }

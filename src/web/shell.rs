@@ -56,6 +56,7 @@ pub fn router(ways: Ways, signed_in: impl Fn(&HeaderMap, &Extensions) -> bool + 
         .route("/admin/sharing", get(dashboard))
         .route("/codespaces/{name}", get(dashboard))
         .route("/codespaces/{name}/terminals/{id}", get(dashboard))
+        .route("/codespaces/{name}/log/{port}", get(dashboard))
         .route("/sign-in", get(sign_in))
         .route("/setup", get(setup))
         .route("/favicon.ico", get(|headers: HeaderMap| async move { file("mark.svg", &headers) }))

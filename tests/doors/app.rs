@@ -3,11 +3,15 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// How much was added by requests that say so.
+static TALLY: AtomicUsize = AtomicUsize::new(0);
 
 /// Serves for ever on the port that the environment names; not a test.
 #[test]
@@ -49,6 +53,16 @@ fn converse(mut stream: TcpStream, stamp: &str) -> Option<()> {
             )
             .ok()?;
             return std::io::copy(&mut stream.try_clone().ok()?, &mut stream).ok().map(|_| ());
+        }
+        if let Some(step) = field("x-tally") {
+            let count = TALLY.fetch_add(step.parse().ok()?, Relaxed);
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{count}",
+                count.to_string().len()
+            )
+            .ok()?;
+            continue;
         }
         let body = [stamp.as_bytes(), b"\n", &request].concat();
         write!(

@@ -33,6 +33,9 @@ pub struct Port {
     /// What its owner limits; none by default.
     #[serde(default)]
     pub limits: Option<PortLimits>,
+    /// How many exchanges its request log keeps; none while it is off.
+    #[serde(default)]
+    pub log_entries: Option<u16>,
     pub process: Option<String>,
     pub pid: Option<u32>,
     pub command: Option<String>,
@@ -107,6 +110,10 @@ pub struct ChangePort {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PortLimits>)]
     pub limits: Option<Option<PortLimits>>,
+    /// Has the last so many exchanges written down in the gateway's memory, 1 to 1000; `null` for none.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000)]
+    pub log_entries: Option<Option<u16>>,
 }
 
 /// What the owner of a port lets through; what is left out is not limited.

@@ -120,12 +120,19 @@ impl Task {
             let limits = Some(settings.limits.to_string()).filter(|limits| !limits.is_empty());
             let limits = limits.map(|limits| format!(", limited to {limits}")).unwrap_or_default();
             let detail = format!("{}{until}, {people} people by name{limits}", settings.visibility);
+            self.say_log(
+                port,
+                before.as_ref().and_then(|before| before.log_entries),
+                settings.log_entries,
+                actor,
+            );
             self.inner
                 .deps
                 .audit
                 .record("port.changed", actor, format!("{}:{port}", self.shared.name), detail);
         }
-        let mut view = PortView::new(settings);
+        let log = self.now.ports.get(&port).and_then(|view| view.log.clone());
+        let mut view = PortView::new(settings).with_log(log.as_ref(), &self.inner.logs);
         if let Some(before) = self.now.ports.get(&port).and_then(|before| before.limited.as_ref()) {
             view.limited = view.limited.map(|limited| limited.following(before));
         }
@@ -137,6 +144,17 @@ impl Task {
         self.touch(Activity::Request).await;
         self.publish();
         Ok(view)
+    }
+
+    /// Says in the audit log that exchanges with a port are written down from now on, or no more.
+    fn say_log(&self, port: Port, before: Option<u16>, now: Option<u16>, actor: &Actor) {
+        let (action, detail) = match now {
+            _ if now == before => return,
+            Some(entries) => ("port.log-on", format!("the last {entries} exchanges, in memory")),
+            None => ("port.log-off", String::new()),
+        };
+        let target = format!("{}:{port}", self.shared.name);
+        self.inner.deps.audit.record(action, actor, target, detail);
     }
 
     async fn change(&mut self, change: &CodespaceChange, actor: &Actor) -> Result<(), CodespaceError> {

@@ -357,6 +357,7 @@ impl World {
             host_header: "localhost".into(),
             users: new.guests.iter().map(|guest| self.users[*guest].clone()).collect(),
             limits: Default::default(),
+            log_entries: None,
         };
         let view = PortView::new(settings);
         self.snapshots[space].ports.insert(port, Arc::new(view));

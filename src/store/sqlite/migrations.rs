@@ -195,6 +195,10 @@ const MIGRATIONS: &[&str] = &[
         at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    // How many exchanges the request log of a port keeps.
+    "
+    ALTER TABLE ports ADD COLUMN log_entries INTEGER;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

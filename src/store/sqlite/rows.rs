@@ -22,7 +22,8 @@ pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository
      woken_by, started_at FROM codespaces";
 pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FROM offer_decisions";
 pub(super) const CLOSURE: &str = "SELECT extent, reason, by, at FROM closures";
-pub(super) const PORT: &str = "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits FROM ports";
+pub(super) const PORT: &str =
+    "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries FROM ports";
 /// Names and actions hold no character that sorts between a separator and the one that follows it.
 pub(super) const AUDIT: &str = "SELECT id, at, action, actor, target, detail, address, request_id FROM audit
      WHERE (?1 IS NULL OR actor = ?1 OR target = ?1)
@@ -126,6 +127,7 @@ pub(super) fn port(row: &SqliteRow) -> Result<PortRecord, StoreError> {
         host_header: row.get(6)?,
         users: users.into_iter().map(|id| UserId(id.into())).collect(),
         limits: row.parsed(8, "limits")?,
+        log_entries: row.get(9)?,
     })
 }
 

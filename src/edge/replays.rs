@@ -1,0 +1,128 @@
+//! Requests that the owner of a port has made again from its log: the same way as any other request, with the owner's
+//! permit instead of a credential.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::BodyExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Body, Edge, Peer,
+    addressee::Addressee,
+    caller::Caller,
+    client,
+    context::{Exchange, Patience},
+    failure::Failure,
+    proxy::Forwarding,
+    recall::Recall,
+    upload::Upload,
+    visit::Visit,
+};
+use crate::{
+    forward::{admission, names},
+    inspect::{Entry, Orders, Refused, Replay, ReplayOf},
+};
+
+/// How long the answer to a replay is read; nobody takes it but the log, which keeps its beginning.
+const READ_FOR: Duration = Duration::from_secs(30);
+/// Most bytes that are read of it.
+const READ_BYTES: usize = 1024 * 1024;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Replays what is ordered until the gateway drains.
+pub async fn serve(edge: Edge, mut orders: Orders, drain: CancellationToken) {
+    loop {
+        let order = tokio::select! {
+            () = drain.cancelled() => return,
+            order = orders.recv() => order,
+        };
+        let Some(order) = order else { return };
+        let again = edge.clone();
+        edge.tasks.spawn(async move { again.replay(order).await });
+    }
+}
+
+impl Edge {
+    async fn replay(&self, order: Replay) {
+        let Replay {
+            codespace,
+            port,
+            who,
+            client,
+            entry,
+            reply,
+        } = order;
+        let origin = self.sites.port(&codespace, port);
+        let Some(request) = request(&entry, &origin.authority()) else {
+            let _ = reply.send(Err(Refused::Denied("what was kept of it is no request any more".into())));
+            return;
+        };
+        let exchange = Exchange::begin(&request, client, &self.inner.books);
+        let kind = client::kind(request.method(), request.headers());
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(ReplayOf(entry.id));
+        let patience = Patience {
+            body: PATIENCE,
+            write: PATIENCE,
+        };
+        let peer = Peer::new(Caller::alone(client), None, patience, Arc::new(Recall::default()));
+        let prepared = Addressee::parse(&origin.authority(), &self.sites).ok().map(Arc::new).map(|asked| {
+            exchange.route(&asked);
+            let visit = Visit::begin(self, &head, &asked, &Arc::new(peer), &exchange)?;
+            visit.on_behalf_of(who).authorize(self)?.within_limits(&head)?.awake()
+        });
+        let forwarding = match prepared {
+            Some(Ok(awake)) => Forwarding::prepare(self, awake, head, body),
+            Some(Err(failure)) => {
+                // Whoever goes away meanwhile does not hear it.
+                let _ = reply.send(Err(refused(&failure)));
+                return;
+            }
+            None => return,
+        };
+        // By now it is in the log, where its end can be watched; an app may take as long as it likes.
+        let _ = reply.send(Ok(exchange.id().to_owned()));
+        let answered = self.forward(forwarding).await;
+        let response = answered.unwrap_or_else(|failure| failure.respond(self, &exchange, kind));
+        let response = exchange.respond(response);
+        let _ = tokio::time::timeout(READ_FOR, read(response.into_body())).await;
+    }
+}
+
+fn refused(failure: &Failure) -> Refused {
+    if failure.is_asleep() {
+        return Refused::Asleep;
+    }
+    Refused::Denied("the port's own rules let no request of yours through".into())
+}
+
+/// The request that was written down, without what is another connection's and what was taken out.
+fn request(entry: &Entry, authority: &str) -> Option<Request<Upload>> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_str(authority).ok()?);
+    for field in entry.request.fields.iter().filter(|field| !field.removed) {
+        let name: HeaderName = field.name.parse().ok()?;
+        let is_framing = matches!(name, header::HOST | header::CONTENT_LENGTH | header::EXPECT);
+        if !is_framing && !names::is_hop_by_hop(&name) {
+            headers.append(name, HeaderValue::from_bytes(&field.value).ok()?);
+        }
+    }
+    let mut request = Request::new(Upload::whole(entry.sent.kept.clone()));
+    *request.method_mut() = entry.method.parse::<Method>().ok()?;
+    *request.uri_mut() = entry.target.parse::<Uri>().ok()?;
+    *request.headers_mut() = headers;
+    let (head, body) = request.into_parts();
+    admission::check(&head).ok()?;
+    Some(Request::from_parts(head, body))
+}
+
+async fn read(mut body: Body) {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+        if bytes > READ_BYTES {
+            return;
+        }
+    }
+}
