@@ -128,7 +128,7 @@ pub async fn replay(
             StatusCode::CONFLICT,
             "not-running",
             "The codespace does not run",
-            format!("{}.", why).replacen("the", "The", 1),
+            "Its codespace does not run, or its agent is away. Start it and try again.",
         ),
         Refused::Denied(why) => refused(format!("Nothing was asked: {why}.")),
     })?;

@@ -13,8 +13,10 @@ use time::OffsetDateTime;
 
 use super::Visitor;
 
-/// Most hours that are remembered: a week.
+/// Most hours that are remembered.
 const HOURS: usize = 7 * 24;
+/// For so long.
+const REMEMBERED: time::Duration = time::Duration::days(7);
 /// Most people by name, and most links, that are told apart in an hour.
 const NAMED: usize = 200;
 /// Most strangers that are told apart in an hour.
@@ -102,7 +104,7 @@ impl Visits {
         {
             self.past.push_front(over.shown());
         }
-        let oldest = hour - time::Duration::hours(HOURS as i64);
+        let oldest = hour - REMEMBERED;
         self.past.retain(|past| past.start > oldest);
         self.past.truncate(HOURS);
     }

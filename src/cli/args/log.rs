@@ -58,3 +58,30 @@ pub struct PortsLog {
     #[command(flatten)]
     pub place: Where,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::cli::args::Cli;
+
+    #[test]
+    fn one_thing_at_a_time() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        for good in [
+            "portico ports log 3000 --on --keep 500 -c amber-x",
+            "portico ports log 3000 --follow --json",
+            "portico ports log 3000 --replay 12",
+        ] {
+            assert!(parses(good), "{good}");
+        }
+        for bad in [
+            "portico ports log 3000 --on --off",
+            "portico ports log 3000 --keep 5",
+            "portico ports log 3000 --on --keep 1001",
+            "portico ports log",
+        ] {
+            assert!(!parses(bad), "{bad}");
+        }
+    }
+}
