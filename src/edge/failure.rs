@@ -94,11 +94,6 @@ impl Failure {
         }
     }
 
-    /// Whether the codespace alone is what is missing.
-    pub(super) fn is_asleep(&self) -> bool {
-        matches!(self.reason, Reason::Asleep(_))
-    }
-
     /// Makes the answer, with the id that logs and `portico explain` know it by.
     pub(super) fn respond(self, edge: &Edge, exchange: &Exchange, kind: Kind) -> Response<Body> {
         let mut response = self.response(edge, exchange, kind);

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 use http_body_util::BodyExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +17,10 @@ use super::{
     proxy::Forwarding,
     recall::Recall,
     upload::Upload,
-    visit::Visit,
+    visit::{Awake, Visit},
 };
 use crate::{
+    domain::Identity,
     forward::{admission, names},
     inspect::{Entry, Orders, Refused, Replay, ReplayOf},
 };
@@ -67,20 +68,15 @@ impl Edge {
             write: PATIENCE,
         };
         let peer = Peer::new(Caller::alone(client), None, patience, Arc::new(Recall::default()));
-        let prepared = Addressee::parse(&origin.authority(), &self.sites).ok().map(Arc::new).map(|asked| {
-            exchange.route(&asked);
-            let visit = Visit::begin(self, &head, &asked, &Arc::new(peer), &exchange)?;
-            visit.on_behalf_of(who).authorize(self)?.within_limits(&head)?.awake()
-        });
-        let forwarding = match prepared {
-            Some(Ok(awake)) => Forwarding::prepare(self, awake, head, body),
-            Some(Err(failure)) => {
+        let awake = match self.admit(&head, &exchange, Arc::new(peer), who) {
+            Ok(awake) => awake,
+            Err(why) => {
                 // Whoever goes away meanwhile does not hear it.
-                let _ = reply.send(Err(refused(&failure)));
+                let _ = reply.send(Err(why));
                 return;
             }
-            None => return,
         };
+        let forwarding = Forwarding::prepare(self, awake, head, body);
         // By now it is in the log, where its end can be watched; an app may take as long as it likes.
         let _ = reply.send(Ok(exchange.id().to_owned()));
         let answered = self.forward(forwarding).await;
@@ -88,13 +84,25 @@ impl Edge {
         let response = exchange.respond(response);
         let _ = tokio::time::timeout(READ_FOR, read(response.into_body())).await;
     }
-}
 
-fn refused(failure: &Failure) -> Refused {
-    if failure.is_asleep() {
-        return Refused::Asleep;
+    /// Asks policy and the port's limits, as for any request. A codespace that rests is not started for it.
+    fn admit(&self, head: &Parts, exchange: &Arc<Exchange>, peer: Arc<Peer>, who: Identity) -> Result<Awake, Refused> {
+        let denied = |_: Failure| Refused::Denied("the port's own rules let no request of yours through".into());
+        let written = head
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default();
+        let asked = Addressee::parse(written, &self.sites).map_err(|_| Refused::Asleep)?;
+        let asked = Arc::new(asked);
+        exchange.route(&asked);
+        let visit = Visit::begin(self, head, &asked, &peer, exchange).map_err(denied)?;
+        let permitted = visit
+            .on_behalf_of(who)
+            .authorize(self)
+            .and_then(|permitted| permitted.within_limits(head));
+        permitted.map_err(denied)?.awake().map_err(|_| Refused::Asleep)
     }
-    Refused::Denied("the port's own rules let no request of yours through".into())
 }
 
 /// The request that was written down, without what is another connection's and what was taken out.
