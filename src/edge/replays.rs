@@ -100,7 +100,7 @@ impl Edge {
         let permitted = visit
             .on_behalf_of(who)
             .authorize(self)
-            .and_then(|permitted| permitted.within_limits(head));
+            .and_then(|permitted| permitted.within_limits(self, head));
         permitted.map_err(denied)?.awake().map_err(|_| Refused::Asleep)
     }
 }
