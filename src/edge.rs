@@ -21,6 +21,7 @@ mod dialect;
 mod failure;
 mod flood;
 mod gateway;
+mod grpc;
 mod heard;
 mod hop;
 mod lease;

@@ -15,6 +15,8 @@ mod app;
 mod browser;
 #[path = "doors/closures.rs"]
 mod closures;
+#[path = "doors/denials.rs"]
+mod denials;
 #[path = "doors/framing.rs"]
 mod framing;
 #[path = "doors/gateway.rs"]

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
+use super::grpc;
 use crate::policy::browser::Cause;
 
 /// The kinds that are answered differently when something is in the way (AUTH-1).
@@ -17,6 +18,8 @@ pub enum Kind {
     /// A CORS preflight, which never carries credentials.
     Preflight,
     WebSocket,
+    /// A call of gRPC, which reads a status of its own.
+    Grpc,
     /// `fetch`, an image, a command line.
     Program,
 }
@@ -35,13 +38,14 @@ struct Hints<'a> {
     dest: Option<&'a str>,
     navigates: Option<&'a str>,
     service_worker: Option<&'a str>,
+    content_type: Option<&'a str>,
     purpose: bool,
 }
 
 impl<'a> Hints<'a> {
     fn read(headers: &'a HeaderMap) -> Self {
         let mut hints = Self::default();
-        let mut seen = [false; 7];
+        let mut seen = [false; 8];
         for (name, value) in headers {
             let (index, text) = match name.as_str() {
                 "accept" => (0, &mut hints.accept),
@@ -51,6 +55,7 @@ impl<'a> Hints<'a> {
                 "sec-fetch-dest" => (4, &mut hints.dest),
                 "upgrade-insecure-requests" => (5, &mut hints.navigates),
                 "service-worker" => (6, &mut hints.service_worker),
+                "content-type" => (7, &mut hints.content_type),
                 "origin" => {
                     hints.second_origin = hints.origin.is_some();
                     hints.origin = hints.origin.or(Some(value));
@@ -102,6 +107,9 @@ pub fn kind(method: &Method, headers: &HeaderMap) -> Kind {
     }
     if hints.service_worker == Some("script") {
         return Kind::WorkerScript;
+    }
+    if *method == Method::POST && hints.content_type.is_some_and(grpc::is_grpc) {
+        return Kind::Grpc;
     }
     if *method != Method::GET && *method != Method::HEAD {
         return Kind::Program;
@@ -182,6 +190,9 @@ mod tests {
             &[("origin", "http://a"), ("access-control-request-method", "PUT")],
             Kind::Preflight,
         );
+        check("POST", &[("content-type", "application/grpc+proto")], Kind::Grpc);
+        check("POST", &[("content-type", "application/grpc-web+proto")], Kind::Program);
+        check("GET", &[("content-type", "application/grpc")], Kind::Program);
         check("OPTIONS", &[], Kind::Program);
         check(
             "GET",

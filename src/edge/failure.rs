@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Body, Edge, asleep::Asleep, client::Kind, context::Exchange, diagnosis::noted_path, hop, visit::Visit, warning};
+use super::{Body, Edge, asleep::Asleep, client::Kind, context::Exchange, diagnosis::noted_path, grpc, hop, visit::Visit, warning};
 use crate::{
     auth::Auth,
     codespace::{Snapshot, TooManySockets, TooMuch},
@@ -193,7 +193,7 @@ fn early(reason: Reason, kind: Kind) -> Response<Body> {
     let close = matches!(page.status, StatusCode::BAD_REQUEST | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     let mut response = match kind {
         Kind::Navigation { .. } => html(page, pages::CSP),
-        _ => problem(&page),
+        kind => told(kind, &page),
     };
     if close {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -217,7 +217,7 @@ fn denied(edge: &Edge, visit: &Visit, denial: Denial) -> Response<Body> {
             if is_sibling(visit) && visit.who == Presented::Nothing && visit.kind == Kind::Program {
                 page.problem["hint"] = pages::credentials_hint(visit.loads_script).into();
             }
-            with_cors(edge, visit, problem(&page))
+            with_cors(edge, visit, told(visit.kind, &page))
         }
         (Denial::ForeignPage, _) => page_response(edge, visit, pages::forbidden_origin(CODESPACE_PREFIX)),
         (Denial::ShareEnded(_), Kind::WorkerScript) => unregister_worker(),
@@ -390,7 +390,9 @@ fn remember(edge: &Edge, visit: &Visit, reason: &Reason) {
         Reason::Trouble(_, trouble, _) => What::Trouble(*trouble),
         Reason::Denied(Denial::SignIn) => match visit.kind {
             Kind::Navigation { .. } | Kind::Preflight | Kind::WorkerScript => return,
-            Kind::WebSocket | Kind::Program => What::Denied("nobody is signed in, or the request carried no cookie and no token"),
+            Kind::WebSocket | Kind::Grpc | Kind::Program => {
+                What::Denied("nobody is signed in, or the request carried no cookie and no token")
+            }
         },
         Reason::Denied(Denial::BadToken) => What::Denied("the token is wrong, over, or not for this"),
         Reason::Denied(Denial::ForeignPage) => What::Denied("a page of another site caused it"),
@@ -431,7 +433,7 @@ fn page_response(edge: &Edge, visit: &Visit, mut page: Page) -> Response<Body> {
             let editor = edge.sites.editor(&visit.name);
             html(page, &pages::csp_for_frame([&editor]))
         }
-        _ => with_cors(edge, visit, problem(&page)),
+        kind => with_cors(edge, visit, told(kind, &page)),
     };
     if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
@@ -449,6 +451,17 @@ pub(super) fn html(page: Page, csp: &str) -> Response<Body> {
         headers.insert(header::CONTENT_SECURITY_POLICY, csp);
     }
     guard(headers);
+    response
+}
+
+/// The same for what is no person, in its language.
+fn told(kind: Kind, page: &Page) -> Response<Body> {
+    if kind != Kind::Grpc {
+        return problem(page);
+    }
+    let text = [&page.problem["title"], &page.problem["detail"]].map(|part| part.as_str().unwrap_or_default());
+    let mut response = grpc::answer(page.status, text.join(". ").trim_end_matches(". "));
+    guard(response.headers_mut());
     response
 }
 

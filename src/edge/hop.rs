@@ -276,7 +276,7 @@ pub(super) fn ancestors(edge: &Edge, permitted: &Permitted) -> Option<String> {
         Subject::Anyone => return None,
     };
     match (&visit.route, visit.kind) {
-        (_, Kind::Preflight | Kind::Program | Kind::WebSocket | Kind::WorkerScript) => None,
+        (_, Kind::Preflight | Kind::Program | Kind::Grpc | Kind::WebSocket | Kind::WorkerScript) => None,
         (Route::Port(..), _) => Some(family(edge, visit, identity, &permitted.snapshot)),
         _ => Some(format!("'self' {}", edge.sites.gateway())),
     }
