@@ -10,6 +10,7 @@ mod agent_calls;
 mod audit;
 mod belongings;
 mod body;
+mod ceilings;
 mod certificates;
 mod codespaces;
 mod connect;
@@ -161,6 +162,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/sharing/closed", get(sharing::list)),
         ("/api/v1/sharing/closed/{what}", put(sharing::close).delete(sharing::open_again)),
         ("/api/v1/audit", get(audit::list)),
+        ("/api/v1/ceilings", get(ceilings::list).put(ceilings::set)),
         ("/api/v1/certificates", get(certificates::list)),
         ("/api/v1/certificates/try", post(certificates::try_now)),
         ("/api/v1/events", get(events::events)),

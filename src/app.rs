@@ -8,6 +8,7 @@ mod edges;
 mod local;
 mod logging;
 mod metrics;
+mod reload;
 mod settings;
 
 use std::{
@@ -31,6 +32,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use logging::start as start_logging;
+pub use reload::Again;
 
 use self::certificates::{Around, Speech};
 use crate::{
@@ -295,18 +297,6 @@ impl Gateway {
             access_log,
             control: Handle::current(),
         }
-    }
-
-    /// Has certificates read and tried again at each SIGHUP; without TLS the signal keeps its meaning.
-    pub fn reload_on_hangup(&self) -> io::Result<()> {
-        if self.config.speaks_tls() {
-            self.locals.spawn(certificates::hangups(
-                Arc::clone(&self.poke),
-                self.certificates.clone(),
-                self.close.clone(),
-            )?);
-        }
-        Ok(())
     }
 
     /// Ends: no more connections, then what is under way, then what agents and the operator use. Agents stay.

@@ -8,6 +8,7 @@ mod account;
 mod args;
 mod audit;
 mod belongings;
+mod ceiling;
 mod client;
 mod codespace;
 mod editor;
@@ -69,6 +70,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Login(login) => done(login::login(login, output)),
         Command::Logout(logout) => done(login::logout(logout, output)),
         Command::Whoami(place) => done(login::whoami(place, output)),
+        Command::Ceiling(asked) => done(ceiling::run(asked, output)),
         Command::Audit(question) => done(audit::run(question, output)),
         Command::Secret(verb) => done(belongings::secret(verb, output)),
         Command::GitCredential(verb) => done(belongings::git_server(verb, output)),

@@ -4,6 +4,7 @@
 //! Owns phases, ports and their visibility, agents' reports and their meaning, names, creation and its undoing, and the
 //! facts that policy is asked with. Refuses to know: HTTP, pages, what is allowed (`policy` says), how a runtime works.
 
+mod ceiling;
 mod closures;
 mod credentials;
 mod declaration;
@@ -34,7 +35,12 @@ use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{
+    ceiling::OwnersCeilings, credentials::Credentials, machines::Registrations, snapshot::Shared, sockets::Sockets, strangers::Strangers,
+    task::Order, waking::Starts,
+};
 pub use self::{
+    ceiling::{Closed, Closing, OwnersCeiling},
     closures::Closures,
     declaration::Offer,
     error::{BadChange, CodespaceError},
@@ -46,10 +52,6 @@ pub use self::{
     snapshot::{PortView, Ports, Shares, Snapshot},
     sockets::{OpenSocket, SocketLimits, SocketOf, TooManySockets},
     strangers::{Counted, StrangerCaps, TooMuch},
-};
-use self::{
-    credentials::Credentials, machines::Registrations, snapshot::Shared, sockets::Sockets, strangers::Strangers, task::Order,
-    waking::Starts,
 };
 use crate::{
     audit::{Actor, Audit},
@@ -94,7 +96,7 @@ pub struct Deps {
     /// Most codespaces that one user may have.
     pub codespaces_per_user: usize,
     pub sockets: SocketLimits,
-    /// How far anything may be shared.
+    /// How far the configuration lets anything be shared.
     pub ceiling: Ceiling,
     pub rules: Rules,
     /// What strangers may cost.
@@ -176,10 +178,13 @@ struct Inner {
     closures: Arc<Closures>,
     /// The request logs of ports whose owners turned them on.
     logs: inspect::Logs,
+    ceilings: OwnersCeilings,
     events: broadcast::Sender<CodespaceEvent>,
     /// One creation at a time, so that asking twice makes one.
     creating: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
+    /// What runs for as long as the service does.
+    keepers: TaskTracker,
     /// Where tasks run, whoever begins them.
     control: Handle,
     going: CancellationToken,
@@ -195,6 +200,7 @@ impl Codespaces {
             strangers: Strangers::new(deps.strangers),
             closures: Arc::new(Closures::load(&deps.store).await?),
             logs: inspect::Logs::default(),
+            ceilings: OwnersCeilings::load(deps.ceiling, deps.store.as_ref()).await?,
             deps: Arc::new(deps),
             spaces: DashMap::new(),
             credentials: Credentials::default(),
@@ -202,6 +208,7 @@ impl Codespaces {
             events,
             creating: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
+            keepers: TaskTracker::new(),
             control: Handle::current(),
             going: CancellationToken::new(),
         });
@@ -215,6 +222,7 @@ impl Codespaces {
             inner.add_handle(record, ports, shares, decided);
         }
         inner.tidy();
+        inner.follow_organisations();
         inner.deps.tunnels.trust(Arc::clone(&inner) as Arc<dyn AgentCredentials>);
         Ok(Self { inner })
     }
@@ -347,8 +355,10 @@ impl Codespaces {
     /// Ends the tasks, jobs that run included; agents go on and find the next gateway.
     pub async fn shutdown(&self) {
         self.inner.going.cancel();
-        self.inner.tasks.close();
-        self.inner.tasks.wait().await;
+        for tasks in [&self.inner.tasks, &self.inner.keepers] {
+            tasks.close();
+            tasks.wait().await;
+        }
     }
 
     fn list(&self, wanted: impl Fn(&Codespace) -> bool) -> Vec<Arc<Codespace>> {
@@ -453,7 +463,7 @@ impl Inner {
             self.credentials.add(hash, &record.name, record.generation);
         }
         let mut snapshot = Snapshot::new(record, ports, shares);
-        snapshot.ceiling = self.deps.ceiling;
+        snapshot.ceiling = self.ceilings.of(&snapshot.record.owner, &self.deps.auth);
         snapshot.closures = Arc::clone(&self.closures);
         snapshot.decided = Arc::new(decided);
         let rests = snapshot.rests();

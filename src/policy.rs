@@ -13,7 +13,7 @@ mod share;
 mod truth;
 mod waking;
 
-pub use ceiling::Ceiling;
+pub use ceiling::{Ceiling, Ceilings};
 pub use grants::{Grants, Ownership, grants};
 pub use permit::{Denial, Permit, PortFacts, Presented, Subject, authorize_editor, authorize_port};
 pub use share::{Asked, ShownShare, authorize_share};

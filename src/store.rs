@@ -98,6 +98,13 @@ pub trait Store: Send + Sync + 'static {
     /// Removes what is closed, if it is.
     async fn remove_closure(&self, extent: &Extent) -> Result<(), StoreError>;
 
+    /// The ceilings that administrators have set.
+    async fn ceilings(&self) -> Result<Vec<CeilingRecord>, StoreError>;
+    /// Adds or overwrites a ceiling.
+    async fn put_ceiling(&self, ceiling: &CeilingRecord) -> Result<(), StoreError>;
+    /// Removes the ceiling of an organisation, or that of everybody, if it is there.
+    async fn remove_ceiling(&self, organisation: Option<&Organisation>) -> Result<(), StoreError>;
+
     /// A secret of the gateway's own by its key, for instance the key of host cookies.
     async fn secret(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps a secret unless the key has one already; returns the one that is kept.
@@ -253,6 +260,15 @@ pub struct OfferDecisionRecord {
     pub hash: [u8; 32],
     pub accepted: bool,
     pub at: OffsetDateTime,
+}
+
+/// How far owners may share, as an administrator has set it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CeilingRecord {
+    /// Whose members may share no further; none for everybody.
+    pub organisation: Option<Organisation>,
+    pub most: Visibility,
+    pub links: bool,
 }
 
 /// A share link.

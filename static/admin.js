@@ -1,4 +1,4 @@
-// For administrators: accounts, what is closed, certificates, and what happened.
+// For administrators: accounts, how far owners may share and what is closed, certificates, and what happened.
 
 import { Certificates } from "./certificates.js";
 import { useTitle } from "./hooks.js";

@@ -1,5 +1,6 @@
-// For administrators: what is closed of what people share, and why.
+// For administrators: what is closed of what people share, and why, and how far they may share at all.
 
+import { Ceilings } from "./ceiling.js";
 import { ago, attempt, Dialog, Icon, Message, toast } from "./parts.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
@@ -48,6 +49,8 @@ export function Sharing({ call }) {
       <div class="row-actions"><button type="button" class="button" onClick=${() => setOpening(one)} data-testid="open-again">Open again</button></div>
     </li>`)}</ul>
     <${Close} ...${{ call, load }} />
+    <h2>How far owners may share</h2>
+    <${Ceilings} call=${call} />
     ${opening && html`<${Dialog} title="Open it again?" onClose=${() => setOpening(undefined)}>
       <p>${inWords(opening.what)}: whoever could open it before can do so again at once, as its owners have set it by now.</p>
       <div class="dialog-actions"><button type="button" class="button" onClick=${() => setOpening(undefined)} autofocus>Cancel</button><button type="button" class="button primary" onClick=${open} data-testid="confirm">Open again</button></div>

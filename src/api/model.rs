@@ -10,6 +10,7 @@ mod activity;
 mod machines;
 mod belongings;
 mod change;
+mod ceilings;
 mod explanation;
 mod tokens;
 mod links;
@@ -19,6 +20,7 @@ mod sharing;
 
 pub use activity::Activity;
 pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Secret, SetGitCredential, SetSecret};
+pub use ceilings::{Ceiling, CeilingChanged, ClosedLink, ClosedShare, SetCeiling};
 pub use change::ChangeCodespace;
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};

@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod belongings;
 mod browsers;
+mod ceilings;
 mod certificates;
 mod connect;
 mod document;

@@ -1,12 +1,9 @@
 //! The gateway's certificates: read, watched, and got by itself where the configuration says so.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::Notify,
-};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{STORE_FILE, StartError};
@@ -140,20 +137,4 @@ fn wanted(config: &Config) -> Result<Vec<Wanted>, CertificateError> {
         name,
     });
     Ok(wanted.collect())
-}
-
-/// At each SIGHUP has files read and what did not come tried again, until told to close.
-pub(super) fn hangups(poke: Arc<Notify>, ledger: Ledger, close: CancellationToken) -> io::Result<impl Future<Output = ()>> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => {
-                    poke.notify_one();
-                    ledger.try_now();
-                }
-                () = close.cancelled() => return,
-            }
-        }
-    })
 }

@@ -81,6 +81,8 @@ pub enum Command {
     Logout(Logout),
     /// Say which gateway commands talk to, and as whom.
     Whoami(Where),
+    /// Show and set how far owners may share at all. For administrators.
+    Ceiling(super::ceiling::Ceiling),
     /// Show the audit log: who did what, from where. For administrators.
     Audit(Audit),
     /// Keep secrets, which are variables of everything in your codespaces.

@@ -78,11 +78,12 @@ pub fn healthcheck(check: Check) -> anyhow::Result<ExitCode> {
 
 /// Runs the gateway until it is told to end.
 pub fn serve(serve: Serve) -> anyhow::Result<ExitCode> {
+    let again = read_again(&serve.settings);
     let config = gather(serve.settings)?;
     app::start_logging(&config.log);
     with_all_cores(async move {
         let gateway = Gateway::start(config).await?;
-        gateway.reload_on_hangup().context("SIGHUP cannot be received")?;
+        gateway.reload_on_hangup(again).context("SIGHUP cannot be received")?;
         up::tell_of_authority(&gateway);
         words(&format!("Portico listens on {} and is at {}", gateway.address, gateway.config.url));
         if !gateway.auth.any_user() {
@@ -154,6 +155,21 @@ fn with_all_cores(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyho
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
+}
+
+/// How a configuration that came from a file is read again; a mistake in it leaves what is in force.
+fn read_again(settings: &Settings) -> Option<app::Again> {
+    if settings.config.is_none() && place::variable("PORTICO_CONFIG").is_none() {
+        return None;
+    }
+    let settings = settings.clone();
+    Some(Box::new(move || match gather(settings.clone()) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not read again, and what was in force stays");
+            None
+        }
+    }))
 }
 
 /// From flags to the configuration that is meant.

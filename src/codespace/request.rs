@@ -106,8 +106,8 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
         if let Some(closure) = snapshot.closure(port).filter(|_| visibility != Visibility::Private) {
             return Err(BadChange::Closed(closure.reason.clone()));
         }
-        if snapshot.ceiling.lower(visibility) != visibility {
-            return Err(BadChange::Ceiling(snapshot.ceiling.most));
+        if snapshot.ceiling().lower(visibility) != visibility {
+            return Err(BadChange::Ceiling(snapshot.ceiling().most));
         }
         (record.visibility, record.expires_at) = (visibility, None);
     }

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{
+    ceiling::OwnersCeiling,
     closures::Closures,
     declaration::{Declaration, Offer},
     limited::Limited,
@@ -40,8 +41,8 @@ pub struct Snapshot {
     pub decided: Arc<BTreeSet<[u8; 32]>>,
     /// Share links, those that are over among them.
     pub shares: Shares,
-    /// How far the operator lets anything be shared.
-    pub ceiling: Ceiling,
+    /// How far the operator lets its owner share: at any moment what it is then, however old the snapshot.
+    pub ceiling: OwnersCeiling,
     /// What operators have closed, here and elsewhere.
     pub closures: Arc<Closures>,
     /// The steps of the latest start, in order.
@@ -106,7 +107,7 @@ impl Snapshot {
             declaration: Arc::default(),
             decided: Arc::default(),
             shares,
-            ceiling: Ceiling::default(),
+            ceiling: OwnersCeiling::default(),
             closures: Arc::default(),
             steps: Vec::new(),
             editor: None,
@@ -132,7 +133,12 @@ impl Snapshot {
         if set == Visibility::Private || self.closure(port).is_some() {
             return Visibility::Private;
         }
-        self.ceiling.lower(set)
+        self.ceiling().lower(set)
+    }
+
+    /// How far the operator lets its owner share now.
+    pub fn ceiling(&self) -> Ceiling {
+        self.ceiling.now()
     }
 
     /// What an operator closed a port with, if so: then it is its owner's alone.
@@ -142,7 +148,7 @@ impl Snapshot {
 
     /// The most open that a port can be now, whatever its owner sets.
     pub fn most_visible(&self, port: Port) -> Visibility {
-        self.closure(port).map_or(self.ceiling.most, |_| Visibility::Private)
+        self.closure(port).map_or(self.ceiling().most, |_| Visibility::Private)
     }
 
     /// The people besides the owner to whom a port is open by name.
@@ -155,7 +161,7 @@ impl Snapshot {
 
     /// Whether links open a port to people without an account.
     pub fn allows_links(&self, port: Port) -> bool {
-        self.ceiling.allows_links() && self.closure(port).is_none()
+        self.ceiling().allows_links() && self.closure(port).is_none()
     }
 
     /// The share link of a secret, by the secret's hash.

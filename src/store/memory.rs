@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, ClosureRecord, CodespaceRecord, IdentityRecord,
+    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, CeilingRecord, ClosureRecord, CodespaceRecord, IdentityRecord,
     OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
 };
-use crate::domain::{CodespaceName, Extent, Port, SessionId, ShareId, TokenId, UserId};
+use crate::domain::{CodespaceName, Extent, Organisation, Port, SessionId, ShareId, TokenId, UserId};
 
 /// Keeps everything until it is dropped.
 #[derive(Default)]
@@ -33,6 +33,7 @@ struct State {
     shares: BTreeMap<ShareId, ShareRecord>,
     belongings: BTreeMap<(UserId, BelongingKey), BelongingRecord>,
     closures: BTreeMap<Extent, ClosureRecord>,
+    ceilings: BTreeMap<Option<Organisation>, CeilingRecord>,
     secrets: BTreeMap<String, Vec<u8>>,
     audit: Vec<AuditEntry>,
     last_audit_id: i64,
@@ -288,6 +289,20 @@ impl Store for MemoryStore {
 
     async fn remove_closure(&self, extent: &Extent) -> Result<(), StoreError> {
         self.state.lock().closures.remove(extent);
+        Ok(())
+    }
+
+    async fn ceilings(&self) -> Result<Vec<CeilingRecord>, StoreError> {
+        Ok(self.state.lock().ceilings.values().cloned().collect())
+    }
+
+    async fn put_ceiling(&self, ceiling: &CeilingRecord) -> Result<(), StoreError> {
+        self.state.lock().ceilings.insert(ceiling.organisation.clone(), ceiling.clone());
+        Ok(())
+    }
+
+    async fn remove_ceiling(&self, organisation: Option<&Organisation>) -> Result<(), StoreError> {
+        self.state.lock().ceilings.remove(&organisation.cloned());
         Ok(())
     }
 

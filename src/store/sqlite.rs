@@ -32,10 +32,10 @@ use time::OffsetDateTime;
 
 use self::{faults::fault, rows::kept_time};
 use super::{
-    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, ClosureRecord, CodespaceRecord, IdentityRecord,
+    AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, CeilingRecord, ClosureRecord, CodespaceRecord, IdentityRecord,
     OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
 };
-use crate::domain::{CodespaceName, Extent, SessionId, ShareId, TokenId, UserId};
+use crate::domain::{CodespaceName, Extent, Organisation, SessionId, ShareId, TokenId, UserId};
 
 /// How long a write waits for another process, for instance a command line that works on the same data directory.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -376,6 +376,25 @@ impl Store for SqliteStore {
 
     async fn remove_closure(&self, extent: &Extent) -> Result<(), StoreError> {
         let query = sqlx::query("DELETE FROM closures WHERE extent = ?").bind(extent.to_string());
+        self.write(query).await.map(drop)
+    }
+
+    async fn ceilings(&self) -> Result<Vec<CeilingRecord>, StoreError> {
+        self.all(rows::CEILING, rows::ceiling).await
+    }
+
+    async fn put_ceiling(&self, ceiling: &CeilingRecord) -> Result<(), StoreError> {
+        let query = "INSERT INTO ceilings VALUES (?1, ?2, ?3) ON CONFLICT (organisation) DO UPDATE SET most = ?2, links = ?3";
+        let query = sqlx::query(query)
+            .bind(ceiling.organisation.as_ref().map_or("", Organisation::as_str).to_owned())
+            .bind(ceiling.most.to_string())
+            .bind(ceiling.links);
+        self.write(query).await.map(drop)
+    }
+
+    async fn remove_ceiling(&self, organisation: Option<&Organisation>) -> Result<(), StoreError> {
+        let query =
+            sqlx::query("DELETE FROM ceilings WHERE organisation = ?").bind(organisation.map_or("", Organisation::as_str).to_owned());
         self.write(query).await.map(drop)
     }
 

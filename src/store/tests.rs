@@ -284,6 +284,29 @@ async fn codespaces_and_ports(store: SharedStore) {
     assert!(matches!(store.put_offer_decision(&decision(true)).await, Err(StoreError::Missing)));
 }
 
+async fn share_3_ceilings_are_kept(store: SharedStore) {
+    let ceiling = |organisation: Option<&str>, most| CeilingRecord {
+        organisation: organisation.map(|name| Organisation::parse(name).expect("a name")),
+        most,
+        links: most == Visibility::Private,
+    };
+    let group = Organisation::parse("CN=eng,OU=x").expect("a name");
+    for record in [
+        ceiling(None, Visibility::Org),
+        ceiling(Some(group.as_str()), Visibility::Org),
+        ceiling(Some(group.as_str()), Visibility::Private),
+    ] {
+        store.put_ceiling(&record).await.expect("kept");
+    }
+    let both = [ceiling(None, Visibility::Org), ceiling(Some(group.as_str()), Visibility::Private)];
+    assert_eq!(store.ceilings().await.expect("ceilings"), both);
+    store.remove_ceiling(None).await.expect("gone");
+    store.remove_ceiling(None).await.expect("gone twice");
+    assert_eq!(store.ceilings().await.expect("ceilings"), both[1..]);
+    store.remove_ceiling(Some(&group)).await.expect("gone");
+    assert!(store.ceilings().await.expect("ceilings").is_empty());
+}
+
 async fn share_2_names_are_never_used_again(store: SharedStore) {
     store.add_codespace(&codespace("amber")).await.expect("new");
     store.put_port(&port("amber", 80)).await.expect("a port");
@@ -441,6 +464,7 @@ suite!(
     share_links,
     belongings,
     closures,
+    share_3_ceilings_are_kept,
     share_2_names_are_never_used_again,
     secrets_are_kept_once,
     audit_1_events_are_found_by_what_they_say,

@@ -23,7 +23,7 @@ impl Task {
         if self.now.record.phase == Phase::Deleting {
             return Err(CodespaceError::Deleting);
         }
-        if !self.now.ceiling.allows_links() {
+        if !self.now.ceiling().allows_links() {
             return Err(ShareError::Ended(ShareEnd::Closed).into());
         }
         let port = share.terms.port;

@@ -12,14 +12,13 @@ async fn share_3_and_6_a_lower_ceiling_closes_what_is_open_and_a_higher_one_open
         visibility: Some(visibility),
         ..PortChange::default()
     };
-    let new = || link(None);
     let by = Actor::default();
     bench
         .spaces
         .change_port(&name, port(3000), open(Visibility::Public), &by)
         .await
         .expect("it is allowed");
-    bench.spaces.add_share(&name, new(), &by).await.expect("it is allowed");
+    bench.spaces.add_share(&name, link(None), &by).await.expect("it is allowed");
     bench.spaces.shutdown().await;
     for (most, expected, links) in [
         (Visibility::Org, Visibility::Org, false),
@@ -36,7 +35,7 @@ async fn share_3_and_6_a_lower_ceiling_closes_what_is_open_and_a_higher_one_open
             Visibility::Public,
             "what was set stays"
         );
-        assert_eq!(spaces.add_share(&name, new(), &by).await.is_ok(), links);
+        assert_eq!(spaces.add_share(&name, link(None), &by).await.is_ok(), links);
         let refused = spaces.change_port(&name, port(3001), open(Visibility::Public), &by).await;
         assert_eq!(refused.is_ok(), links, "{refused:?}");
         spaces.shutdown().await;
@@ -163,4 +162,102 @@ async fn a_link_that_is_opened_a_thousand_times_is_stored_and_told_of_once() {
     };
     let told = timeout(Wait::from_secs(10), told).await.expect("it takes too long");
     assert_eq!(told, 4, "two of the one, and each of the other");
+}
+
+#[tokio::test]
+async fn share_3_a_ceiling_is_lowered_while_the_gateway_runs_and_says_what_it_closes() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let (name, by, three) = (codespace.name().clone(), Actor::operator(), port(3000));
+    let open = PortChange {
+        visibility: Some(Visibility::Public),
+        ..PortChange::default()
+    };
+    bench.spaces.change_port(&name, three, open, &by).await.expect("it is allowed");
+    let share = bench.spaces.add_share(&name, link(None), &by).await.expect("it is allowed").record;
+    let lower = Ceiling {
+        most: Visibility::Org,
+        links: true,
+    };
+    let closing = |what| Closing {
+        codespace: name.clone(),
+        owner: bench.owner.clone(),
+        port: three,
+        what,
+    };
+    let expected = [
+        closing(Closed::Visibility {
+            now: Visibility::Public,
+            becomes: Visibility::Org,
+        }),
+        closing(Closed::Link {
+            id: share.id.clone(),
+            name: String::new(),
+        }),
+    ];
+    let old = codespace.snapshot();
+    let is = |visibility| assert_eq!(old.visibility(three, bench.clock.now()), visibility, "whatever snapshot is asked");
+
+    assert_eq!(bench.spaces.would_close(None, lower), expected);
+    is(Visibility::Public);
+    let mut changes = codespace.changes();
+    assert_eq!(bench.spaces.set_ceiling(None, lower, &by).await.expect("stored"), expected);
+    assert!(changes.has_changed().expect("it is there"), "open connections ask again");
+    is(Visibility::Org);
+    assert!(bench.spaces.add_share(&name, link(None), &by).await.is_err());
+    changes.borrow_and_update();
+    assert_eq!(bench.spaces.set_ceiling(None, lower, &by).await.expect("stored"), []);
+    assert!(!changes.has_changed().expect("it is there"), "nothing is different");
+
+    let again = load(&bench.store, &bench.runtime, &bench.auth, &bench.clock).await;
+    let survived = again.find(&name).expect("it is there").snapshot();
+    assert_eq!(survived.visibility(three, bench.clock.now()), Visibility::Org);
+    again.shutdown().await;
+
+    bench.spaces.set_ceiling(None, Ceiling::default(), &by).await.expect("stored");
+    assert_eq!(bench.store.ceilings().await.expect("read"), []);
+    is(Visibility::Public);
+    bench.spaces.configure_ceiling(lower).await;
+    is(Visibility::Org);
+    bench.spaces.set_ceiling(None, Ceiling::default(), &by).await.expect("stored");
+    is(Visibility::Org);
+}
+
+#[tokio::test]
+async fn share_3_a_ceiling_of_an_organisation_follows_its_members() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let (name, by, three) = (codespace.name().clone(), Actor::operator(), port(3000));
+    let open = PortChange {
+        visibility: Some(Visibility::Public),
+        ..PortChange::default()
+    };
+    bench.spaces.change_port(&name, three, open, &by).await.expect("it is allowed");
+    let eng = crate::domain::Organisation::parse("eng").expect("a name");
+    let lower = Ceiling {
+        most: Visibility::Private,
+        links: true,
+    };
+    assert_eq!(bench.spaces.set_ceiling(Some(eng), lower, &by).await.expect("stored"), []);
+    let mut changes = codespace.changes();
+    for (group, expected) in [("eng", Visibility::Private), ("art", Visibility::Public)] {
+        changes.borrow_and_update();
+        let identity = crate::store::IdentityRecord {
+            issuer: "https://id.example".into(),
+            subject: "mara".into(),
+            user: bench.owner.clone(),
+            provider: "id".into(),
+            shown: "mara".into(),
+            organisations: Some(vec![crate::domain::Organisation::parse(group).expect("a name")]),
+            linked_at: bench.clock.now(),
+            used_at: bench.clock.now(),
+        };
+        bench.auth.keep_identity(identity).await.expect("kept");
+        let lowered = async {
+            while codespace.snapshot().visibility(three, bench.clock.now()) != expected {
+                changes.changed().await.expect("it is there");
+            }
+        };
+        timeout(Wait::from_secs(30), lowered).await.expect("it follows");
+    }
 }

@@ -199,6 +199,14 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE ports ADD COLUMN log_entries INTEGER;
 ",
+    // How far owners may share; the row of no name is for everybody.
+    "
+    CREATE TABLE ceilings (
+        organisation TEXT NOT NULL PRIMARY KEY,
+        most TEXT NOT NULL,
+        links INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

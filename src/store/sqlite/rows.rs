@@ -5,10 +5,10 @@ use time::OffsetDateTime;
 
 use super::faults::{damaged, fault};
 use crate::{
-    domain::{Generation, Port, SessionId, TokenId, UserId, Work},
+    domain::{Generation, Organisation, Port, SessionId, TokenId, UserId, Work},
     store::{
-        AuditEntry, AuditRecord, ClosureRecord, CodespaceRecord, OfferDecisionRecord, PortRecord, SessionOrigin, SessionRecord, StoreError,
-        TokenRecord, UserRecord,
+        AuditEntry, AuditRecord, CeilingRecord, ClosureRecord, CodespaceRecord, OfferDecisionRecord, PortRecord, SessionOrigin,
+        SessionRecord, StoreError, TokenRecord, UserRecord,
     },
 };
 
@@ -22,6 +22,7 @@ pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository
      woken_by, started_at FROM codespaces";
 pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FROM offer_decisions";
 pub(super) const CLOSURE: &str = "SELECT extent, reason, by, at FROM closures";
+pub(super) const CEILING: &str = "SELECT organisation, most, links FROM ceilings";
 pub(super) const PORT: &str =
     "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries FROM ports";
 /// Names and actions hold no character that sorts between a separator and the one that follows it.
@@ -148,6 +149,20 @@ pub(super) fn closure(row: &SqliteRow) -> Result<ClosureRecord, StoreError> {
         reason: row.get(1)?,
         by: row.get(2)?,
         at: row.time(3)?,
+    })
+}
+
+/// No organisation has an empty name: that row is everybody's.
+pub(super) fn ceiling(row: &SqliteRow) -> Result<CeilingRecord, StoreError> {
+    let row = Columns(row);
+    let name = row.text(0)?;
+    Ok(CeilingRecord {
+        organisation: match name {
+            "" => None,
+            name => Some(Organisation::parse(name).ok_or_else(|| damaged("organisation"))?),
+        },
+        most: row.parsed(1, "visibility")?,
+        links: row.get(2)?,
     })
 }
 
