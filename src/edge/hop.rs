@@ -17,7 +17,7 @@ use super::{
 use crate::{
     auth::{self, Binding, Hop, Proof, Ticket},
     codespace::{Question, Snapshot},
-    domain::{Credential, Identity, Port, Scope, SessionId},
+    domain::{Credential, Identity, Port, ReturnTo, Scope, SessionId},
     policy::{Denial, Manner, Presented, Subject},
     route::{Origin, Route},
     web::{
@@ -40,12 +40,25 @@ pub(super) fn sign_in(edge: &Edge, visit: &Visit, framed: bool) -> Response<Body
     begin(edge, visit)
 }
 
+/// `P/.portico/sign-in`: signs in somebody who is let in without, to what is the person's own.
+pub(super) fn sign_in_on_demand(edge: &Edge, visit: &Visit, query: Option<&str>) -> Result<Response<Body>, Failure> {
+    if visit.kind != (Kind::Navigation { framed: false }) {
+        return Err(visit.fail(Reason::NotFound));
+    }
+    let next = parameter(query, "next").and_then(|next| ReturnTo::parse(&next));
+    Ok(begin_to(edge, visit, next.unwrap_or_else(ReturnTo::root).as_str()))
+}
+
 /// Sends the browser on its way: from a port to the editor, from the editor to the gateway.
 pub(super) fn begin(edge: &Edge, visit: &Visit) -> Response<Body> {
+    begin_to(edge, visit, visit.target.as_str())
+}
+
+fn begin_to(edge: &Edge, visit: &Visit, return_to: &str) -> Response<Body> {
     let nonce = auth::nonce_cookie();
     let hop = Hop {
         host: visit.route.clone(),
-        return_to: visit.target.to_string(),
+        return_to: return_to.to_owned(),
         nonce_hash: nonce.hash,
         own: visit.manner == Manner::Own,
     };

@@ -30,6 +30,7 @@ impl Edge {
         match (request.method().clone(), path) {
             (Method::GET, "authorize") if at_editor => hop::authorize(self, &visit, request.uri().query()),
             (Method::POST, "arrive") if at_editor => hop::arrive(&visit, request).await,
+            (Method::GET, "sign-in") if !at_editor => hop::sign_in_on_demand(self, &visit, request.uri().query()),
             (Method::POST, "warning") if !at_editor => warning::read(self, &visit, request).await,
             (Method::POST, "wake") => self.wake_button(visit, request).await,
             (Method::POST, "redeem") => hop::redeem(self, &visit, request)

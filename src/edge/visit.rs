@@ -160,7 +160,9 @@ impl Visit {
             snapshot,
             question,
         };
-        if permitted.visit.warn_strangers && *permitted.permit.subject() == Subject::Anyone {
+        // Whoever came by a link has pressed a button that named the owner.
+        let is_stranger = *permitted.permit.subject() == Subject::Anyone && permitted.visit.shown.is_none();
+        if permitted.visit.warn_strangers && is_stranger {
             return Err(permitted.visit.fail(Reason::Warning(permitted.snapshot)));
         }
         if permitted.wants_detour(edge, now) {

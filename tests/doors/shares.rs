@@ -74,6 +74,14 @@ fn share_4_a_warning_before_strangers_pages(gateway: &Gateway, host: &str) {
         (warned.fields("cache-control"), warned.fields("x-robots-tag")),
         (vec!["no-store"], vec!["noindex"])
     );
+    // Its owner, where this browser does not know him yet, is one sign-in away; nothing else is.
+    let own = "/.portico/sign-in?next=%2Fa%3Fb%3Dc";
+    assert!(warned.body().contains(&format!("href=\"{own}\"")), "{}", warned.text);
+    let signs_in = Call::get(host.to_owned(), own).fields(&NAVIGATION).send();
+    let editor = format!("http://{}/.portico/authorize?state=", gateway.editor(&gateway.ada));
+    assert_eq!((signs_in.status(), signs_in.stamps("SIBLING")), (303, 0), "{}", signs_in.text);
+    assert!(signs_in.fields("location")[0].starts_with(&editor), "{}", signs_in.text);
+    assert_eq!(Call::get(host.to_owned(), own).send().status(), 404);
     // Not for programs, not for what a page loads, not where somebody says so, and never for the owner.
     let skipped = page("x=y").field("X-Portico-Skip-Warning", "1").send();
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use http::StatusCode;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Page, problem};
 use crate::web::assets::{self, CODESPACE_PREFIX};
@@ -13,6 +14,7 @@ pub fn warning(who: &str, organisation: Option<&str>, host: &str, next: &str, ab
         organisation,
         host,
         next,
+        own: format!("/.portico/sign-in?next={}", utf8_percent_encode(next, NON_ALPHANUMERIC)),
         abuse,
     };
     Page {
@@ -34,6 +36,8 @@ struct Warning<'a> {
     organisation: Option<&'a str>,
     host: &'a str,
     next: &'a str,
+    /// Where its owner signs in.
+    own: String,
     abuse: Option<&'a str>,
 }
 
