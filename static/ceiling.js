@@ -4,9 +4,9 @@ import { attempt, Dialog, Icon, Message, toast } from "./parts.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 const MOST = [
-  ["public", "Public", "Anyone on the network who has the address"],
-  ["org", "Organisation", "People with an account here, of the owner's organisation"],
-  ["private", "Private", "The owner and the people named"],
+  ["public", "Public", "anyone on the network who has the address"],
+  ["org", "Organisation", "people with an account here, of the owner's organisation"],
+  ["private", "Private", "the owner and the people named"],
 ];
 const wordOf = (visibility) => MOST.find(([value]) => value === visibility)?.[1] ?? visibility;
 const shares = (count) => (count === 1 ? "1 share" : `${count} shares`);
@@ -79,7 +79,7 @@ function Confirm({ wanted: { organisation, max_visibility, links }, closes, save
     ${closes.length === 0
       ? html`<p data-testid="closes-nothing">Nothing that is open now would be closed.</p>`
       : html`<p>This closes ${shares(closes.length)} at once, open connections too:</p>
-        <ul class="closes" data-testid="closes">${closes.map((share) => html`<li class="wrap"><span class="mono">${share.codespace}</span>, port ${share.port}, of ${share.owner}: ${share.link ? html`the link ${share.link.name ? `“${share.link.name}”` : html`<span class="mono">${share.link.id}</span>`} opens nothing` : `${wordOf(share.visibility).toLowerCase()} becomes ${wordOf(share.becomes).toLowerCase()}`}</li>`)}</ul>`}
+        <ul class="closes" tabindex="0" aria-label="What is closed" data-testid="closes">${closes.map((share) => html`<li class="wrap"><span class="mono">${share.codespace}</span>, port ${share.port}, of ${share.owner}: ${share.link ? html`the link ${share.link.name ? `“${share.link.name}”` : html`<span class="mono">${share.link.id}</span>`} opens nothing` : `${wordOf(share.visibility).toLowerCase()} becomes ${wordOf(share.becomes).toLowerCase()}`}</li>`)}</ul>`}
     <div class="dialog-actions"><button type="button" class="button" onClick=${onClose} autofocus>Cancel</button><button type="button" class="button ${closes.length ? "danger" : "primary"}" onClick=${save} data-testid="confirm">${closes.length ? `Close ${shares(closes.length)}` : open ? "Take it back" : "Set it"}</button></div>
   <//>`;
 }
