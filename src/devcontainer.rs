@@ -1,15 +1,28 @@
 //! What a repository's `devcontainer.json` says, as far as Portico heeds it.
 //!
 //! Owns its grammar (JSON with comments and trailing commas, <https://containers.dev/implementors/json_reference/>), where
-//! it is looked for, and what it means for ports. Pure. Refuses to read files, and to widen anything: a repository is
-//! written by strangers, so what it asks to share is only an offer to the codespace's owner (SHARE-1).
+//! it is looked for, and what it means for ports, for the container, for the environment and for the commands in it; and
+//! it names what is not heeded. Pure. Refuses to read files, and to widen anything: a repository is written by strangers,
+//! so what it asks to share is only an offer to the codespace's owner (SHARE-1), and nothing of it reaches the machine
+//! that containers run on.
 
+mod commands;
+mod configuration;
 mod file;
+mod keys;
+mod notice;
 mod ports;
 mod rules;
+mod run_args;
+mod variables;
 
 pub use self::{
+    commands::{Command, Hook, Run, Stage},
+    configuration::{Build, Configuration, Origin, Requirements, Volume},
     file::{FILES, FOLDER, Malformed, NAME},
+    notice::{Notice, Notices},
     ports::{AttributesAsWritten, PortsAsWritten, ShareAsWritten},
     rules::{Attributes, OnAutoForward, PortRules},
+    run_args::RunOptions,
+    variables::{Place, expand_inside},
 };

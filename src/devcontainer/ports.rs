@@ -190,7 +190,7 @@ fn array<'a, 'b>(value: &'a JsonValue<'b>) -> Option<&'a JsonArray<'b>> {
 }
 
 /// Takes out what controls, then cuts to at most so many bytes, never inside a character.
-fn cut(text: &mut String, limit: usize) {
+pub(super) fn cut(text: &mut String, limit: usize) {
     text.retain(|c| !c.is_control());
     text.truncate(text.floor_char_boundary(limit));
 }

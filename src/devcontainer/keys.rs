@@ -1,0 +1,143 @@
+//! Every key of the format, and what is said of those that are not heeded.
+
+use jsonc_parser::{JsonObject, JsonValue};
+
+use super::notice::Notices;
+
+/// Keys that something reads, or that say nothing to heed.
+const HEEDED: [&str; 36] = [
+    "$schema",
+    "name",
+    "image",
+    "build",
+    "dockerFile",
+    "context",
+    "containerEnv",
+    "remoteEnv",
+    "containerUser",
+    "remoteUser",
+    // The checkout is a volume, of whichever user.
+    "updateRemoteUserUID",
+    "workspaceFolder",
+    "mounts",
+    "runArgs",
+    "init",
+    "capAdd",
+    "hostRequirements",
+    "forwardPorts",
+    "portsAttributes",
+    "otherPortsAttributes",
+    "customizations",
+    "onCreateCommand",
+    "updateContentCommand",
+    "postCreateCommand",
+    "postStartCommand",
+    "postAttachCommand",
+    "waitFor",
+    // These have values that are heeded and others that are not.
+    "privileged",
+    "securityOpt",
+    "overrideCommand",
+    "shutdownAction",
+    "features",
+    "secrets",
+    "userEnvProbe",
+    "overrideFeatureInstallOrder",
+    "appPort",
+];
+
+/// Keys that are never heeded.
+const REFUSED: [(&str, &str); 6] = [
+    (
+        "initializeCommand",
+        "it would run on the gateway's machine, before there is a codespace: it is refused. Use onCreateCommand",
+    ),
+    (
+        "dockerComposeFile",
+        "Compose is not supported; name one image or Dockerfile. Other containers can be services elsewhere",
+    ),
+    ("service", "Compose is not supported"),
+    ("runServices", "Compose is not supported"),
+    (
+        "workspaceMount",
+        "the repository is in a volume of the codespace's own, at a place of the gateway's choice",
+    ),
+    ("extensions", "this place for it is outdated; see customizations.vscode.extensions"),
+];
+
+/// Names all that is not heeded by its key alone.
+pub fn note(file: &JsonObject<'_>, notices: &mut Notices) {
+    for (key, value) in file.clone() {
+        let key: &str = &key;
+        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
+            notices.note(key, *reason);
+        } else if let Some(reason) = unless_default(key, &value) {
+            notices.note(key, reason);
+        } else if !HEEDED.contains(&key) {
+            notices.note(key, "it is not known here, and nothing comes of it");
+        }
+    }
+    if let Some(build) = file.get_object("build") {
+        for (key, _) in build.clone() {
+            match &*key {
+                "dockerfile" | "context" | "args" | "target" => {}
+                "cacheFrom" => notices.note("build.cacheFrom", "the engine's own cache is used"),
+                "options" => notices.note("build.options", "options of docker build are not passed on"),
+                other => notices.note(format!("build.{}", cut(other)), "it is not known here, and nothing comes of it"),
+            }
+        }
+    }
+    customizations(file, notices);
+}
+
+/// What is said of keys for which some values say nothing new.
+fn unless_default(key: &str, value: &JsonValue<'_>) -> Option<&'static str> {
+    let is_empty = match value {
+        JsonValue::Null => true,
+        JsonValue::Array(list) => list.is_empty(),
+        JsonValue::Object(object) => object.is_empty(),
+        _ => false,
+    };
+    match (key, value) {
+        ("privileged", JsonValue::Boolean(true)) => {
+            Some("privileged containers would be as good as root on the gateway's machine: refused")
+        }
+        ("securityOpt", _) if !is_empty => Some("it would give the codespace rights over the gateway's machine: refused"),
+        ("overrideCommand", JsonValue::Boolean(false)) => {
+            Some("the image's own command does not run, since Portico's agent is the container's first process. Use postStartCommand")
+        }
+        ("shutdownAction", JsonValue::String(action)) if action == "none" => Some("a codespace that nobody uses stops, whatever it says"),
+        ("features", _) if !is_empty => Some("features are not installed; put what they install into a Dockerfile"),
+        ("overrideFeatureInstallOrder", _) if !is_empty => Some("features are not installed"),
+        ("secrets", _) if !is_empty => Some("nobody is asked for these; set them as environment variables of your own"),
+        ("userEnvProbe", JsonValue::String(probe)) if probe != "none" => {
+            Some("no shell is asked for its environment; terminals begin with a shell of their own, which reads its files")
+        }
+        ("appPort", _) if !is_empty => Some("it is outdated; use forwardPorts"),
+        _ => None,
+    }
+}
+
+fn customizations(file: &JsonObject<'_>, notices: &mut Notices) {
+    let Some(vscode) = file.get_object("customizations").and_then(|all| all.get_object("vscode")) else {
+        return;
+    };
+    for (key, told) in [
+        (
+            "extensions",
+            "the repository's extensions are not installed by themselves; the editor's Extensions page has them",
+        ),
+        (
+            "settings",
+            "the repository's settings are taken from its .vscode/settings.json alone",
+        ),
+    ] {
+        if vscode.get(key).is_some() {
+            notices.note(format!("customizations.vscode.{key}"), told);
+        }
+    }
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(60)).unwrap_or_default()
+}
