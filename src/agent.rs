@@ -5,6 +5,7 @@
 //! codespace.
 
 pub mod checkout;
+pub mod configured;
 pub mod connector;
 pub mod control;
 pub mod credential;
@@ -15,8 +16,11 @@ pub mod environment;
 pub mod exec;
 pub mod extensions;
 pub mod fence;
+pub mod folder;
 pub mod git;
 pub mod git_credentials;
+pub mod give;
+pub mod hooks;
 pub mod log;
 pub mod orders;
 pub mod personal;
@@ -114,6 +118,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         () = &mut prepare => {}
         () = workshop.ports.watch() => {}
         () = declared::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
+        () = configured::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
         () = subreaper::bury_orphans() => {}
         () = git_credentials::serve(git, personal) => {}
         () = listen(direct, control.streams.clone()) => {}

@@ -175,6 +175,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
             get(codespaces::view).patch(codespaces::change).delete(codespaces::delete),
         ),
         ("/api/v1/codespaces/{name}/start", post(codespaces::start)),
+        ("/api/v1/codespaces/{name}/rebuild", post(codespaces::rebuild)),
         ("/api/v1/codespaces/{name}/stop", post(codespaces::stop)),
         ("/api/v1/codespaces/{name}/activity", get(codespaces::activity)),
         ("/api/v1/codespaces/{name}/work", get(codespaces::work)),

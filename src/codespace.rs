@@ -6,6 +6,7 @@
 
 mod ceiling;
 mod closures;
+mod creation_log;
 mod credentials;
 mod declaration;
 mod error;
@@ -285,6 +286,14 @@ impl Codespaces {
     pub async fn stop(&self, name: &CodespaceName, actor: &Actor) -> Result<Arc<Codespace>, CodespaceError> {
         let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
         codespace.order(|reply| Order::Stop(actor.clone(), reply)).await?;
+        Ok(codespace)
+    }
+
+    /// Makes a codespace's container anew, as its repository says now; its files stay. Returns at once: watch it for
+    /// progress.
+    pub async fn rebuild(&self, name: &CodespaceName, actor: &Actor) -> Result<Arc<Codespace>, CodespaceError> {
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        codespace.order(|reply| Order::Rebuild(actor.clone(), reply)).await?;
         Ok(codespace)
     }
 

@@ -51,6 +51,10 @@ pub enum Event {
     Connected,
     /// The repository is checked out.
     Prepared,
+    /// The repository is checked out and says what its container is to be.
+    Awaits,
+    /// Someone wants its container made anew.
+    Rebuild,
     /// The repository cannot be checked out, for this reason.
     CloneFailed(String),
     /// The runtime could not start it, for this reason.
@@ -139,6 +143,16 @@ pub fn decide(phase: Phase, situation: &mut Situation, event: Event, now: Offset
         (Stopping, Event::StopFailed(why)) => Transition::to(Failed).because(why),
         (Creating | Starting, Event::Connected) if situation.prepared => Transition::to(Running),
         (Creating | Starting, Event::Prepared) => Transition::to(Running),
+        // Its agent has done its part and waits.
+        (Creating | Starting | Running, Event::Awaits) => Transition::to(Creating).and(Effect::Launch { after: 0 }),
+        (Running | Stopped | Failed, Event::Rebuild) => {
+            situation.losses.clear();
+            Transition::to(beginning(situation)).and(Effect::Launch { after: 0 })
+        }
+        (Stopping, Event::Rebuild) => {
+            situation.start_again = true;
+            return None;
+        }
         (Creating | Starting, Event::CloneFailed(why) | Event::LaunchFailed(why)) => give_up(situation, why),
         (Creating | Starting | Running, Event::Lost(why)) => lost(situation, why, now),
         _ => return None,

@@ -20,13 +20,22 @@ use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
 /// A runtime behind its seam.
 pub type SharedRuntime = Arc<dyn Runtime>;
 
-/// Where a runtime says what it is doing, in a few words, while its user watches.
+/// Where a runtime says what it is doing while its user watches.
 #[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(&str) + Send + Sync>);
+pub struct Progress(Arc<dyn Fn(Told<'_>) + Send + Sync>);
+
+/// What a runtime says.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'a> {
+    /// What it is doing now, in a few words.
+    Words(&'a str),
+    /// What a program printed, as it did.
+    Printed(&'a str),
+}
 
 impl Progress {
     /// Tells `listener`, which must not wait.
-    pub fn new(listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn new(listener: impl Fn(Told<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(listener))
     }
 
@@ -36,8 +45,24 @@ impl Progress {
     }
 
     pub fn tell(&self, words: &str) {
-        (self.0)(words);
+        (self.0)(Told::Words(words));
     }
+
+    pub fn print(&self, text: &str) {
+        (self.0)(Told::Printed(text));
+    }
+}
+
+/// What a start makes of a container.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Making {
+    /// It stays as it is, if it is there.
+    #[default]
+    Kept,
+    /// The repository is checked out just now: it is made as that says.
+    Checkout,
+    /// Its user wants it made anew.
+    Anew,
 }
 
 /// Whether there is such a codespace, at the moment it is asked.
@@ -50,6 +75,22 @@ pub trait Runtime: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
     /// Makes the storage of a codespace.
     async fn create(&self, name: &CodespaceName, progress: &Progress) -> Result<(), RuntimeError>;
+    /// Whether it makes containers as repositories say; then [`Runtime::configure`] does.
+    fn makes_containers(&self) -> bool {
+        false
+    }
+    /// Makes the container of a codespace whose repository is checked out as its `devcontainer.json` says, and fills in
+    /// [`Bootstrap::container`]. What the repository got wrong is no error: it is told there, and the container is the
+    /// one before or the default one.
+    async fn configure(
+        &self,
+        _name: &CodespaceName,
+        _bootstrap: &mut Bootstrap,
+        _making: Making,
+        _progress: &Progress,
+    ) -> Result<(), RuntimeError> {
+        Ok(())
+    }
     /// Fills in the paths and addresses that hold inside the codespace, then starts the agent with it. An agent of an
     /// older generation that still runs is ended.
     async fn start(&self, name: &CodespaceName, bootstrap: Bootstrap) -> Result<(), RuntimeError>;

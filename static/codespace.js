@@ -1,6 +1,7 @@
 // One codespace: its steps, ports, terminals and log.
 
 import { Actions } from "./actions.js";
+import { Container } from "./container.js";
 import { useLive, usePolling, useTitle } from "./hooks.js";
 import { Mend } from "./mend.js";
 import { Dialog, Icon, isMoving, isOwnMachine, Message, shortRepository, State, titleOf } from "./parts.js";
@@ -8,7 +9,7 @@ import { Ports } from "./ports.js";
 import { Terminals } from "./terminals.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
-const STEP_LABELS = { storage: "Prepare storage", agent: "Start the codespace", clone: "Fetch the repository", editor: "Start the editor", dotfiles: "Install your dotfiles", extensions: "Install your extensions", history: "Fetch the full history" };
+const STEP_LABELS = { storage: "Prepare storage", agent: "Start the codespace", clone: "Fetch the repository", image: "Make the container", on_create: "Run onCreateCommand", update_content: "Run updateContentCommand", editor: "Start the editor", post_create: "Run postCreateCommand", dotfiles: "Install your dotfiles", extensions: "Install your extensions", post_start: "Run postStartCommand", post_attach: "Run postAttachCommand", history: "Fetch the full history" };
 const WAKERS = { owner: "You alone", people: "Whoever is signed in and may open it", everyone: "Whoever may open a port, links included" };
 const STEP_WORDS = { pending: "waiting", running: "in progress", done: "done", skipped: "not needed", failed: "failed" };
 
@@ -23,6 +24,7 @@ export function CodespacePage({ call, live, go, name, terminal, base }) {
   if (!codespace) return missing || live.loaded ? html`<${Missing} />` : html`<p class="quiet" role="status">Loading…</p>`;
   return html`<div class="codespace">
     <${Head} ...${{ codespace, call, live, go }} />
+    <${Container} ...${{ codespace, call, live }} />
     <${Mend} ...${{ codespace, call, live }} />
     <div class="columns">
       <section class="work" aria-label="Terminals and log"><${Terminals} ...${{ codespace, call, base, go, selected: terminal }} /></section>
@@ -59,7 +61,8 @@ function Head({ codespace, call, live, go }) {
 
 function Steps({ codespace }) {
   const steps = codespace.steps ?? [];
-  const over = steps.every((step) => ["done", "skipped"].includes(step.state));
+  const over = steps.every((step) => ["done", "skipped"].includes(step.state) || (step.name === "post_attach" && step.state === "pending"));
+  // What runs when somebody opens the editor is nothing that is waited for.
   if (steps.length === 0 || (over && !isMoving(codespace)) || ["stopped", "stopping", "deleting"].includes(codespace.state)) return null;
   return html`<section class="panel" data-testid="steps"><h2>Getting ready</h2>
     <ol class="steps" aria-live="polite">${steps.map(

@@ -15,6 +15,7 @@ export function Create({ call, live, go, query }) {
     const body = { repository: fields.repository.value.trim() };
     if (fields.ref.value.trim()) body.ref = fields.ref.value.trim();
     if (query.get("pull_request")) body.pull_request = Number(query.get("pull_request"));
+    if (fields.devcontainer.value.trim()) body.devcontainer_path = fields.devcontainer.value.trim();
     setBusy(true);
     setProblem(undefined);
     try {
@@ -40,6 +41,10 @@ export function Create({ call, live, go, query }) {
       <div class="field">
         <label for="ref">Branch, tag or commit <span class="quiet">(optional)</span></label>
         <input class="input mono" id="ref" name="ref" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="the default branch" defaultValue=${query.get("ref") ?? ""} data-testid="new-ref" />
+      </div>
+      <div class="field">
+        <label for="devcontainer">Path of its devcontainer.json <span class="quiet">(optional)</span></label>
+        <input class="input mono" id="devcontainer" name="devcontainer" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="the one in .devcontainer" defaultValue=${query.get("devcontainer_path") ?? ""} data-testid="new-devcontainer" />
       </div>
       <div class="form-actions">
         <button class="button primary" type="submit" disabled=${busy} data-testid="create"><${Icon} name=${busy ? "wait" : "plus"} spin=${busy} />${busy ? "Creating…" : "Create codespace"}</button>

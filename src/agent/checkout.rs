@@ -89,7 +89,6 @@ impl Checkout {
                     Done::Nothing(why) => (StepState::Skipped, why.into()),
                 };
                 self.reporter.step(StepName::Clone, state, detail);
-                self.reporter.prepared();
                 true
             }
             Err(trouble) => {

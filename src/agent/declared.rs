@@ -51,7 +51,7 @@ pub async fn watch(bootstrap: &Bootstrap, reporter: &Reporter, log: &Log) {
 
 /// Reads the file if it is another one than before, or none where there was one.
 fn look(workspace: &Path, chosen: Option<&str>, before: Option<&Version>) -> Option<(Version, PortsAsWritten)> {
-    let version = candidates(workspace, chosen).find_map(|path| version(workspace, path));
+    let version = candidates(workspace, chosen).into_iter().find_map(|path| version(workspace, path));
     if before == Some(&version) {
         return None;
     }
@@ -84,7 +84,7 @@ fn of_note(note: String) -> PortsAsWritten {
 }
 
 /// The places, the best first: the one that was chosen and no other, else the usual ones.
-fn candidates(workspace: &Path, chosen: Option<&str>) -> impl Iterator<Item = PathBuf> {
+pub(super) fn candidates(workspace: &Path, chosen: Option<&str>) -> Vec<PathBuf> {
     let usual = || {
         let mut folders: Vec<PathBuf> = fs::read_dir(workspace.join(FOLDER))
             .into_iter()
@@ -100,7 +100,6 @@ fn candidates(workspace: &Path, chosen: Option<&str>) -> impl Iterator<Item = Pa
         Some(path) => vec![PathBuf::from(path)],
         None => usual(),
     }
-    .into_iter()
 }
 
 /// A regular file's version; opening a pipe would wait.
@@ -109,7 +108,7 @@ fn version(workspace: &Path, path: PathBuf) -> Version {
     Some((path, metadata.modified().ok(), metadata.len()))
 }
 
-fn read(path: &Path) -> io::Result<String> {
+pub(super) fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     let length = File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if length as u64 > MAX_BYTES {

@@ -2,6 +2,7 @@
 //!
 //! Owns its command line, its first settings, its readiness. Refuses to know what is said over its socket.
 
+mod elf;
 mod program;
 
 use std::{
@@ -24,6 +25,7 @@ pub use self::program::install_arguments;
 use self::program::{Paths, arguments};
 use super::{
     environment::Environment,
+    folder::Folder,
     log::Log,
     ports::Ports,
     processes::{self, Doomed},
@@ -63,6 +65,9 @@ const SETTINGS: &str = r#"{
 }
 "#;
 
+/// What an editor's end means whose program wants a newer C library.
+const TOO_OLD: &str = "this image's C library is too old for the editor. ";
+
 /// How much of an ended editor's output the codespace's log keeps, in bytes.
 const LAST_WORDS: usize = 4096;
 
@@ -70,7 +75,7 @@ const LAST_WORDS: usize = 4096;
 pub struct Editor {
     program: Option<EditorProgram>,
     state_dir: PathBuf,
-    workspace: PathBuf,
+    folder: Folder,
     home: PathBuf,
     environment: Environment,
     log: Log,
@@ -80,7 +85,7 @@ pub struct Editor {
 }
 
 impl Editor {
-    pub fn new(bootstrap: &Bootstrap, environment: Environment, log: Log, ports: Ports, reporter: Reporter) -> Self {
+    pub fn new(bootstrap: &Bootstrap, folder: Folder, environment: Environment, log: Log, ports: Ports, reporter: Reporter) -> Self {
         let state = if bootstrap.editor.is_some() {
             EditorState::Starting
         } else {
@@ -90,7 +95,7 @@ impl Editor {
         Self {
             program: bootstrap.editor.clone(),
             state_dir: bootstrap.state_dir.clone(),
-            workspace: bootstrap.workspace.clone(),
+            folder,
             home: bootstrap.home.clone(),
             environment,
             log,
@@ -131,7 +136,12 @@ impl Editor {
         };
         self.reporter.step(StepName::Editor, StepState::Running, "");
         self.end_leftover().await;
-        if let Err(error) = self.keep_running(program).await {
+        let fits = program.command.first().map_or(Ok(()), |program| elf::fits(program.as_ref()));
+        let outcome = match fits {
+            Ok(()) => self.keep_running(program).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
             self.log.line(format_args!("the editor: {error}"));
             self.set(EditorState::Failed, None);
             self.reporter.step(StepName::Editor, StepState::Failed, error.to_string());
@@ -150,6 +160,9 @@ impl Editor {
             self.log.line(format_args!("the editor: {told}"));
             deaths.retain(|death| death.elapsed() < DEATHS_WITHIN);
             deaths.push(Instant::now());
+            if told.starts_with(TOO_OLD) {
+                return Err(io::Error::other(told));
+            }
             if deaths.len() >= MAX_DEATHS {
                 return Err(io::Error::other(format!(
                     "the editor ended {MAX_DEATHS} times within a minute; its log says why. At last: {told}"
@@ -182,7 +195,11 @@ impl Editor {
         }
         // Helpers of a dead editor may hold its output open.
         let _ = timeout(Duration::from_secs(1), async { tokio::join!(printed, complained) }).await;
-        self.log.write(output.last(LAST_WORDS).as_bytes());
+        let last = output.last(LAST_WORDS);
+        self.log.write(last.as_bytes());
+        if elf::is_too_old(&last) {
+            return Err(io::Error::other(format!("{}{}", TOO_OLD, elf::WHAT_TO_DO)));
+        }
         status
     }
 
@@ -201,7 +218,7 @@ impl Editor {
             socket: &rooms.socket,
             session: &rooms.session,
             home: &self.home,
-            workspace: &self.workspace,
+            workspace: self.folder.path(),
         };
         let mut command: Vec<String> = program.command.clone();
         command.extend(
@@ -226,7 +243,7 @@ impl Editor {
             .args(rest)
             .env_clear()
             .envs(self.environment.iter())
-            .current_dir(&self.workspace)
+            .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -271,7 +288,7 @@ impl Editor {
         };
         let _ = fs::remove_file(&file);
         let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        let ours = |part: &[u8]| part == self.workspace.as_os_str().as_encoded_bytes();
+        let ours = |part: &[u8]| part == self.folder.path().as_os_str().as_encoded_bytes();
         if line.split(|byte| *byte == 0).any(ours) {
             processes::end(Doomed {
                 groups: [process].into(),

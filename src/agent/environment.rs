@@ -5,14 +5,16 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
 use super::{git_credentials, personal::Personal};
 use crate::{
+    devcontainer::expand_inside,
     domain::SecretName,
     protocol::bootstrap::{Bootstrap, MARK_VARIABLE, PASSED_VARIABLES},
 };
@@ -24,6 +26,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     own: BTreeMap<OsString, OsString>,
+    /// What the repository declares, known once it is checked out; none takes a variable away. Every clone sees it.
+    declared: Arc<OnceLock<BTreeMap<OsString, Option<OsString>>>>,
     /// Stands above the user's secrets.
     added: BTreeMap<OsString, OsString>,
     personal: Personal,
@@ -52,15 +56,12 @@ impl Environment {
         }
         let mut path = OsString::from(programs(&bootstrap.state_dir));
         path.push(":");
-        path.push(
-            all.get(std::ffi::OsStr::new("PATH"))
-                .cloned()
-                .unwrap_or_else(|| DEFAULT_PATH.into()),
-        );
+        path.push(all.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| DEFAULT_PATH.into()));
         all.insert("PATH".into(), path);
         add_git_helper(&mut all, &bootstrap.state_dir);
         Self {
             own: all,
+            declared: Arc::default(),
             added: BTreeMap::new(),
             personal: Personal::new(bootstrap.personal),
         }
@@ -73,10 +74,36 @@ impl Environment {
         self
     }
 
+    /// Takes what the repository declares, once. `${containerEnv:…}` is put in; our own programs stay in PATH.
+    pub fn declare(&self, variables: impl IntoIterator<Item = (String, Option<String>)>) {
+        let value = |name: &str| self.value(name).map(|value| value.to_string_lossy().into_owned());
+        let mut declared: BTreeMap<OsString, Option<OsString>> = BTreeMap::new();
+        for (name, text) in variables {
+            let text = text.map(|text| expand_inside(&text, value));
+            if is_name(&name) && !text.as_ref().is_some_and(|text| text.contains('\0')) {
+                declared.insert(name.into(), text.map(OsString::from));
+            }
+        }
+        let first = value("PATH").and_then(|path| Some(path.split_once(':')?.0.to_owned()));
+        if let (Some(first), Some(Some(path))) = (first, declared.get_mut(OsStr::new("PATH")))
+            && !path.to_string_lossy().split(':').any(|part| part == first)
+        {
+            let rest = std::mem::take(path);
+            *path = first.into();
+            path.push(":");
+            path.push(rest);
+        }
+        let _ = self.declared.set(declared);
+    }
+
     /// The value of a variable that is no secret of the user's.
     pub fn value(&self, name: &str) -> Option<&OsString> {
-        let name = std::ffi::OsStr::new(name);
-        self.added.get(name).or_else(|| self.own.get(name))
+        let name = OsStr::new(name);
+        let declared = || self.declared.get().and_then(|declared| declared.get(name));
+        self.added.get(name).or_else(|| match declared() {
+            Some(declared) => declared.as_ref(),
+            None => self.own.get(name),
+        })
     }
 
     /// What the gateway told of the user.
@@ -95,6 +122,12 @@ impl Environment {
     /// All variables, with the user's secrets as they are now.
     pub fn iter(&self) -> impl Iterator<Item = (OsString, OsString)> + use<> {
         let mut all = self.own.clone();
+        for (name, value) in self.declared.get().into_iter().flatten() {
+            match value {
+                Some(value) => drop(all.insert(name.clone(), value.clone())),
+                None => drop(all.remove(name)),
+            }
+        }
         for (name, value) in &self.personal.now().variables {
             if name.parse::<SecretName>().is_ok() && !value.0.contains('\0') {
                 all.insert(name.into(), value.0.clone().into());
@@ -219,5 +252,35 @@ mod tests {
             assert_eq!(value(&clone, name), expected.map(OsString::from), "{name}");
         }
         assert!(!format!("{environment:?}").contains("canary"));
+    }
+
+    #[test]
+    fn what_the_repository_declares_is_seen_by_every_clone() {
+        let bootstrap = Bootstrap {
+            state_dir: "/state".into(),
+            environment: BTreeMap::from([("GONE".into(), "x".into()), ("KEPT".into(), "k".into())]),
+            ..Bootstrap::default()
+        };
+        let environment = Environment::compose([("PATH".into(), "/usr/bin".into())], &bootstrap);
+        let clone = environment.clone().with("ADDED", "a");
+        let declared = [
+            ("PATH", Some("/own:${containerEnv:PATH}")),
+            ("NEW", Some("${containerEnv:KEPT}${containerEnv:NO:d}")),
+            ("GONE", None),
+            ("ADDED", Some("b")),
+            ("BAD=", Some("x")),
+        ];
+        environment.declare(declared.map(|(name, value)| (name.to_owned(), value.map(str::to_owned))));
+        let all: BTreeMap<_, _> = clone.iter().collect();
+        let value = |name: &str| all.get(OsStr::new(name)).and_then(|value| value.to_str());
+        assert_eq!(value("PATH"), Some("/own:/state/bin:/usr/bin"));
+        assert_eq!(
+            (value("NEW"), value("GONE"), value("ADDED"), value("BAD=")),
+            (Some("kd"), None, Some("a"), None)
+        );
+        assert_eq!(environment.value("NEW").and_then(|value| value.to_str()), Some("kd"));
+        let other = Environment::compose([("PATH".into(), "/usr/bin".into())], &bootstrap);
+        other.declare([("PATH".to_owned(), Some("/only".to_owned()))]);
+        assert_eq!(other.value("PATH").and_then(|value| value.to_str()), Some("/state/bin:/only"));
     }
 }

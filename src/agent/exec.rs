@@ -114,7 +114,7 @@ fn start(order: Order, workshop: &Workshop) -> Result<Running, String> {
         return Err("the command is empty".into());
     }
     let directory =
-        directory(&workshop.workspace, &workshop.home, order.cwd.as_deref()).map_err(|cwd| format!("there is no directory {cwd}"))?;
+        directory(workshop.folder.path(), &workshop.home, order.cwd.as_deref()).map_err(|cwd| format!("there is no directory {cwd}"))?;
     let mut environment = workshop.environment.clone();
     for (name, value) in &order.env {
         if !is_name(name) || value.contains('\0') {

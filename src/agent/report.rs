@@ -15,7 +15,7 @@ use super::ports::printed::Printed;
 use crate::{
     devcontainer::PortsAsWritten,
     domain::{StepName, StepState},
-    protocol::tunnel::{ActivityKind, EditorState, FromAgent, ListeningPort, MAX_CONTROL_BYTES},
+    protocol::tunnel::{ActivityKind, Configured, EditorState, FromAgent, ListeningPort, MAX_CONTROL_BYTES},
 };
 
 /// Longest detail of a step in bytes; longer ones are cut.
@@ -49,6 +49,8 @@ pub struct State {
     printed: BTreeMap<u16, Said>,
     steps: BTreeMap<StepName, (StepState, String)>,
     prepared: bool,
+    awaits: bool,
+    configured: Option<Configured>,
     editor: Option<EditorState>,
     /// None until somebody looked.
     declared: Option<PortsAsWritten>,
@@ -97,6 +99,16 @@ impl Reporter {
     /// Reports that the repository is checked out.
     pub fn prepared(&self) {
         self.change(|all| all.prepared = true);
+    }
+
+    /// Reports that the repository is checked out, and that its container is to be made anew.
+    pub fn awaits(&self) {
+        self.change(|all| all.awaits = true);
+    }
+
+    /// Reports what of the repository's configuration holds.
+    pub fn configured(&self, configured: Configured) {
+        self.change(|all| all.configured = Some(configured));
     }
 
     /// Reports the editor's state.
@@ -199,6 +211,9 @@ impl State {
             detail: detail.clone(),
         });
         let prepared = (self.prepared && !told.prepared).then_some(FromAgent::Prepared);
+        let awaits = (self.awaits && !told.awaits).then_some(FromAgent::Awaits);
+        let configured = self.configured.clone().filter(|now| told.configured.as_ref() != Some(now));
+        let configured = configured.map(|configured| FromAgent::Configured { configured });
         let editor = self
             .editor
             .filter(|_| self.editor != told.editor)
@@ -210,7 +225,14 @@ impl State {
         let declared = self.declared.clone().filter(|ports| told.declared.as_ref() != Some(ports));
         let declared = declared.map(|ports| FromAgent::Declared { ports });
         // What is declared of ports comes before the ports.
-        steps.chain(prepared).chain(editor).chain(declared).chain(ports).collect()
+        let first = steps.chain(configured).chain(prepared).chain(awaits).chain(editor);
+        first.chain(declared).chain(ports).collect()
+    }
+
+    /// A step as last reported.
+    #[cfg(test)]
+    pub fn step(&self, name: StepName) -> Option<(StepState, String)> {
+        self.steps.get(&name).cloned()
     }
 
     /// Whether what was said of a port is replaced: what a server says of itself stays while it listens, whatever else

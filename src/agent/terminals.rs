@@ -27,7 +27,7 @@ pub use self::{
     screen::Size,
     terminal::{Terminal, exit_status},
 };
-use super::{environment::Environment, report::Reporter};
+use super::{environment::Environment, folder::Folder, report::Reporter};
 
 /// Most terminals at once, ended ones that are still listed included.
 const MAX_TERMINALS: usize = 64;
@@ -38,7 +38,7 @@ const LISTED_FOR: Duration = Duration::from_secs(600);
 pub struct Terminals {
     all: Mutex<BTreeMap<String, Arc<Terminal>>>,
     environment: Environment,
-    workspace: PathBuf,
+    workspace: Folder,
     home: PathBuf,
     reporter: Reporter,
     tasks: TaskTracker,
@@ -84,7 +84,7 @@ pub enum NewTerminalError {
 
 impl Terminals {
     /// Makes the empty list; the terminals' tasks run on `tasks`.
-    pub fn new(environment: Environment, workspace: PathBuf, home: PathBuf, reporter: Reporter, tasks: TaskTracker) -> Self {
+    pub fn new(environment: Environment, workspace: Folder, home: PathBuf, reporter: Reporter, tasks: TaskTracker) -> Self {
         Self {
             all: Mutex::default(),
             environment,
@@ -106,7 +106,7 @@ impl Terminals {
     /// Starts a terminal.
     pub fn open(&self, new: NewTerminal) -> Result<Listed, NewTerminalError> {
         self.forget_old();
-        let directory = directory(&self.workspace, &self.home, new.cwd.as_deref()).map_err(NewTerminalError::NoDirectory)?;
+        let directory = directory(self.workspace.path(), &self.home, new.cwd.as_deref()).map_err(NewTerminalError::NoDirectory)?;
         let command = new.command.unwrap_or_else(|| vec![shell(&self.environment)]);
         if command.first().is_none_or(String::is_empty) {
             return Err(NewTerminalError::NoCommand);

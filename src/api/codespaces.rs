@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     codespace::{BadChange, CodespaceChange, CodespaceError, Created, NewCodespace},
-    domain::{Access, Role},
+    domain::{Access, Phase, Role},
     policy::grants,
 };
 
@@ -180,6 +180,25 @@ pub async fn stop(
     Ok(accepted(&services, &codespace))
 }
 
+/// Makes its container anew, as `devcontainer.json` says now; files stay, what was installed beside them goes. Watch it for
+/// progress.
+#[utoipa::path(post, path = "/api/v1/codespaces/{name}/rebuild", tag = "codespaces", params(("name" = String, Path)), responses(
+    (status = 202, body = Codespace),
+    (status = 404, body = ProblemBody),
+    (status = 409, body = ProblemBody, description = "`still-starting`, or `no-container` where it is a directory of a machine"),
+))]
+pub async fn rebuild(
+    State(services): State<Services>,
+    Who(who): Who,
+    By(actor): By,
+    Params(name): Params<String>,
+    MaybeSent(Nothing {}): MaybeSent<Nothing>,
+) -> Result<(StatusCode, Json<Codespace>), Problem> {
+    let codespace = services.codespace(&who, &name, Access::Operate)?;
+    let codespace = services.codespaces.rebuild(codespace.name(), &actor).await?;
+    Ok(accepted(&services, &codespace))
+}
+
 fn accepted(services: &Services, codespace: &Arc<crate::codespace::Codespace>) -> (StatusCode, Json<Codespace>) {
     (StatusCode::ACCEPTED, Json(services.show(&codespace.snapshot())))
 }
@@ -210,13 +229,18 @@ pub async fn work(State(services): State<Services>, Who(who): Who, Params(name):
     Ok(Json(work))
 }
 
-/// Prints what the checkout and the editor said last.
+/// Prints what the checkout, the hooks and the editor said last; while its container is made, what the engine says.
 #[utoipa::path(get, path = "/api/v1/codespaces/{name}/logs", tag = "codespaces", params(("name" = String, Path)), responses(
     (status = 200, body = String, content_type = "text/plain"),
     (status = 404, body = ProblemBody), (status = 503, body = ProblemBody),
 ))]
 pub async fn logs(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Response, Problem> {
     let codespace = services.codespace(&who, &name, Access::Work)?;
+    let snapshot = codespace.snapshot();
+    if !snapshot.connected && matches!(snapshot.phase(), Phase::Creating | Phase::Starting) {
+        let text = codespace.creation_log();
+        return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
+    }
     let text = agent_calls::bytes(&services, &codespace, Method::GET, "/log", None).await?;
     let text = String::from_utf8_lossy(&text).into_owned();
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())

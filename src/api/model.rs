@@ -11,6 +11,7 @@ mod machines;
 mod belongings;
 mod change;
 mod ceilings;
+mod container;
 mod explanation;
 mod tokens;
 mod links;
@@ -22,6 +23,7 @@ pub use activity::Activity;
 pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Secret, SetGitCredential, SetSecret};
 pub use ceilings::{Ceiling, CeilingChanged, ClosedLink, ClosedShare, SetCeiling};
 pub use change::ChangeCodespace;
+pub use container::{Notice, Step};
 pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
 pub use log::{Exchange, ExchangeDetail, ExchangeField, ExchangePart, VisitHour, VisitNamed};
@@ -56,6 +58,15 @@ pub struct Codespace {
     /// Whether its agent is connected.
     pub connected: bool,
     pub steps: Vec<Step>,
+    /// Whether `devcontainer.json` now asks for another container: a rebuild makes it.
+    #[serde(default)]
+    pub rebuild_offered: bool,
+    /// Why it is a container of the default image, although the repository asks for another.
+    #[serde(default)]
+    pub recovery: Option<String>,
+    /// What of `devcontainer.json` is not heeded, and why.
+    #[serde(default)]
+    pub notices: Vec<Notice>,
     pub ports: Vec<Port>,
     /// What the repository's `devcontainer.json` asks to share, until its owner has decided on it; nothing is open before.
     #[serde(default)]
@@ -102,16 +113,6 @@ pub struct Certificate {
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_try_at: Option<OffsetDateTime>,
-}
-
-/// One step of making a codespace ready.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
-pub struct Step {
-    /// `storage`, `agent`, `clone`, `editor` or `history`.
-    pub name: String,
-    /// `pending`, `running`, `done`, `skipped` or `failed`.
-    pub state: String,
-    pub detail: String,
 }
 
 /// What to create a codespace of.

@@ -64,6 +64,8 @@ impl From<CodespaceError> for Problem {
             )
             .with("limit", limit),
             CodespaceError::Deleting => Self::new(StatusCode::CONFLICT, "deleting", "It is being deleted", said),
+            CodespaceError::StillStarting => Self::new(StatusCode::CONFLICT, "still-starting", "It is still starting", said),
+            CodespaceError::NoContainer => Self::new(StatusCode::CONFLICT, "no-container", "It is no container", said),
             CodespaceError::Runtime(RuntimeError::DiskFull) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", said)
             }

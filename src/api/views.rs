@@ -32,6 +32,9 @@ impl Services {
             editor: editor_word(snapshot.editor).to_owned(),
             connected: snapshot.connected,
             steps: snapshot.steps.iter().map(step).collect(),
+            rebuild_offered: snapshot.configured.changed || snapshot.configured.recovery.is_some(),
+            recovery: snapshot.configured.recovery.clone(),
+            notices: snapshot.configured.notices.iter().map(notice).collect(),
             ports: self.show_ports(snapshot),
             offer: snapshot.offer().map(|offer| self.show_offer(snapshot, &offer)),
             idle_timeout_minutes: record.idle_timeout_minutes,
@@ -196,6 +199,13 @@ pub fn audit_event(entry: AuditEntry) -> model::AuditEvent {
         detail: event.detail,
         address: event.address,
         request_id: event.request_id,
+    }
+}
+
+fn notice(notice: &crate::devcontainer::Notice) -> model::Notice {
+    model::Notice {
+        key: notice.key.clone(),
+        reason: notice.reason.clone(),
     }
 }
 

@@ -194,6 +194,8 @@ pub enum Codespace {
     Start(Named),
     /// Change a codespace: its name for people, when it stops, whose visits start it.
     Edit(Edit),
+    /// Make a codespace's container anew as its devcontainer.json says now; its files stay.
+    Rebuild(Named),
     /// Delete a codespace and its files.
     #[command(visible_alias = "rm")]
     Delete(Delete),
@@ -235,6 +237,9 @@ pub struct Create {
     /// A pull request's number.
     #[arg(long, value_name = "NUMBER", conflicts_with = "reference")]
     pub pull_request: Option<u64>,
+    /// The devcontainer.json to use, by its path in the repository.
+    #[arg(long, value_name = "PATH")]
+    pub devcontainer_path: Option<String>,
     /// Minutes without activity after which it stops, 5 to 240.
     #[arg(long, value_name = "MINUTES")]
     pub idle_timeout: Option<u16>,

@@ -27,7 +27,8 @@ pub async fn run(verb: Verb, output: Output) -> anyhow::Result<ExitCode> {
         Verb::View(named) => view(&named, output).await?,
         Verb::Create(create) => return self::create(create, output).await,
         Verb::Stop(named) => stop(&named, output).await?,
-        Verb::Start(named) => return start(&named, output).await,
+        Verb::Start(named) => return start(&named, "start", output).await,
+        Verb::Rebuild(named) => return start(&named, "rebuild", output).await,
         Verb::Edit(edit) => self::edit(edit, output).await?,
         Verb::Delete(delete) => return self::delete(&delete, output).await,
         Verb::Exec(exec) => return exec::run(exec).await,
@@ -118,6 +119,15 @@ fn described(codespace: &Codespace) -> String {
     if !codespace.awake_because.is_empty() {
         lines.push(format!("awake       {}", plain(&codespace.awake_because.join(", "))));
     }
+    if let Some(why) = &codespace.recovery {
+        lines.push(format!("recovery    {}", plain(why)));
+    }
+    if codespace.rebuild_offered {
+        lines.push("rebuild     devcontainer.json asks for another container: portico codespace rebuild".to_owned());
+    }
+    for notice in &codespace.notices {
+        lines.push(format!("not heeded  {}: {}", plain(&notice.key), plain(&notice.reason)));
+    }
     for port in &codespace.ports {
         lines.push(format!("port        {} {} {}", port.port, port.visibility, port.url));
     }
@@ -130,7 +140,7 @@ async fn create(create: Create, output: Output) -> anyhow::Result<ExitCode> {
         repository: local_path(create.repository),
         reference: create.reference,
         pull_request: create.pull_request,
-        devcontainer_path: None,
+        devcontainer_path: create.devcontainer_path,
         idle_timeout_minutes: create.idle_timeout,
         display_name: create.display_name,
     };
@@ -154,9 +164,21 @@ async fn create(create: Create, output: Output) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::FAILURE);
     }
+    warn(&made);
     words(&format!("Open it: {}", made.editor_url));
     output.show(&made, || made.name.clone());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is not as the repository asks.
+fn warn(codespace: &Codespace) {
+    if let Some(why) = &codespace.recovery {
+        words(&format!("It is a container of the default image: {}", plain(why)));
+        words("Mend devcontainer.json or the Dockerfile in it, then: portico codespace rebuild");
+    }
+    for notice in &codespace.notices {
+        words(&format!("devcontainer.json: {}: {}", plain(&notice.key), plain(&notice.reason)));
+    }
 }
 
 /// Makes a path that is meant relative to here absolute; the gateway runs elsewhere.
@@ -171,9 +193,9 @@ fn local_path(repository: String) -> String {
     }
 }
 
-async fn start(named: &Named, output: Output) -> anyhow::Result<ExitCode> {
+async fn start(named: &Named, verb: &str, output: Output) -> anyhow::Result<ExitCode> {
     let (client, name) = find(named).await?;
-    let started: Codespace = client.json(Method::POST, &format!("{}/start", path(&name)), None::<&()>).await?;
+    let started: Codespace = client.json(Method::POST, &format!("{}/{verb}", path(&name)), None::<&()>).await?;
     let started = ready(&client, started).await?;
     if started.state != "running" {
         words(&format!(
@@ -182,6 +204,7 @@ async fn start(named: &Named, output: Output) -> anyhow::Result<ExitCode> {
         ));
         return Ok(ExitCode::FAILURE);
     }
+    warn(&started);
     words(&format!("Open it: {}", started.editor_url));
     output.show(&started, || started.name.clone());
     Ok(ExitCode::SUCCESS)
@@ -213,7 +236,7 @@ pub async fn ready(client: &Client, mut codespace: Codespace) -> anyhow::Result<
 }
 
 fn is_usable(codespace: &Codespace) -> bool {
-    let needed = ["storage", "agent", "clone", "editor"];
+    let needed = ["storage", "agent", "clone", "image", "editor"];
     let steps = codespace.steps.iter().filter(|step| needed.contains(&step.name.as_str()));
     steps
         .into_iter()

@@ -13,6 +13,7 @@ use super::{
     place, up,
 };
 use crate::{
+    agent::give,
     app::{self, Gateway},
     auth::Link,
     config::{Config, Log, Overrides, Severity},
@@ -114,8 +115,26 @@ pub fn up(up: Up, output: Output) -> anyhow::Result<ExitCode> {
     with_all_cores(up::run(config, wanted, output))
 }
 
+/// Waits for a signal. The first process of a container, which ends by none that it does not take.
+fn hold() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate())?.recv().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
 /// Runs the agent, in a session of its own: it outlives the gateway's process.
 pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
+    if let [owners, directory] = &agent.give[..] {
+        let [from, user, group] = give::parse(owners).context("FROM:USER:GROUP are three numbers")?;
+        give::give(directory.as_ref(), from, user, group)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if agent.hold {
+        return hold();
+    }
     let Some(bootstrap) = agent.bootstrap else {
         crate::agent::fence::put_up(&agent.fence)?;
         return Ok(ExitCode::SUCCESS);

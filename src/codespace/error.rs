@@ -53,6 +53,10 @@ pub enum CodespaceError {
     TooManyRegistrations { limit: usize },
     #[error("it is being deleted")]
     Deleting,
+    #[error("it is still starting. Wait until it runs, then rebuild it")]
+    StillStarting,
+    #[error("it is no container but a directory of a machine: there is nothing to rebuild")]
+    NoContainer,
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     #[error("the gateway could not write to its store. Try again, or ask the operator to look at the gateway's log")]

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     CodespaceError, Inner, Snapshot,
+    creation_log::CreationLog,
     snapshot::Shared,
     task::{Desk, Inbox, Order, Reply, Task},
 };
@@ -48,6 +49,11 @@ impl Codespace {
     /// Counts its changes; a permit for it must be checked again on every one.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.lock().get_or_insert_default().subscribe()
+    }
+
+    /// What was said while its container was made, at the last start.
+    pub fn creation_log(&self) -> String {
+        self.shared.log.text()
     }
 
     /// Says that it was used. Never waits.
@@ -130,6 +136,7 @@ impl Shared {
             name: snapshot.record.name.clone(),
             owner: snapshot.record.owner.clone(),
             snapshot: ArcSwap::from_pointee(snapshot),
+            log: CreationLog::default(),
             changes: Mutex::default(),
             desk: Mutex::default(),
             removed: AtomicBool::new(false),

@@ -6,15 +6,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::{Deps, work};
+use super::{Deps, creation_log::CreationLog, work};
 use crate::{
     audit::Actor,
     domain::{CodespaceName, Role, Scope, StepName, StepState, Work},
     lifecycle::Event,
-    protocol::bootstrap::{Bootstrap, Repository, Secret},
+    protocol::bootstrap::{Bootstrap, InContainer, Repository, Secret},
     route::Sites,
-    runtime::{Progress, RuntimeError, SharedRuntime},
+    runtime::{Making, Progress, RuntimeError, SharedRuntime, Told},
     store::CodespaceRecord,
 };
 
@@ -34,12 +35,18 @@ pub struct Job {
     pub runtime: SharedRuntime,
     pub record: CodespaceRecord,
     pub notes: mpsc::Sender<Note>,
+    pub log: CreationLog,
 }
 
 impl Job {
-    /// Starts the agent of the record's generation with this credential.
-    pub async fn launch(self, credential: Secret) {
-        let event = match self.try_launch(credential).await {
+    /// Starts the agent of the record's generation with this credential, unless it is told to leave it.
+    pub async fn launch(self, credential: Secret, making: Making, cancelled: CancellationToken) {
+        let launched = tokio::select! {
+            launched = self.try_launch(credential, making) => launched,
+            // Whoever cancelled stops or removes all of it next.
+            () = cancelled.cancelled() => Ok(()),
+        };
+        let event = match launched {
             Ok(()) => None,
             Err((step, why)) => {
                 self.step(step, StepState::Failed, &why).await;
@@ -49,21 +56,56 @@ impl Job {
         self.done(event).await;
     }
 
-    async fn try_launch(&self, credential: Secret) -> Result<(), (StepName, String)> {
+    async fn try_launch(&self, credential: Secret, making: Making) -> Result<(), (StepName, String)> {
         let name = &self.record.name;
         let at = |step| move |error: RuntimeError| (step, error.to_string());
         self.deps.tunnels.end(name);
         self.step(StepName::Storage, StepState::Running, "").await;
-        let notes = self.notes.clone();
-        // Words that find no room are followed by others.
-        let progress = Progress::new(move |words| drop(notes.try_send(Note::Step(StepName::Storage, StepState::Running, words.into()))));
+        let progress = self.progress(StepName::Storage);
         self.runtime.create(name, &progress).await.map_err(at(StepName::Storage))?;
         self.step(StepName::Storage, StepState::Done, "").await;
-        self.step(StepName::Agent, StepState::Running, "").await;
-        let bootstrap = bootstrap(&self.deps, &self.record, credential)
+        let mut bootstrap = bootstrap(&self.deps, &self.record, credential)
             .await
             .map_err(|why| (StepName::Agent, why))?;
+        if self.runtime.makes_containers() {
+            self.configure(&mut bootstrap, making).await.map_err(at(StepName::Image))?;
+        }
+        self.step(StepName::Agent, StepState::Running, "").await;
         self.runtime.start(name, bootstrap).await.map_err(at(StepName::Agent))
+    }
+
+    /// Has the container made as the repository says, once that is there.
+    async fn configure(&self, bootstrap: &mut Bootstrap, making: Making) -> Result<(), RuntimeError> {
+        if !self.record.prepared {
+            bootstrap.container = Some(InContainer {
+                awaits: true,
+                ..InContainer::default()
+            });
+            return Ok(());
+        }
+        if making != Making::Kept {
+            self.step(StepName::Image, StepState::Running, "").await;
+        }
+        let progress = self.progress(StepName::Image);
+        self.runtime.configure(&self.record.name, bootstrap, making, &progress).await?;
+        let container = bootstrap.container.get_or_insert_default();
+        if let Some(why) = &container.recovery {
+            self.step(StepName::Image, StepState::Failed, why).await;
+        } else if making != Making::Kept {
+            self.step(StepName::Image, StepState::Done, "").await;
+        }
+        // The agent keeps it for as long as it runs.
+        container.log = self.log.text();
+        Ok(())
+    }
+
+    fn progress(&self, step: StepName) -> Progress {
+        let (notes, log) = (self.notes.clone(), self.log.clone());
+        Progress::new(move |told| match told {
+            // Words that find no room are followed by others.
+            Told::Words(words) => drop(notes.try_send(Note::Step(step, StepState::Running, words.into()))),
+            Told::Printed(text) => log.push(text),
+        })
     }
 
     /// Ends the agent and all that it started, after asking it for work that only it has.

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::{
     ceiling::OwnersCeiling,
     closures::Closures,
+    creation_log::CreationLog,
     declaration::{Declaration, Offer},
     limited::Limited,
     task::Desk,
@@ -24,7 +25,7 @@ use crate::{
     domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility},
     inspect::{Logs, PortLog},
     policy::Ceiling,
-    protocol::tunnel::{EditorState, ListeningPort},
+    protocol::tunnel::{Configured, EditorState, ListeningPort},
     runtime::external::EXTERNAL,
     store::{ClosureRecord, CodespaceRecord, PortRecord, ShareRecord},
 };
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub closures: Arc<Closures>,
     /// The steps of the latest start, in order.
     pub steps: Vec<Step>,
+    /// What of the repository's configuration holds, as its agent says.
+    pub configured: Arc<Configured>,
     /// None while nobody knows.
     pub editor: Option<EditorState>,
     /// Whether its agent is connected: only then streams can be dialled.
@@ -84,6 +87,8 @@ pub(super) struct Shared {
     pub name: CodespaceName,
     pub owner: UserId,
     pub snapshot: ArcSwap<Snapshot>,
+    /// What was said while its container was made.
+    pub log: CreationLog,
     /// None until somebody watches.
     pub changes: Mutex<Option<watch::Sender<u64>>>,
     /// None while it rests: then it has no task.
@@ -110,6 +115,7 @@ impl Snapshot {
             ceiling: OwnersCeiling::default(),
             closures: Arc::default(),
             steps: Vec::new(),
+            configured: Arc::default(),
             editor: None,
             connected: false,
             awake_because: Vec::new(),

@@ -13,6 +13,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::orders::{Order, Reply};
 use super::{
@@ -26,7 +27,7 @@ use crate::{
     domain::{Phase, Step, StepName, StepState, Visibility},
     lifecycle::{Activity, Effect, Event, Situation, Used, decide, idle},
     protocol::{bootstrap::Secret, tunnel::ListeningPort},
-    runtime::InstanceState,
+    runtime::{InstanceState, Making},
     store::StoreError,
     tunnel::AgentEvent,
 };
@@ -69,6 +70,12 @@ pub struct Task {
     notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
     busy: bool,
     launch_at: Option<Instant>,
+    /// Whether an agent said that its checkout is done and waits for another container.
+    checked_out: bool,
+    /// What the next launch makes of the container.
+    making: Making,
+    /// Ends the launch that runs, so that nobody waits for an image that nobody wants any more.
+    launching: CancellationToken,
     /// When to ask the runtime whether the agent lives; none while it is connected or nothing runs.
     look_at: Option<Instant>,
     /// Until when a started agent must have connected.
@@ -124,6 +131,9 @@ impl Task {
             notes: mpsc::channel(16),
             busy: false,
             launch_at: None,
+            checked_out: false,
+            making: Making::default(),
+            launching: CancellationToken::new(),
             look_at: None,
             connect_by: None,
             link: None,
@@ -215,6 +225,9 @@ impl Task {
             self.disconnect();
             (self.look_at, self.connect_by, self.launch_at) = (None, None, None);
         }
+        if matches!(next.phase, Phase::Stopping | Phase::Deleting) {
+            self.launching.cancel();
+        }
         tracing::info!(codespace = %self.shared.name, from = %before, to = %next.phase, reason = self.now.record.reason, "codespace changes");
         self.waiting.extend(next.effects);
         let stored = self.store().await;
@@ -267,7 +280,9 @@ impl Task {
         // What was known of it is old as soon as something runs inside.
         record.work = None;
         self.inner.credentials.add(hash, &record.name, record.generation);
-        self.fresh_steps();
+        let making = std::mem::take(&mut self.making);
+        self.fresh_steps(making);
+        self.launching = CancellationToken::new();
         self.disconnect();
         self.used.insert(Activity::Request, self.inner.deps.clock.now());
         if let Err(error) = self.store().await {
@@ -279,7 +294,8 @@ impl Task {
         self.publish();
         self.busy = true;
         self.connect_by = Some(Instant::now() + CONNECT_PATIENCE);
-        self.inner.tasks.spawn(self.job().launch(Secret(secret)));
+        let job = self.job();
+        self.inner.tasks.spawn(job.launch(Secret(secret), making, self.launching.clone()));
     }
 
     fn job(&self) -> Job {
@@ -288,6 +304,7 @@ impl Task {
             runtime: self.inner.runtime_or_default(&self.now.record.runtime),
             record: self.now.record.clone(),
             notes: self.notes.0.clone(),
+            log: self.shared.log.clone(),
         }
     }
 
@@ -472,7 +489,12 @@ impl Task {
         self.hear_ports(Vec::new());
     }
 
-    fn fresh_steps(&mut self) {
+    fn fresh_steps(&mut self, making: Making) {
+        if making == Making::Checkout {
+            // It goes on where the agent left off.
+            return self.set_step(StepName::Image, StepState::Pending, "");
+        }
+        self.shared.log.clear();
         let prepared = self.now.record.prepared;
         let names = [
             StepName::Storage,

@@ -71,9 +71,16 @@ pub enum StepName {
     Storage,
     Agent,
     Clone,
+    /// The image that the repository names, found or built.
+    Image,
+    OnCreate,
+    UpdateContent,
     Editor,
+    PostCreate,
     Dotfiles,
     Extensions,
+    PostStart,
+    PostAttach,
     History,
 }
 
@@ -133,5 +140,5 @@ macro_rules! words {
 words!(Phase: Creating = "creating", Starting = "starting", Running = "running", Stopping = "stopping", Stopped = "stopped", Failed = "failed", Deleting = "deleting");
 words!(Visibility: Private = "private", Org = "org", Public = "public");
 words!(Wakers: Owner = "owner", People = "people", Everyone = "everyone");
-words!(StepName: Storage = "storage", Agent = "agent", Clone = "clone", Editor = "editor", Dotfiles = "dotfiles", Extensions = "extensions", History = "history");
+words!(StepName: Storage = "storage", Agent = "agent", Clone = "clone", Image = "image", OnCreate = "on_create", UpdateContent = "update_content", Editor = "editor", PostCreate = "post_create", Dotfiles = "dotfiles", Extensions = "extensions", PostStart = "post_start", PostAttach = "post_attach", History = "history");
 words!(StepState: Pending = "pending", Running = "running", Done = "done", Skipped = "skipped", Failed = "failed");

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::devcontainer::Notices;
+
 /// The agent's orders, as JSON in a file of mode 0600.
 #[derive(Clone, Default, Deserialize, PartialEq, Serialize)]
 pub struct Bootstrap {
@@ -47,6 +49,9 @@ pub struct Bootstrap {
     /// Whether this is a machine of the user's own, whose HOME is left as it is.
     #[serde(default)]
     pub own_machine: bool,
+    /// What holds where it is a container; none elsewhere. The runtime fills it in.
+    #[serde(default)]
+    pub container: Option<InContainer>,
     pub git_name: String,
     pub git_email: String,
 }
@@ -88,6 +93,22 @@ pub const PASSED_VARIABLES: [&str; 20] = [
     "NO_PROXY",
     "ALL_PROXY",
 ];
+
+/// A container that is made as the repository says.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct InContainer {
+    /// Whether only the checkout is to be made here, if it has a `devcontainer.json`: then the container is made anew.
+    pub awaits: bool,
+    /// What the container was made from ([`crate::devcontainer::Configuration::fingerprint`]); none for the default.
+    pub made_from: Option<String>,
+    /// Why it is the default container, although the repository says otherwise.
+    pub recovery: Option<String>,
+    /// What the runtime does not heed.
+    pub notices: Notices,
+    /// What was said while it was made.
+    pub log: String,
+}
 
 /// What to check out.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -14,7 +14,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{bootstrap::Secret, personal::Personal};
-use crate::{devcontainer::PortsAsWritten, domain::Port};
+use crate::{
+    devcontainer::{Notices, PortsAsWritten},
+    domain::Port,
+};
 
 /// The version of this protocol; the gateway refuses another major one in words.
 pub const VERSION: u32 = 1;
@@ -129,10 +132,14 @@ pub enum FromAgent {
     Ports { ports: Vec<ListeningPort> },
     /// What the checkout's `devcontainer.json` says of ports, whenever it changes; empty if there is none.
     Declared { ports: PortsAsWritten },
+    /// What of the repository's configuration holds, whenever that changes.
+    Configured { configured: Configured },
     /// A step changed.
     Step { name: String, state: String, detail: String },
     /// The repository is checked out; nothing will be cloned again.
     Prepared,
+    /// The repository is checked out and says what its container is to be: the agent waits for another container.
+    Awaits,
     /// The editor changed.
     Editor { state: EditorState },
     /// Something happened since the last report, at most one report every 15 s; silence is no activity.
@@ -176,6 +183,17 @@ pub struct ListeningPort {
     /// Why it is probably no concern of the user's, for instance `debugger`; none for an app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<String>,
+}
+
+/// What of the repository's configuration holds, and what does not.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Configured {
+    /// Whether the file asks for another container than it was when this one was made.
+    pub changed: bool,
+    /// Why it is the default container, although the repository says otherwise.
+    pub recovery: Option<String>,
+    pub notices: Notices,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

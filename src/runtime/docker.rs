@@ -1,25 +1,30 @@
 //! Containers of a Docker Engine, or of Podman, which speaks the same API.
 //!
-//! Owns one container, one volume and one network for each codespace, all labelled with the gateway that made them, and
-//! how the agent gets in: the program and the way to the gateway are mounted read-only, its orders are written as a file.
+//! Owns one container, one volume and one network for each codespace, all labelled with the gateway that made them, the
+//! image that is built of the repository's Dockerfile, and how the agent gets in: the program and the way to the gateway are mounted read-only, its orders are written as a file.
 //! Refuses: privileged containers, the engine's socket inside, published ports. Ports are reached through the agent alone.
 
 mod archive;
+mod build;
+mod checkout;
+mod configure;
+mod context;
 mod engine;
 mod fence;
+mod ignore;
 mod image;
 mod instance;
 mod network;
 mod plan;
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bollard::{
-    models::ContainerInspectResponse,
+    models::{ContainerCreateBody, ContainerInspectResponse},
     query_parameters::{
-        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-        RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
 use futures_util::StreamExt as _;
@@ -28,11 +33,12 @@ use self::{
     archive::{Account, Orders},
     engine::{Engine, is_missing},
     instance::Instance,
+    plan::Made,
 };
-use super::{InstanceState, Known, Progress, Runtime, RuntimeError, process::editor};
+use super::{InstanceState, Known, Making, Progress, Runtime, RuntimeError, process::editor};
 use crate::{
-    domain::{CodespaceName, Network, RepositorySource},
-    protocol::bootstrap::{Bootstrap, EditorProgram},
+    domain::{CodespaceName, Network},
+    protocol::bootstrap::{Bootstrap, EditorProgram, InContainer},
 };
 
 /// How long an agent may take to end what it started, in seconds, before the engine kills it.
@@ -124,20 +130,112 @@ impl DockerRuntime {
     /// Makes the container as it is planned; one that was made to another plan is made anew, its volume stays.
     async fn make_container(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
         let id = instance.resource(name);
-        let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
-        let body = plan::container(&self.options, instance, name, &mounts);
-        let planned = plan::digest(&body);
-        if let Some(found) = self.container(&id).await? {
-            let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
-            if labels.get(plan::PLAN_LABEL) == Some(&planned) {
-                return Ok(());
-            }
+        let found = self.container(&id).await?;
+        let is_there = found.is_some();
+        let labels = found.and_then(|found| found.config?.labels).unwrap_or_default();
+        let made = match Made::of(&labels) {
+            Some(made) => made,
+            None => self.as_operator_says().await?,
+        };
+        let body = self.planned(instance, name, &made)?;
+        if labels.get(plan::PLAN_LABEL) == body.labels.as_ref().and_then(|labels| labels.get(plan::PLAN_LABEL)) {
+            return Ok(());
+        }
+        if is_there {
             self.remove_container(&id).await?;
         }
-        let body = plan::labelled(body, planned);
-        let options = CreateContainerOptionsBuilder::default().name(&id).build();
+        self.create_container(&id, body).await
+    }
+
+    /// Makes the container anew as a repository says, or as the operator does.
+    async fn replace_container(&self, instance: &Instance, name: &CodespaceName, made: &Made) -> Result<(), RuntimeError> {
+        let id = instance.resource(name);
+        let body = self.planned(instance, name, made)?;
+        self.remove_container(&id).await?;
+        self.create_container(&id, body).await
+    }
+
+    fn planned(&self, instance: &Instance, name: &CodespaceName, made: &Made) -> Result<ContainerCreateBody, RuntimeError> {
+        let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
+        let body = plan::container(&self.options, instance, name, &mounts, made);
+        let digest = plan::digest(&body);
+        Ok(plan::labelled(body, digest))
+    }
+
+    async fn create_container(&self, id: &str, body: ContainerCreateBody) -> Result<(), RuntimeError> {
+        let options = CreateContainerOptionsBuilder::default().name(id).build();
         let made = self.engine.api().await?.create_container(Some(options), body).await;
         made.map(drop).map_err(|error| self.engine.trouble(&error))
+    }
+
+    async fn stop_container(&self, id: &str) -> Result<(), RuntimeError> {
+        let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
+        let stopped = self.engine.api().await?.stop_container(id, Some(options)).await;
+        self.engine.unless_missing(stopped)
+    }
+
+    /// Starts the container that there is, with these orders.
+    async fn launch(&self, instance: &Instance, name: &CodespaceName, bootstrap: Bootstrap) -> Result<(), RuntimeError> {
+        let id = instance.resource(name);
+        let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
+        let api = self.engine.api().await?;
+        let account = archive::account(api, &self.engine, &id).await?;
+        if bootstrap.prepared {
+            self.give_files(instance, name, &mounts, &account).await?;
+        }
+        let unreachable = fence::networks(&self.engine, &self.options, &id).await?;
+        let orders = Orders {
+            bootstrap: self.complete(bootstrap, &account, unreachable.clone()),
+            account,
+        };
+        archive::write(api, &self.engine, &id, &orders).await?;
+        let started = api.start_container(&id, None).await;
+        started.map_err(|error| self.engine.trouble(&error))?;
+        // The agent waits for it, and ends without it.
+        let fence = plan::fence(&self.options, instance, name, &mounts, &unreachable);
+        match fence::put_up(&self.engine, fence, &id).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.explain(name, error).await),
+        }
+    }
+
+    /// Gives the codespace's files to the container's user, if they are another's.
+    async fn give_files(
+        &self,
+        instance: &Instance,
+        name: &CodespaceName,
+        mounts: &plan::Mounts,
+        account: &Account,
+    ) -> Result<(), RuntimeError> {
+        let id = instance.resource(name);
+        let owner = archive::owner(self.engine.api().await?, &self.engine, &id, plan::WORKSPACES).await?;
+        let Some(owner) = owner.filter(|owner| *owner != account.uid) else {
+            return Ok(());
+        };
+        let owners = format!("{owner}:{}:{}", account.uid, account.gid);
+        let body = plan::give(&self.options, instance, name, mounts, &owners);
+        fence::run_once(&self.engine, body, &format!("{id}-give")).await
+    }
+
+    /// Removes everything of a kind that a codespace may have besides its own container and volume.
+    async fn remove_besides(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
+        let api = self.engine.api().await?;
+        for helper in [checkout::holder(instance, name), build::holder(instance, name)] {
+            self.remove_container(&helper).await?;
+        }
+        let labels = instance
+            .labels(name)
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let filter: HashMap<String, Vec<String>> = [("label".to_owned(), labels)].into();
+        let options = ListVolumesOptionsBuilder::default().filters(&filter).build();
+        let found = api.list_volumes(Some(options)).await.map_err(|error| self.engine.trouble(&error))?;
+        for volume in found.volumes.unwrap_or_default() {
+            let options = RemoveVolumeOptionsBuilder::default().force(true).build();
+            self.engine.unless_missing(api.remove_volume(&volume.name, Some(options)).await)?;
+        }
+        build::forget(&self.engine, instance, name, None).await
     }
 
     async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
@@ -175,12 +273,7 @@ impl DockerRuntime {
     fn complete(&self, mut bootstrap: Bootstrap, account: &Account, unreachable: Vec<String>) -> Bootstrap {
         bootstrap.gateway = format!("unix:{}/{}", plan::GATEWAY_DIRECTORY, plan::GATEWAY_SOCKET);
         bootstrap.state_dir = plan::STATE_DIRECTORY.into();
-        let source = bootstrap
-            .repository
-            .as_ref()
-            .and_then(|repository| repository.url.parse::<RepositorySource>().ok());
-        let directory = source.map_or_else(|| "workspace".into(), |source| source.directory_name());
-        bootstrap.workspace = PathBuf::from(plan::WORKSPACES).join(directory);
+        bootstrap.workspace = plan::workspace(&bootstrap).into();
         bootstrap.home.clone_from(&account.home);
         bootstrap.listen = None;
         bootstrap.mark = None;
@@ -214,39 +307,52 @@ impl Runtime for DockerRuntime {
             return Err(RuntimeError::Failed(why.into()));
         }
         let instance = self.instance().await?;
-        let id = instance.resource(name);
         self.create(name, &Progress::silent()).await?;
         self.stop(name).await?;
-        let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
-        let api = self.engine.api().await?;
-        let account = archive::account(api, &self.engine, &id).await?;
-        let unreachable = fence::networks(&self.engine, &self.options, &id).await?;
-        let orders = Orders {
-            bootstrap: self.complete(bootstrap, &account, unreachable.clone()),
-            account,
+        let is_made = bootstrap.container.as_ref().is_some_and(|container| container.made_from.is_some());
+        let launched = self.launch(&instance, name, bootstrap.clone()).await;
+        let Err(RuntimeError::Failed(why)) = launched else {
+            return launched;
         };
-        archive::write(api, &self.engine, &id, &orders).await?;
-        let started = api.start_container(&id, None).await;
-        started.map_err(|error| self.engine.trouble(&error))?;
-        // The agent waits for it, and ends without it.
-        let fence = plan::fence(&self.options, &instance, name, &mounts, &unreachable);
-        match fence::put_up(&self.engine, fence, &id).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.explain(name, error).await),
+        if !is_made {
+            return Err(RuntimeError::Failed(why));
         }
+        // What the repository asked for does not run: its files are opened in a container that does.
+        let mut bootstrap = bootstrap;
+        let log = bootstrap.container.take().unwrap_or_default().log;
+        bootstrap.container = Some(InContainer {
+            log: format!("{log}== {why}\n"),
+            ..self.recover(&instance, name, &why).await?
+        });
+        self.launch(&instance, name, bootstrap).await
+    }
+
+    fn makes_containers(&self) -> bool {
+        true
+    }
+
+    async fn configure(
+        &self,
+        name: &CodespaceName,
+        bootstrap: &mut Bootstrap,
+        making: Making,
+        progress: &Progress,
+    ) -> Result<(), RuntimeError> {
+        bootstrap.container = Some(self.make_as_configured(name, bootstrap, making, progress).await?);
+        Ok(())
     }
 
     async fn stop(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
         let id = self.instance().await?.resource(name);
-        let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS).build();
-        let stopped = self.engine.api().await?.stop_container(&id, Some(options)).await;
-        self.engine.unless_missing(stopped)
+        self.stop_container(&id).await
     }
 
     async fn delete(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
-        let id = self.instance().await?.resource(name);
+        let instance = self.instance().await?;
+        let id = instance.resource(name);
         self.stop(name).await?;
         self.remove_container(&id).await?;
+        self.remove_besides(&instance, name).await?;
         let api = self.engine.api().await?;
         self.engine.unless_missing(api.remove_network(&id).await)?;
         let options = RemoveVolumeOptionsBuilder::default().force(true).build();

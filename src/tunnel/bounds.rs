@@ -1,11 +1,13 @@
 //! What of an agent's reports is believed and kept: every length has a limit.
 
-use crate::protocol::tunnel::{FromAgent, ListeningPort};
+use crate::protocol::tunnel::{Configured, FromAgent, ListeningPort};
 
 /// Most ports that are kept of a report.
 const MAX_PORTS: usize = 512;
 /// Most addresses that are kept of a port.
 const MAX_ADDRESSES: usize = 16;
+/// Longest reason for a recovery container in bytes.
+const MAX_RECOVERY: usize = 2048;
 /// Most kinds of activity in a report; there are fewer.
 const MAX_KINDS: usize = 16;
 
@@ -33,8 +35,19 @@ pub fn bound(message: FromAgent) -> Option<FromAgent> {
             kinds.truncate(MAX_KINDS);
             Some(FromAgent::Activity { kinds })
         }
-        other @ (FromAgent::Prepared | FromAgent::Editor { .. } | FromAgent::Renewed) => Some(other),
+        FromAgent::Configured { configured } => Some(FromAgent::Configured {
+            configured: bound_configured(configured),
+        }),
+        other @ (FromAgent::Prepared | FromAgent::Awaits | FromAgent::Editor { .. } | FromAgent::Renewed) => Some(other),
     }
+}
+
+fn bound_configured(mut configured: Configured) -> Configured {
+    configured.notices = configured.notices.bounded();
+    if let Some(why) = &mut configured.recovery {
+        cut(why, MAX_RECOVERY);
+    }
+    configured
 }
 
 fn bound_port(port: &mut ListeningPort) {

@@ -111,7 +111,11 @@ impl Dice {
 
 /// Something that an agent may say, with everything in it that could name somebody else's.
 fn message(dice: &mut Dice, theirs: &[String]) -> Value {
-    let mut said = match dice.roll(6) {
+    let mut said = match dice.roll(8) {
+        6 => json!({ "type": "awaits" }),
+        7 => {
+            json!({ "type": "configured", "configured": { "changed": true, "recovery": dice.pick(theirs), "notices": [{ "key": dice.pick(theirs), "reason": dice.pick(theirs) }] } })
+        }
         0 => json!({ "type": "prepared" }),
         1 => json!({ "type": "step", "name": dice.pick(theirs), "state": dice.pick(theirs), "detail": dice.pick(theirs) }),
         2 => json!({ "type": "editor", "state": "ready" }),

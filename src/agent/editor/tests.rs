@@ -22,6 +22,7 @@ fn editor(root: &Path, command: &[&str]) -> Editor {
     let reporter = Reporter::new();
     Editor::new(
         &bootstrap,
+        Folder::of(&bootstrap.workspace),
         environment,
         Log::default(),
         Ports::new(None, reporter.clone()),

@@ -20,7 +20,13 @@ fn terminals() -> Terminals {
         ..Bootstrap::default()
     };
     let environment = Environment::compose(std::iter::empty(), &bootstrap);
-    Terminals::new(environment, "/tmp".into(), "/".into(), Reporter::new(), TaskTracker::new())
+    Terminals::new(
+        environment,
+        Folder::of("/tmp".as_ref()),
+        "/".into(),
+        Reporter::new(),
+        TaskTracker::new(),
+    )
 }
 
 fn open(terminals: &Terminals, script: &str) -> Arc<Terminal> {

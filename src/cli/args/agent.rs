@@ -12,11 +12,17 @@ pub struct Agent {
     #[command(subcommand)]
     pub verb: Option<AgentVerb>,
     /// The file with the agent's orders.
-    #[arg(hide = true, long, value_name = "FILE", required_unless_present = "fence")]
+    #[arg(hide = true, long, value_name = "FILE", required_unless_present_any = ["fence", "hold", "give"])]
     pub bootstrap: Option<PathBuf>,
     /// Put these networks out of reach of this network namespace, and end.
     #[arg(hide = true, long, value_name = "NETWORK", num_args = 1.., conflicts_with = "bootstrap")]
     pub fence: Vec<String>,
+    /// Keep this network namespace until asked to end.
+    #[arg(hide = true, long, conflicts_with_all = ["bootstrap", "fence"])]
+    pub hold: bool,
+    /// Give everything in a directory that belongs to one user to another, and end.
+    #[arg(hide = true, long, num_args = 2, value_names = ["FROM:USER:GROUP", "DIR"], conflicts_with_all = ["bootstrap", "fence", "hold"])]
+    pub give: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,6 @@
 //! What an agent's reports mean for its codespace.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use crate::{
         bootstrap::Secret,
         tunnel::{ActivityKind, FromAgent},
     },
+    runtime::Making,
     tunnel::AgentEvent,
 };
 
@@ -113,6 +114,10 @@ impl Task {
                 let (Ok(name), Ok(state)) = (name.parse::<StepName>(), state.parse::<StepState>()) else {
                     return;
                 };
+                let is_done = self.now.steps.iter().any(|step| (step.name, step.state) == (name, StepState::Done));
+                if is_done && (name, state) == (StepName::Clone, StepState::Skipped) {
+                    return;
+                }
                 self.set_step(name, state, &detail);
                 if (name, state) == (StepName::Clone, StepState::Failed) && !self.now.record.prepared {
                     let why = if detail.is_empty() {
@@ -128,6 +133,9 @@ impl Task {
                 self.now.record.prepared = true;
                 return self.apply_quietly(Event::Prepared).await;
             }
+            FromAgent::Awaits => return self.awaits().await,
+            FromAgent::Configured { configured } if *self.now.configured == configured => return,
+            FromAgent::Configured { configured } => self.now.configured = Arc::new(configured),
             FromAgent::Editor { state } => self.now.editor = Some(state),
             FromAgent::Activity { kinds } => {
                 for kind in kinds {
@@ -140,6 +148,16 @@ impl Task {
             FromAgent::Hello { .. } | FromAgent::Pong => return,
         }
         self.publish();
+    }
+
+    /// The repository is there: what it says of its container is made next. Once for each checkout, whatever an agent says.
+    async fn awaits(&mut self) {
+        if self.checked_out {
+            return;
+        }
+        (self.checked_out, self.now.record.prepared) = (true, true);
+        self.making = Making::Checkout;
+        self.apply_quietly(Event::Awaits).await;
     }
 
     fn audit(&self, action: &str, detail: &str) {

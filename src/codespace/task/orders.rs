@@ -10,7 +10,7 @@ use crate::{
     codespace::{CodespaceChange, CodespaceError, OfferDecision, PortChange, PortView, request},
     domain::{Phase, Port, ShareId},
     lifecycle::{Activity, Event},
-    runtime::RuntimeError,
+    runtime::{Making, RuntimeError},
     store::{ShareRecord, StoreError},
 };
 
@@ -21,6 +21,8 @@ pub enum Order {
     /// With how it came about, for the audit log.
     Start(Actor, &'static str, Reply<()>),
     Stop(Actor, Reply<()>),
+    /// Makes its container anew.
+    Rebuild(Actor, Reply<()>),
     Delete(Actor, Reply<()>),
     ChangePort(Port, PortChange, Actor, Reply<PortView>),
     DecideOffer(String, OfferDecision, Actor, Reply<()>),
@@ -39,6 +41,7 @@ impl Task {
         match order {
             Order::Start(actor, how, reply) => drop(reply.send(self.start(&actor, how).await)),
             Order::Stop(actor, reply) => drop(reply.send(self.stop(&actor).await)),
+            Order::Rebuild(actor, reply) => drop(reply.send(self.rebuild(&actor).await)),
             Order::Delete(actor, reply) => self.delete(&actor, reply).await,
             Order::ChangePort(port, change, actor, reply) => drop(reply.send(self.change_port(port, change, &actor).await)),
             Order::DecideOffer(hash, decision, actor, reply) => drop(reply.send(self.decide_offer(&hash, decision, &actor).await)),
@@ -88,6 +91,21 @@ impl Task {
             format!("{} stopped it", actor.name)
         };
         Ok(self.apply(Event::Stop(why)).await?)
+    }
+
+    async fn rebuild(&mut self, actor: &Actor) -> Result<(), CodespaceError> {
+        match self.now.record.phase {
+            Phase::Deleting => return Err(CodespaceError::Deleting),
+            Phase::Creating | Phase::Starting => return Err(CodespaceError::StillStarting),
+            Phase::Stopped | Phase::Failed | Phase::Stopping | Phase::Running => {}
+        }
+        if !self.inner.runtime_or_default(&self.now.record.runtime).makes_containers() {
+            return Err(CodespaceError::NoContainer);
+        }
+        self.say(actor, "codespace.rebuilt", "");
+        self.touch(Activity::Request).await;
+        self.making = Making::Anew;
+        Ok(self.apply(Event::Rebuild).await?)
     }
 
     async fn delete(&mut self, actor: &Actor, reply: Reply<()>) {

@@ -534,6 +534,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         ceiling: Default::default(),
         closures: Default::default(),
         steps: Vec::new(),
+        configured: Default::default(),
         editor: None,
         connected: true,
         awake_because: Vec::new(),

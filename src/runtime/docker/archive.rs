@@ -18,6 +18,9 @@ use crate::{protocol::bootstrap::Bootstrap, runtime::RuntimeError};
 /// Largest `/etc/passwd` that is read, with its wrapping, in bytes.
 const MAX_PASSWD: usize = 1 << 20;
 
+/// A header and whatever extends it, in bytes.
+const HEAD: usize = 4096;
+
 /// Who the container's user is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Account {
@@ -48,6 +51,23 @@ pub async fn account(api: &Docker, engine: &Engine, id: &str) -> Result<Account,
         }
     }
     Ok(find_account(&user, &passwd(&bytes)))
+}
+
+/// Who a directory inside belongs to.
+pub async fn owner(api: &Docker, engine: &Engine, id: &str, path: &str) -> Result<Option<u64>, RuntimeError> {
+    let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
+    let mut chunks = api.download_from_container(id, Some(options));
+    let mut head = Vec::new();
+    while head.len() < HEAD {
+        match chunks.next().await {
+            Some(Ok(chunk)) => head.extend_from_slice(&chunk[..chunk.len().min(HEAD)]),
+            Some(Err(error)) if !is_missing(&error) => return Err(engine.trouble(&error)),
+            _ => break,
+        }
+    }
+    let mut archive = Archive::new(&head[..]);
+    let first = archive.entries().ok().and_then(|mut entries| entries.next());
+    Ok(first.and_then(Result::ok).and_then(|entry| entry.header().uid().ok()))
 }
 
 /// The text of the only file in an archive; nothing where there is none. Links are not followed.

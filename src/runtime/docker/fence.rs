@@ -29,10 +29,20 @@ pub async fn networks(engine: &Engine, options: &Options, id: &str) -> Result<Ve
 
 /// Puts it up with the container that `body` describes, and waits until it stands.
 pub async fn put_up(engine: &Engine, body: ContainerCreateBody, id: &str) -> Result<(), RuntimeError> {
-    let helper = format!("{id}-fence");
-    remove(engine, &helper).await?;
-    let ended = run(engine, &helper, body).await;
-    let removed = remove(engine, &helper).await;
+    let ended = run_once(engine, body, &format!("{id}-fence")).await;
+    ended.map_err(|error| match error {
+        RuntimeError::Failed(why) => RuntimeError::Failed(format!(
+            "its network could not be closed off, and without that it does not run: {why}. Ask the operator"
+        )),
+        error => error,
+    })
+}
+
+/// Runs a small container of ours to its end and removes it.
+pub async fn run_once(engine: &Engine, body: ContainerCreateBody, helper: &str) -> Result<(), RuntimeError> {
+    remove(engine, helper).await?;
+    let ended = run(engine, helper, body).await;
+    let removed = remove(engine, helper).await;
     ended.and(removed)
 }
 
@@ -52,11 +62,7 @@ async fn run(engine: &Engine, helper: &str, body: ContainerCreateBody) -> Result
     let lines: Vec<_> = api.logs(helper, Some(options)).collect().await;
     let text: String = lines.into_iter().flatten().map(|line| line.to_string()).collect();
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    let why = format!(
-        "its network could not be closed off, and without that it does not run: {}. Ask the operator",
-        text.trim()
-    );
-    Err(RuntimeError::Failed(why))
+    Err(RuntimeError::Failed(text.trim().to_owned()))
 }
 
 async fn remove(engine: &Engine, helper: &str) -> Result<(), RuntimeError> {

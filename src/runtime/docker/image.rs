@@ -30,6 +30,31 @@ pub async fn get(engine: &Engine, image: &str, progress: &Progress) -> Result<()
     api.inspect_image(image).await.map(drop).map_err(|error| engine.trouble(&error))
 }
 
+/// The user that an image's own label names for whoever works in it, as development container images have it.
+pub async fn user(engine: &Engine, image: &str) -> Result<Option<String>, RuntimeError> {
+    let found = engine
+        .api()
+        .await?
+        .inspect_image(image)
+        .await
+        .map_err(|error| engine.trouble(&error))?;
+    let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+    Ok(labels.get("devcontainer.metadata").and_then(|text| named_user(text)))
+}
+
+/// The last of a list of parts that names one counts, `remoteUser` before `containerUser`.
+fn named_user(text: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    let parts = match value {
+        serde_json::Value::Array(parts) => parts,
+        part => vec![part],
+    };
+    let named = |key: &str| parts.iter().rev().find_map(|part| part.get(key)?.as_str()).map(str::to_owned);
+    let plain =
+        |user: &String| !user.is_empty() && user.len() <= 64 && user.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    named("remoteUser").or_else(|| named("containerUser")).filter(plain)
+}
+
 /// Without a tag an engine would pull all of them.
 fn tagged(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
@@ -56,6 +81,22 @@ fn words(image: &str, told: &CreateImageInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_that_images_name() {
+        for (text, user) in [
+            (
+                r#"[{"id":"feature"},{"containerUser":"root","remoteUser":"vscode"}]"#,
+                Some("vscode"),
+            ),
+            (r#"{"containerUser":"node"}"#, Some("node")),
+            (r#"[{"remoteUser":"a b"}]"#, None),
+            ("[]", None),
+            ("junk", None),
+        ] {
+            assert_eq!(named_user(text).as_deref(), user, "{text}");
+        }
+    }
 
     #[test]
     fn an_image_without_a_tag_is_the_latest() {

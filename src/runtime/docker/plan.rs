@@ -8,12 +8,14 @@ use std::{
 use bollard::models::{
     ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits, VolumeCreateRequest,
 };
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Options, instance::Instance};
 use crate::{
-    domain::CodespaceName,
-    protocol::bootstrap::EditorProgram,
+    devcontainer::Configuration,
+    domain::{CodespaceName, RepositorySource},
+    protocol::bootstrap::{Bootstrap, EditorProgram},
     runtime::{Known, RuntimeError},
 };
 
@@ -23,6 +25,11 @@ pub const INSTANCE_LABEL: &str = "portico.instance";
 pub const NAME_LABEL: &str = "portico.codespace";
 /// The label that says to which plan a container was made.
 pub const PLAN_LABEL: &str = "portico.plan";
+
+/// The label that says what a repository's own container is made of.
+const MADE_LABEL: &str = "portico.made";
+/// Longest label in bytes.
+const MAX_LABEL: usize = 256 * 1024;
 
 /// The agent's program inside.
 pub const PROGRAM: &str = "/portico/bin/portico";
@@ -67,6 +74,11 @@ impl Mounts {
         })
     }
 
+    /// The agent's program and nothing else.
+    pub fn program_alone(&self) -> Mount {
+        bind(&self.program, PROGRAM.as_ref())
+    }
+
     fn all(&self) -> Vec<Mount> {
         let mut mounts = vec![
             bind(&self.program, PROGRAM.as_ref()),
@@ -87,10 +99,45 @@ fn bind(outside: &Path, inside: &Path) -> Mount {
     }
 }
 
+/// What a container is made of where its repository says so; kept as a label of the container, which it outlives never.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Made {
+    pub image: String,
+    /// The user, where it is not the image's own.
+    pub user: Option<String>,
+    /// Without its hooks and notices, which the agent reads for itself.
+    pub configuration: Configuration,
+    pub fingerprint: Option<String>,
+    /// Why it is the default container all the same.
+    pub recovery: Option<String>,
+}
+
+impl Made {
+    /// The label's text, if engines take so long a one.
+    pub fn label(&self) -> Option<String> {
+        serde_json::to_string(self).ok().filter(|text| text.len() <= MAX_LABEL)
+    }
+
+    /// Reads it from a container's labels; none for one that is as the operator says.
+    pub fn of(labels: &HashMap<String, String>) -> Option<Self> {
+        serde_json::from_str(labels.get(MADE_LABEL)?).ok()
+    }
+}
+
 /// The container, without the label of its plan.
-pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, mounts: &Mounts) -> ContainerCreateBody {
+pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, mounts: &Mounts, made: &Made) -> ContainerCreateBody {
     let id = instance.resource(name);
+    let wanted = &made.configuration;
     let mut all = mounts.all();
+    all.extend(wanted.mounts.iter().map(|volume| Mount {
+        typ: Some(MountType::VOLUME),
+        // A name of the codespace's own: no repository gets at another's.
+        source: Some(format!("{id}-{}", volume.name)),
+        target: Some(volume.target.clone()),
+        read_only: Some(volume.read_only),
+        ..Mount::default()
+    }));
     all.push(Mount {
         typ: Some(MountType::VOLUME),
         source: Some(id.clone()),
@@ -101,6 +148,10 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
         network_mode: Some(id),
         mounts: Some(all),
         cap_drop: Some(DROPPED.map(str::to_owned).into()),
+        cap_add: wanted.run.trace.then(|| vec!["SYS_PTRACE".to_owned()]),
+        init: wanted.run.init.then_some(true),
+        shm_size: wanted.run.shm_size.and_then(|size| i64::try_from(size).ok()),
+        extra_hosts: Some(wanted.run.hosts.clone()).filter(|hosts| !hosts.is_empty()),
         // What the agent prints is kept by the engine, and anybody inside can write there too.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".into()),
@@ -116,7 +167,13 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
     };
     ContainerCreateBody {
         hostname: Some(hostname(name)),
-        image: Some(options.image.clone()),
+        image: Some(if made.image.is_empty() {
+            options.image.clone()
+        } else {
+            made.image.clone()
+        }),
+        user: made.user.clone(),
+        env: Some(wanted.container_env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         entrypoint: Some(vec![PROGRAM.into()]),
         cmd: Some(vec![
             "agent".into(),
@@ -124,7 +181,13 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
             format!("{STATE_DIRECTORY}/bootstrap.json"),
         ]),
         working_dir: Some("/".into()),
-        labels: Some(instance.labels(name)),
+        labels: Some(
+            instance
+                .labels(name)
+                .into_iter()
+                .chain(made.label().map(|text| (MADE_LABEL.to_owned(), text)))
+                .collect(),
+        ),
         stop_signal: Some("SIGTERM".into()),
         host_config: Some(host),
         ..ContainerCreateBody::default()
@@ -141,11 +204,54 @@ pub fn editor(mut program: EditorProgram, editors: &Path) -> EditorProgram {
     program
 }
 
+/// The small container that gives a codespace's files to another user and ends: `owners` are `FROM:USER:GROUP`.
+pub fn give(options: &Options, instance: &Instance, name: &CodespaceName, mounts: &Mounts, owners: &str) -> ContainerCreateBody {
+    let volume = Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(instance.resource(name)),
+        target: Some(WORKSPACES.into()),
+        ..Mount::default()
+    };
+    let host = HostConfig {
+        network_mode: Some("none".into()),
+        mounts: Some(vec![mounts.program_alone(), volume]),
+        cap_drop: Some(vec!["ALL".into()]),
+        cap_add: Some(vec!["CHOWN".into(), "DAC_READ_SEARCH".into()]),
+        security_opt: Some(vec!["no-new-privileges".into()]),
+        readonly_rootfs: Some(true),
+        memory: Some(128 << 20),
+        pids_limit: Some(16),
+        ..HostConfig::default()
+    };
+    ContainerCreateBody {
+        image: Some(options.image.clone()),
+        user: Some("0:0".into()),
+        entrypoint: Some(vec![PROGRAM.into()]),
+        cmd: Some(["agent", "--give", owners, WORKSPACES].map(str::to_owned).into()),
+        working_dir: Some("/".into()),
+        labels: Some(instance.labels(name)),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
 /// The small container that puts up the fence in a codespace's network and ends.
 pub fn fence(options: &Options, instance: &Instance, name: &CodespaceName, mounts: &Mounts, networks: &[String]) -> ContainerCreateBody {
+    fence_in(&instance.resource(name), options, instance, name, mounts, networks)
+}
+
+/// As [`fence`], in the network namespace of a container.
+pub fn fence_in(
+    container: &str,
+    options: &Options,
+    instance: &Instance,
+    name: &CodespaceName,
+    mounts: &Mounts,
+    networks: &[String],
+) -> ContainerCreateBody {
     let host = HostConfig {
-        network_mode: Some(format!("container:{}", instance.resource(name))),
-        mounts: Some(vec![bind(&mounts.program, PROGRAM.as_ref())]),
+        network_mode: Some(format!("container:{container}")),
+        mounts: Some(vec![mounts.program_alone()]),
         cap_drop: Some(vec!["ALL".into()]),
         cap_add: Some(vec!["NET_ADMIN".into()]),
         security_opt: Some(vec!["no-new-privileges".into()]),
@@ -184,6 +290,14 @@ fn bounded(options: &Options) -> HostConfig {
         }]),
         ..HostConfig::default()
     }
+}
+
+/// Where the repository is checked out.
+pub fn workspace(bootstrap: &Bootstrap) -> String {
+    let repository = bootstrap.repository.as_ref();
+    let source = repository.and_then(|repository| repository.url.parse::<RepositorySource>().ok());
+    let directory = source.map_or_else(|| "workspace".into(), |source| source.directory_name());
+    format!("{WORKSPACES}/{directory}")
 }
 
 /// The volume that holds the work.
@@ -251,7 +365,7 @@ mod tests {
             ..Options::default()
         };
         let mounts = Mounts::of(&options, directory.path(), "/opt/portico".as_ref()).expect("planned");
-        let body = container(&options, &instance, &name, &mounts);
+        let body = container(&options, &instance, &name, &mounts, &Made::default());
         let host = body.host_config.clone().expect("bounds");
         assert_eq!(
             (host.memory, host.memory_swap, host.nano_cpus),
@@ -275,18 +389,24 @@ mod tests {
                 (volume, None)
             ]
         );
-        assert_eq!(digest(&body), digest(&container(&options, &instance, &name, &mounts)));
+        assert_eq!(
+            digest(&body),
+            digest(&container(&options, &instance, &name, &mounts, &Made::default()))
+        );
         let roomier = Options {
             memory: None,
             ..options.clone()
         };
-        let kept = digest(&container(&roomier, &instance, &name, &mounts));
+        let kept = digest(&container(&roomier, &instance, &name, &mounts, &Made::default()));
         assert_eq!(digest(&body), kept, "what was installed is worth more than a new bound");
         let other = Options {
             image: "debian:12".into(),
             ..options
         };
-        assert_ne!(digest(&body), digest(&container(&other, &instance, &name, &mounts)));
+        assert_ne!(
+            digest(&body),
+            digest(&container(&other, &instance, &name, &mounts, &Made::default()))
+        );
     }
 
     #[test]

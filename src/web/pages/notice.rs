@@ -218,14 +218,22 @@ fn step_value(step: &Step) -> Value {
 
 /// What a step is called on a page.
 fn step_label(step: &Step) -> &'static str {
-    use crate::domain::StepName::{Agent, Clone, Dotfiles, Editor, Extensions, History, Storage};
+    use crate::domain::StepName::{
+        Agent, Clone, Dotfiles, Editor, Extensions, History, Image, OnCreate, PostAttach, PostCreate, PostStart, Storage, UpdateContent,
+    };
     match step.name {
         Storage => "Prepare storage",
         Agent => "Start the codespace",
         Clone => "Fetch the repository",
+        Image => "Make the container",
+        OnCreate => "Run onCreateCommand",
+        UpdateContent => "Run updateContentCommand",
         Editor => "Start the editor",
         Dotfiles => "Install your dotfiles",
         Extensions => "Install your extensions",
+        PostCreate => "Run postCreateCommand",
+        PostStart => "Run postStartCommand",
+        PostAttach => "Run postAttachCommand",
         History => "Fetch the full history",
     }
 }

@@ -1,0 +1,263 @@
+//! Builds an image of a repository's Dockerfile while its user watches.
+//!
+//! The context goes from the codespace's volume to the engine as a stream, what `.dockerignore` names left out; neither is
+//! ever a file of this machine. What the Dockerfile runs is in a network namespace that is fenced as the codespace's own,
+//! within the codespace's bounds, and gets no secret.
+
+use std::{collections::HashMap, pin::pin, time::Duration};
+
+use bollard::{
+    body_try_stream,
+    models::{BuildInfo, ContainerCreateBody, HostConfig},
+    query_parameters::{
+        BuildImageOptions, BuildImageOptionsBuilder, CreateContainerOptionsBuilder, ListImagesOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+    },
+};
+use bytes::Bytes;
+use futures_util::{
+    StreamExt as _,
+    future::{Either, select},
+    stream::unfold,
+};
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use super::{
+    Options,
+    checkout::{Checkout, Unreadable},
+    context::{self, Bridge},
+    engine::Engine,
+    fence,
+    ignore::Ignored,
+    instance::Instance,
+    plan,
+};
+use crate::{
+    devcontainer::Build,
+    domain::CodespaceName,
+    runtime::{Progress, RuntimeError},
+};
+
+/// How long a build may take.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// Pieces of a context on their way, each a few KiB.
+const QUEUE: usize = 8;
+
+/// What a build needs.
+pub struct Site<'a> {
+    pub engine: &'a Engine,
+    pub options: &'a Options,
+    pub instance: &'a Instance,
+    pub name: &'a CodespaceName,
+    pub mounts: &'a plan::Mounts,
+}
+
+impl Site<'_> {
+    /// Builds; gives the tag, which nobody else's Dockerfile can guess and build upon.
+    pub async fn build(
+        &self,
+        checkout: &Checkout<'_>,
+        build: &Build,
+        dockerfile: String,
+        progress: &Progress,
+    ) -> Result<String, Unreadable> {
+        let ignored = self.ignored(checkout, build).await?;
+        let tag = format!("{}:{:032x}", self.instance.resource(self.name), rand::random::<u128>());
+        let network = self.hold_network().await?;
+        let options = self.build_options(build, &tag, &network);
+        let built = tokio::time::timeout(PATIENCE, self.run(checkout, build, dockerfile, ignored, options, progress)).await;
+        self.release_network().await?;
+        built.unwrap_or_else(|_| {
+            let why = format!("the build took longer than {} minutes and was ended", PATIENCE.as_secs() / 60);
+            Err(Unreadable::Repository(why))
+        })?;
+        Ok(tag)
+    }
+
+    /// Removes what was built for a codespace, but for one image.
+    pub async fn forget(&self, but: Option<&str>) -> Result<(), RuntimeError> {
+        forget(self.engine, self.instance, self.name, but).await
+    }
+
+    async fn ignored(&self, checkout: &Checkout<'_>, build: &Build) -> Result<Ignored, Unreadable> {
+        let in_context = if build.context.is_empty() {
+            ".dockerignore".to_owned()
+        } else {
+            format!("{}/.dockerignore", build.context)
+        };
+        // The Dockerfile's own one counts first, as with docker's own builder.
+        for path in [format!("{}.dockerignore", build.dockerfile), in_context] {
+            if let Some(text) = checkout.text(&path).await? {
+                return Ok(Ignored::read(&text));
+            }
+        }
+        Ok(Ignored::default())
+    }
+
+    async fn run(
+        &self,
+        checkout: &Checkout<'_>,
+        build: &Build,
+        dockerfile: String,
+        ignored: Ignored,
+        options: BuildImageOptions,
+        progress: &Progress,
+    ) -> Result<(), Unreadable> {
+        let mut chunks = Box::pin(checkout.directory(&build.context).await?);
+        let (raw, unpacked) = mpsc::channel::<std::io::Result<Bytes>>(QUEUE);
+        let (packed, body) = mpsc::channel::<std::io::Result<Bytes>>(QUEUE);
+        let filtering = spawn_blocking(move || context::filter(Bridge::new(unpacked), packed, &dockerfile, &ignored));
+        let feeding = async move {
+            while let Some(chunk) = chunks.next().await {
+                if raw.send(chunk.map_err(std::io::Error::other)).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let body = unfold(body, async |mut body| Some((body.recv().await?, body)));
+        let api = self.engine.api().await?;
+        let watching = async {
+            let mut told = pin!(api.build_image(options, None, Some(body_try_stream(body))));
+            while let Some(told) = told.next().await {
+                show(&told.map_err(|error| self.engine.trouble(&error))?, progress);
+            }
+            Ok(())
+        };
+        // An engine that is done before it has read everything wants no more.
+        let watched = match select(Box::pin(watching), Box::pin(feeding)).await {
+            Either::Left((watched, _)) => watched,
+            Either::Right(((), watching)) => watching.await,
+        };
+        // What is wrong with the context is why the engine got none.
+        if let Ok(Err(error)) = filtering.await
+            && error.kind() == std::io::ErrorKind::Other
+        {
+            return Err(Unreadable::Repository(format!("the build's context cannot be used: {error}")));
+        }
+        watched.map_err(|error| match error {
+            RuntimeError::Failed(why) => {
+                progress.print(&format!("{why}\n"));
+                Unreadable::Repository(format!("its image could not be built. {why}"))
+            }
+            error => error.into(),
+        })
+    }
+
+    fn build_options(&self, build: &Build, tag: &str, network: &str) -> BuildImageOptions {
+        let labels = self.instance.labels(self.name);
+        let args: HashMap<String, String> = build.args.clone().into_iter().collect();
+        let mut options = BuildImageOptionsBuilder::new()
+            .dockerfile(context::DOCKERFILE)
+            .t(tag)
+            .rm(true)
+            .forcerm(true)
+            .networkmode(&format!("container:{network}"))
+            .labels(&labels)
+            .buildargs(&args);
+        if let Some(target) = &build.target {
+            options = options.target(target);
+        }
+        if let Some(memory) = self.options.memory {
+            // The engine's client takes no more.
+            let memory = i32::try_from(memory).unwrap_or(i32::MAX);
+            options = options.memory(memory).memswap(memory);
+        }
+        if let Some(thousandths) = self.options.milli_cpus {
+            let quota = i32::try_from(thousandths.saturating_mul(100)).unwrap_or(i32::MAX);
+            options = options.cpuperiod(100_000).cpuquota(quota);
+        }
+        options.build()
+    }
+
+    /// Holds a network namespace for what the Dockerfile runs, and closes it off.
+    async fn hold_network(&self) -> Result<String, RuntimeError> {
+        self.release_network().await?;
+        let (id, network) = (self.instance.resource(self.name), holder(self.instance, self.name));
+        let api = self.engine.api().await?;
+        let body = ContainerCreateBody {
+            image: Some(self.options.image.clone()),
+            user: Some("0:0".into()),
+            entrypoint: Some(vec![plan::PROGRAM.into()]),
+            cmd: Some(["agent", "--hold"].map(str::to_owned).into()),
+            labels: Some(self.instance.labels(self.name)),
+            host_config: Some(HostConfig {
+                network_mode: Some(id.clone()),
+                mounts: Some(vec![self.mounts.program_alone()]),
+                cap_drop: Some(vec!["ALL".into()]),
+                security_opt: Some(vec!["no-new-privileges".into()]),
+                readonly_rootfs: Some(true),
+                memory: Some(64 << 20),
+                pids_limit: Some(16),
+                dns: Some(self.options.name_servers.iter().map(ToString::to_string).collect()),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let options = CreateContainerOptionsBuilder::default().name(&network).build();
+        let made = api.create_container(Some(options), body).await;
+        made.map_err(|error| self.engine.trouble(&error))?;
+        let started = api.start_container(&network, None).await;
+        started.map_err(|error| self.engine.trouble(&error))?;
+        let unreachable = fence::networks(self.engine, self.options, &id).await?;
+        let body = plan::fence_in(&network, self.options, self.instance, self.name, self.mounts, &unreachable);
+        fence::put_up(self.engine, body, &network).await?;
+        Ok(network)
+    }
+
+    async fn release_network(&self) -> Result<(), RuntimeError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let network = holder(self.instance, self.name);
+        let removed = self.engine.api().await?.remove_container(&network, Some(options)).await;
+        self.engine.unless_missing(removed)
+    }
+}
+
+/// The name of the container that holds a build's network.
+pub fn holder(instance: &Instance, name: &CodespaceName) -> String {
+    format!("{}-build", instance.resource(name))
+}
+
+/// Removes what was built for a codespace, but for one image. Layers that others use stay.
+pub async fn forget(engine: &Engine, instance: &Instance, name: &CodespaceName, but: Option<&str>) -> Result<(), RuntimeError> {
+    let api = engine.api().await?;
+    let labels = instance
+        .labels(name)
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let filter: HashMap<String, Vec<String>> = [("label".to_owned(), labels)].into();
+    let options = ListImagesOptionsBuilder::default().filters(&filter).build();
+    let found = api.list_images(Some(options)).await.map_err(|error| engine.trouble(&error))?;
+    for image in found {
+        if but.is_some_and(|but| image.repo_tags.iter().any(|tag| tag == but)) {
+            continue;
+        }
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        // One that a container still uses is removed with the next.
+        if let Err(error) = api.remove_image(&image.id, Some(options), None).await {
+            tracing::debug!(codespace = %name, %error, "an image stays");
+        }
+    }
+    Ok(())
+}
+
+fn show(told: &BuildInfo, progress: &Progress) {
+    if let Some(text) = &told.stream {
+        progress.print(text);
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+        if let Some(line) = line.filter(|line| line.starts_with("Step ")) {
+            progress.tell(&plain(line));
+        }
+    } else if let Some(status) = &told.status {
+        let layer = told.id.as_deref().map(|id| format!("{id}: ")).unwrap_or_default();
+        // A layer's advance is for whoever watches; the log gets its stages.
+        if told.progress_detail.as_ref().is_none_or(|detail| detail.total.is_none()) {
+            progress.print(&format!("{layer}{status}\n"));
+        }
+        progress.tell(&plain(&format!("{layer}{status}")));
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}

@@ -1,0 +1,217 @@
+//! Makes a container as its repository says: image found or built, then the container anew around the same volume.
+//!
+//! What the repository got wrong is never an end: the codespace opens in the container that it had, or in one of the
+//! operator's image, and says why.
+
+use super::{
+    DockerRuntime,
+    build::{self, Site},
+    checkout::{Checkout, Unreadable},
+    image,
+    instance::Instance,
+    plan::{self, Made},
+};
+use crate::{
+    devcontainer::{Configuration, Notices, Origin, Place, Requirements},
+    domain::CodespaceName,
+    protocol::bootstrap::{Bootstrap, InContainer},
+    runtime::{Making, Progress, RuntimeError},
+};
+
+impl DockerRuntime {
+    /// Decides whether the container is made anew, and tells the agent what it lives in.
+    pub(super) async fn make_as_configured(
+        &self,
+        name: &CodespaceName,
+        bootstrap: &Bootstrap,
+        making: Making,
+        progress: &Progress,
+    ) -> Result<InContainer, RuntimeError> {
+        let instance = self.instance().await?;
+        let id = instance.resource(name);
+        let found = self.container(&id).await?.unwrap_or_default();
+        let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+        let before = Made::of(&labels);
+        let is_configured = before.as_ref().is_some_and(|made| made.fingerprint.is_some());
+        // One that never ran was made a moment ago and holds nothing, whatever became of the one before it.
+        let never_ran = found
+            .state
+            .and_then(|state| state.started_at)
+            .is_none_or(|at| at.starts_with("0001-"));
+        if making == Making::Kept && (is_configured || !never_ran) {
+            return Ok(told(before.as_ref(), Notices::default()));
+        }
+        self.stop_container(&id).await?;
+        let root = plan::workspace(bootstrap);
+        let checkout = Checkout::open(&self.engine, &self.options, &instance, name, &root).await?;
+        let planned = self.plan(&instance, name, bootstrap, &checkout, progress).await;
+        checkout.close().await?;
+        let mut notices = Notices::default();
+        let planned = planned.map_err(|error| match error {
+            Unreadable::Runtime(error) => error.to_string(),
+            Unreadable::Repository(why) => why,
+        });
+        let (made, requirements) = match planned {
+            Ok(planned) => planned,
+            Err(why) => {
+                progress.print(&format!("== {why}\n"));
+                // The container that there was is worth more than an empty one.
+                if let Some(before) = before.filter(|_| is_configured) {
+                    notices.note(
+                        "rebuild",
+                        format!("it did not work, and the container is the one from before: {why}"),
+                    );
+                    return Ok(told(Some(&before), notices));
+                }
+                return self.recover(&instance, name, &why).await;
+            }
+        };
+        self.compare(requirements, &mut notices);
+        progress.tell("Making its container");
+        if let Err(error) = self.replace_container(&instance, name, &made).await {
+            let RuntimeError::Failed(why) = error else { return Err(error) };
+            return self
+                .recover(&instance, name, &format!("its container could not be made: {why}"))
+                .await;
+        }
+        build::forget(&self.engine, &instance, name, Some(&made.image)).await?;
+        Ok(told(Some(&made), notices))
+    }
+
+    /// What a container is made of where no repository says so.
+    pub(super) async fn as_operator_says(&self) -> Result<Made, RuntimeError> {
+        Ok(Made {
+            user: image::user(&self.engine, &self.options.image).await?,
+            ..Made::default()
+        })
+    }
+
+    /// Makes the operator's own container, with the codespace's files in it.
+    pub(super) async fn recover(&self, instance: &Instance, name: &CodespaceName, why: &str) -> Result<InContainer, RuntimeError> {
+        let why: String = why.chars().take(1500).collect();
+        let made = Made {
+            recovery: Some(why),
+            ..self.as_operator_says().await?
+        };
+        self.replace_container(instance, name, &made).await?;
+        Ok(told(Some(&made), Notices::default()))
+    }
+
+    /// Reads what the repository says and gets the image; none where it says nothing.
+    async fn plan(
+        &self,
+        instance: &Instance,
+        name: &CodespaceName,
+        bootstrap: &Bootstrap,
+        checkout: &Checkout<'_>,
+        progress: &Progress,
+    ) -> Result<(Made, Requirements), Unreadable> {
+        let Some(source) = checkout.configuration(bootstrap.devcontainer.as_deref()).await? else {
+            return Ok((self.as_operator_says().await?, Requirements::default()));
+        };
+        progress.print(&format!("== {source}\n"));
+        let text = checkout.text(&source).await?.unwrap_or_default();
+        let place = Place {
+            root: plan::workspace(bootstrap),
+            id: name.to_string(),
+        };
+        let configuration =
+            Configuration::read(&text, &source, &place).map_err(|error| Unreadable::Repository(format!("{source}: {error}")))?;
+        let mut dockerfile = None;
+        let image = match &configuration.origin {
+            Origin::Default => self.options.image.clone(),
+            Origin::Image(image) => {
+                refuse_own(image)?;
+                let got = image::get(&self.engine, image, progress).await;
+                got.map_err(of_repository)?;
+                image.clone()
+            }
+            Origin::Build(build) => {
+                let missing = || Unreadable::Repository(format!("{source} names {}, which is not there", build.dockerfile));
+                let text = checkout.text(&build.dockerfile).await?.ok_or_else(missing)?;
+                dockerfile = Some(text.clone());
+                progress.tell(&format!("Building the image of {}", build.dockerfile));
+                let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
+                let site = Site {
+                    engine: &self.engine,
+                    options: &self.options,
+                    instance,
+                    name,
+                    mounts: &mounts,
+                };
+                site.build(checkout, build, text, progress).await?
+            }
+        };
+        let user = match configuration.user() {
+            Some(user) => Some(user.to_owned()),
+            None => image::user(&self.engine, &image).await?,
+        };
+        let requirements = configuration.requirements;
+        let made = Made {
+            fingerprint: Some(configuration.fingerprint(dockerfile.as_deref())),
+            image,
+            user,
+            configuration: Configuration {
+                hooks: Vec::new(),
+                notices: Notices::default(),
+                ..configuration
+            },
+            recovery: None,
+        };
+        if made.label().is_none() {
+            return Err(Unreadable::Repository(format!(
+                "{source} says more than an engine can keep with a container"
+            )));
+        }
+        Ok((made, requirements))
+    }
+
+    /// Names what the repository wants more of than a codespace gets.
+    fn compare(&self, wanted: Requirements, notices: &mut Notices) {
+        let short = |wanted: Option<u64>, given: Option<u64>| wanted.zip(given).filter(|(wanted, given)| wanted > given);
+        let gib = |bytes: u64| format!("{}.{} GiB", bytes >> 30, (bytes % (1 << 30)) * 10 >> 30);
+        if let Some((wanted, given)) = short(wanted.cpus.map(|cpus| cpus * 1000), self.options.milli_cpus.map(u64::from)) {
+            let reason = format!(
+                "it asks for {}; a codespace has {}.{} here",
+                wanted / 1000,
+                given / 1000,
+                given % 1000 / 100
+            );
+            notices.note("hostRequirements.cpus", reason);
+        }
+        for (key, wanted, given) in [
+            ("hostRequirements.memory", wanted.memory, self.options.memory),
+            ("hostRequirements.storage", wanted.storage, self.options.disk),
+        ] {
+            if let Some((wanted, given)) = short(wanted, given) {
+                notices.note(key, format!("it asks for {}; a codespace has {} here", gib(wanted), gib(given)));
+            }
+        }
+    }
+}
+
+/// What the agent is told of the container that it lives in.
+fn told(made: Option<&Made>, notices: Notices) -> InContainer {
+    InContainer {
+        awaits: false,
+        made_from: made.and_then(|made| made.fingerprint.clone()),
+        recovery: made.and_then(|made| made.recovery.clone()),
+        notices,
+        log: String::new(),
+    }
+}
+
+/// What was built for other codespaces is found by its id alone, since nobody knows its tag.
+fn refuse_own(image: &str) -> Result<(), Unreadable> {
+    if image.starts_with("sha256:") {
+        return Err(Unreadable::Repository(format!("the image {image} is not for repositories to name")));
+    }
+    Ok(())
+}
+
+fn of_repository(error: RuntimeError) -> Unreadable {
+    match error {
+        RuntimeError::Failed(why) => Unreadable::Repository(why),
+        error => error.into(),
+    }
+}
