@@ -11,6 +11,10 @@ COPY . .
 # Cargo goes by times, and the placeholders are younger than what was copied.
 RUN touch src/main.rs src/lib.rs && cargo build --locked --release && strip target/release/portico
 
+# The agent of the docker runtime, static so that it starts in any image; named by docker.agent.
+RUN RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target x86_64-unknown-linux-gnu \
+ && strip target/x86_64-unknown-linux-gnu/release/portico
+
 FROM debian:bookworm-slim AS editor
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates npm && rm -rf /var/lib/apt/lists/*
 COPY --from=build /source/target/release/portico /usr/local/bin/portico
@@ -23,6 +27,7 @@ RUN apt-get update \
  && useradd --uid 10001 --create-home --home-dir /var/lib/portico --shell /bin/bash portico
 COPY --from=build /source/target/release/portico /usr/local/bin/portico
 COPY --from=editor /opt/portico/editors /opt/portico/editors
+COPY --from=build /source/target/x86_64-unknown-linux-gnu/release/portico /opt/portico/agent
 # code-server is found on the PATH, so that the data volume need not hold it.
 RUN printf '#!/bin/sh\ncd="/opt/portico/editors"; for d in "$cd"/code-server-*; do exec "$d"/node_modules/node-linux-*/bin/node "$d"/node_modules/code-server/out/node/entry.js "$@"; done\n' > /usr/local/bin/code-server \
  && chmod 755 /usr/local/bin/code-server && code-server --version && rm -rf /root/.config

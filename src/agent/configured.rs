@@ -79,7 +79,11 @@ impl Reading {
     /// Reads the file; one that cannot be read says nothing but why.
     pub fn read(&self) -> Read {
         let Some(path) = self.find() else {
-            return Read::default();
+            let mut read = Read::default();
+            if let Some(chosen) = &self.chosen {
+                read.configuration.notices.note(chosen, "there is no such file in the repository");
+            }
+            return read;
         };
         let source = path.to_string_lossy().into_owned();
         let text = declared::read(&self.workspace.join(&path)).map_err(|error| format!("it cannot be read: {error}"));

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod declared;
+mod rebuilding;
 
 struct Bench {
     store: SharedStore,

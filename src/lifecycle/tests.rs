@@ -30,6 +30,19 @@ fn transitions() {
     check(Creating, false, Event::CloneFailed(why()), Some((Failed, &[Effect::Undo])));
     check(Creating, false, Event::LaunchFailed(why()), Some((Failed, &[Effect::Undo])));
     check(Starting, true, Event::LaunchFailed(why()), Some((Failed, &[Effect::StopInstance])));
+    for phase in [Creating, Starting, Running] {
+        check(phase, true, Event::Awaits, Some((Creating, &[launch])));
+    }
+    for phase in [Running, Stopped, Failed] {
+        check(phase, true, Event::Rebuild, Some((Starting, &[launch])));
+    }
+    for phase in [Stopped, Failed, Stopping, Deleting] {
+        check(phase, true, Event::Awaits, None);
+    }
+    for phase in [Creating, Starting, Stopping, Deleting] {
+        check(phase, true, Event::Rebuild, None);
+    }
+    check(Failed, false, Event::Rebuild, Some((Creating, &[launch])));
     check(Running, true, Event::CloneFailed(why()), None);
     check(Running, true, Event::Lost(None), Some((Starting, &[launch])));
     check(Stopping, true, Event::Lost(None), None);

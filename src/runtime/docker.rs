@@ -5,6 +5,7 @@
 //! Refuses: privileged containers, the engine's socket inside, published ports. Ports are reached through the agent alone.
 
 mod archive;
+mod bases;
 mod build;
 mod checkout;
 mod configure;
@@ -220,9 +221,6 @@ impl DockerRuntime {
     /// Removes everything of a kind that a codespace may have besides its own container and volume.
     async fn remove_besides(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
         let api = self.engine.api().await?;
-        for helper in [checkout::holder(instance, name), build::holder(instance, name)] {
-            self.remove_container(&helper).await?;
-        }
         let labels = instance
             .labels(name)
             .into_iter()
@@ -343,8 +341,12 @@ impl Runtime for DockerRuntime {
     }
 
     async fn stop(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
-        let id = self.instance().await?.resource(name);
-        self.stop_container(&id).await
+        let instance = self.instance().await?;
+        // A build that was given up leaves its network behind.
+        for helper in [checkout::holder(&instance, name), build::holder(&instance, name)] {
+            self.remove_container(&helper).await?;
+        }
+        self.stop_container(&instance.resource(name)).await
     }
 
     async fn delete(&self, name: &CodespaceName) -> Result<(), RuntimeError> {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::PathBuf};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{InstanceState, Progress, Runtime, RuntimeError};
+use super::{InstanceState, Making, Progress, Runtime, RuntimeError};
 use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
 
 /// Keeps what it was told.
@@ -18,6 +18,7 @@ pub struct FakeRuntime {
 
 #[derive(Default)]
 struct State {
+    makes_containers: bool,
     instances: HashMap<CodespaceName, Instance>,
     calls: Vec<String>,
     failure: Option<fn() -> RuntimeError>,
@@ -46,6 +47,11 @@ impl FakeRuntime {
         }
     }
 
+    /// Whether it makes containers from now on.
+    pub fn make_containers(&self, makes: bool) {
+        self.state.lock().makes_containers = makes;
+    }
+
     /// Lets every start fail from now on, or work again.
     pub fn fail_starts(&self, failure: Option<fn() -> RuntimeError>) {
         self.state.lock().failure = failure;
@@ -62,6 +68,15 @@ impl Runtime for FakeRuntime {
         let mut state = self.state.lock();
         state.calls.push(format!("create {name}"));
         state.instances.entry(name.clone()).or_default();
+        Ok(())
+    }
+
+    fn makes_containers(&self) -> bool {
+        self.state.lock().makes_containers
+    }
+
+    async fn configure(&self, name: &CodespaceName, _: &mut Bootstrap, making: Making, _: &Progress) -> Result<(), RuntimeError> {
+        self.state.lock().calls.push(format!("configure {name} {making:?}"));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:
 import path from 'node:path';
 import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
-import { Engine, IMAGE, world } from './harness/engine.mjs';
+import { bareImage, Engine, IMAGE, world } from './harness/engine.mjs';
 import { eventually } from './harness/eventually.mjs';
 import { Gateway } from './harness/gateway.mjs';
 import { repository, serveRepositories } from './harness/repositories.mjs';
@@ -77,8 +77,9 @@ test('a repository says what its container is', async (t) => {
   symlinkSync('/etc', path.join(linked, 'out'));
   execFileSync('git', ['-C', linked, 'add', '-A']);
   commit(linked, {});
+  const bare = repository(t, { '.devcontainer.json': `{ "image": "${bareImage(t, engine)}" }` });
   const many = repository(t, { 'services/api/one.json': '{ "containerEnv": { "CHOSEN": "yes" } }' });
-  const git = await serveRepositories(t, { project, plain, broken, missing, failing, linked, many }, world(t));
+  const git = await serveRepositories(t, { project, plain, broken, missing, failing, linked, bare, many }, world(t));
   const ada = await gateway.user('ada', { admin: true });
   const inside = async (name, command) => (await gateway.exec(ada.token, name, ['bash', '-c', command])).stdout.trim();
   const view = (name) => gateway.call(ada.token, 'GET', `/codespaces/${name}`);
@@ -126,7 +127,7 @@ test('a repository says what its container is', async (t) => {
   await t.test('build arguments, ignored files, user, folder, environment and volumes are as written', async () => {
     assert.equal(await inside(name, 'cat /opt/team/flavour; ls /seen/web; pwd; id -u; echo $PLACE ${GREETING-none}; echo $PATH'), 'sweet\nnotes.txt\n/workspaces/project/web\n0\n/workspaces/project/web none\n' + (await inside(name, 'echo $PATH')));
     assert.match(await inside(name, 'echo $PATH'), /:\/opt\/team$/);
-    assert.equal(await inside(name, 'git status --porcelain; touch /cache/x && stat -c %u /workspaces/project/web/notes.txt'), 'M web/notes.txt\n0');
+    assert.equal(await inside(name, 'git -C /workspaces/project status --porcelain; touch /cache/x && stat -c %u /workspaces/project/web/notes.txt'), 'M web/notes.txt\n0');
     const id = engine.names('container').find((found) => found.endsWith(name));
     assert.equal(engine.docker('inspect', '-f', '{{.HostConfig.Privileged}} {{.HostConfig.CapAdd}}', id), 'false [SYS_PTRACE]');
   });
@@ -207,6 +208,12 @@ test('a repository says what its container is', async (t) => {
     assert.equal(await inside(made.name, 'cat .devcontainer.json'), '{ "image": "no-such-image:latest" }');
   });
 
+  await t.test('an image that cannot run the agent opens a recovery container', async () => {
+    const made = await gateway.codespace(ada.token, `${git}/bare`);
+    const codespace = await eventually('it is told', async () => (await view(made.name)).recovery && settled(made.name));
+    assert.match(codespace.recovery, /agent does not run in the image portico-bare:latest/);
+  });
+
   await t.test('links out of the repository are not followed', async () => {
     const made = await gateway.codespace(ada.token, `${git}/linked`);
     const codespace = await eventually('it is told', async () => (await view(made.name)).recovery && settled(made.name));
@@ -234,8 +241,8 @@ test('a repository says what its container is', async (t) => {
   });
 
   await t.test('deleting leaves nothing behind', async () => {
-    await gateway.call(ada.token, 'DELETE', `/codespaces/${name}?force=true`);
-    assert.deepEqual(['container', 'network', 'volume'].flatMap((kind) => engine.names(kind)).filter((found) => found.includes(name)), []);
-    assert.equal(engine.docker('images', '-q', '--filter', `label=portico.codespace=${name}`), '');
+    for (const codespace of await gateway.call(ada.token, 'GET', '/codespaces')) await gateway.call(ada.token, 'DELETE', `/codespaces/${codespace.name}?force=true`);
+    assert.deepEqual(['container', 'network', 'volume'].flatMap((kind) => engine.names(kind)), []);
+    assert.equal(engine.docker('images', '-q', '--filter', 'label=portico.codespace'), '');
   });
 });

@@ -115,7 +115,8 @@ impl Task {
                     return;
                 };
                 let is_done = self.now.steps.iter().any(|step| (step.name, step.state) == (name, StepState::Done));
-                if is_done && (name, state) == (StepName::Clone, StepState::Skipped) {
+                // An agent in another container finds the checkout there.
+                if is_done && name == StepName::Clone {
                     return;
                 }
                 self.set_step(name, state, &detail);

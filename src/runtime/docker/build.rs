@@ -74,11 +74,6 @@ impl Site<'_> {
         Ok(tag)
     }
 
-    /// Removes what was built for a codespace, but for one image.
-    pub async fn forget(&self, but: Option<&str>) -> Result<(), RuntimeError> {
-        forget(self.engine, self.instance, self.name, but).await
-    }
-
     async fn ignored(&self, checkout: &Checkout<'_>, build: &Build) -> Result<Ignored, Unreadable> {
         let in_context = if build.context.is_empty() {
             ".dockerignore".to_owned()

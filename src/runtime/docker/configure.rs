@@ -4,7 +4,7 @@
 //! operator's image, and says why.
 
 use super::{
-    DockerRuntime,
+    DockerRuntime, bases,
     build::{self, Site},
     checkout::{Checkout, Unreadable},
     image,
@@ -51,7 +51,7 @@ impl DockerRuntime {
             Unreadable::Runtime(error) => error.to_string(),
             Unreadable::Repository(why) => why,
         });
-        let (made, requirements) = match planned {
+        let (mut made, requirements) = match planned {
             Ok(planned) => planned,
             Err(why) => {
                 progress.print(&format!("== {why}\n"));
@@ -66,7 +66,7 @@ impl DockerRuntime {
                 return self.recover(&instance, name, &why).await;
             }
         };
-        self.compare(requirements, &mut notices);
+        self.compare(requirements, &mut made.notices);
         progress.tell("Making its container");
         if let Err(error) = self.replace_container(&instance, name, &made).await {
             let RuntimeError::Failed(why) = error else { return Err(error) };
@@ -121,14 +121,16 @@ impl DockerRuntime {
         let image = match &configuration.origin {
             Origin::Default => self.options.image.clone(),
             Origin::Image(image) => {
-                refuse_own(image)?;
-                let got = image::get(&self.engine, image, progress).await;
+                // With a tag, because an engine takes what could be the beginning of an id for one.
+                let image = image::tagged(image);
+                let got = image::get(&self.engine, &image, progress).await;
                 got.map_err(of_repository)?;
-                image.clone()
+                image
             }
             Origin::Build(build) => {
                 let missing = || Unreadable::Repository(format!("{source} names {}, which is not there", build.dockerfile));
                 let text = checkout.text(&build.dockerfile).await?.ok_or_else(missing)?;
+                bases::check(&text, &build.args).map_err(Unreadable::Repository)?;
                 dockerfile = Some(text.clone());
                 progress.tell(&format!("Building the image of {}", build.dockerfile));
                 let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
@@ -157,6 +159,7 @@ impl DockerRuntime {
                 ..configuration
             },
             recovery: None,
+            notices: Notices::default(),
         };
         if made.label().is_none() {
             return Err(Unreadable::Repository(format!(
@@ -192,21 +195,15 @@ impl DockerRuntime {
 
 /// What the agent is told of the container that it lives in.
 fn told(made: Option<&Made>, notices: Notices) -> InContainer {
+    let mut all = notices;
+    all.extend(made.map(|made| made.notices.clone()).unwrap_or_default());
     InContainer {
         awaits: false,
         made_from: made.and_then(|made| made.fingerprint.clone()),
         recovery: made.and_then(|made| made.recovery.clone()),
-        notices,
+        notices: all,
         log: String::new(),
     }
-}
-
-/// What was built for other codespaces is found by its id alone, since nobody knows its tag.
-fn refuse_own(image: &str) -> Result<(), Unreadable> {
-    if image.starts_with("sha256:") {
-        return Err(Unreadable::Repository(format!("the image {image} is not for repositories to name")));
-    }
-    Ok(())
 }
 
 fn of_repository(error: RuntimeError) -> Unreadable {

@@ -56,9 +56,9 @@ fn named_user(text: &str) -> Option<String> {
 }
 
 /// Without a tag an engine would pull all of them.
-fn tagged(image: &str) -> String {
+pub fn tagged(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
-    if last.contains([':', '@']) {
+    if last.contains([':', '@']) && !image.starts_with("sha256:") {
         image.to_owned()
     } else {
         format!("{image}:latest")
@@ -105,6 +105,8 @@ mod tests {
             ("debian:12", "debian:12"),
             ("registry.example.com:5000/base", "registry.example.com:5000/base:latest"),
             ("base@sha256:00", "base@sha256:00"),
+            ("c0ffee", "c0ffee:latest"),
+            ("sha256:c0ffee", "sha256:c0ffee:latest"),
         ] {
             assert_eq!(tagged(image), tagged_image);
         }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Options, instance::Instance};
 use crate::{
-    devcontainer::Configuration,
+    devcontainer::{Configuration, Notices},
     domain::{CodespaceName, RepositorySource},
     protocol::bootstrap::{Bootstrap, EditorProgram},
     runtime::{Known, RuntimeError},
@@ -111,6 +111,8 @@ pub struct Made {
     pub fingerprint: Option<String>,
     /// Why it is the default container all the same.
     pub recovery: Option<String>,
+    /// What of it a codespace does not get here.
+    pub notices: Notices,
 }
 
 impl Made {

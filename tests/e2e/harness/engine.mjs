@@ -1,6 +1,6 @@
 // A real container engine for a test, started by hand with data of its own, and an image of this machine's programs.
 import { execFileSync, spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
@@ -67,6 +67,15 @@ export class Engine {
     await this.halt();
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
+}
+
+/** Makes an image without a shell, without a C library, with nothing but one file. */
+export function bareImage(t, engine) {
+  const root = mkdtempSync('/tmp/pb-');
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  writeFileSync(path.join(root, 'only'), 'this\n');
+  execFileSync('sh', ['-c', `tar -C ${root} -cf - . | docker -H ${engine.host} import - portico-bare:latest`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  return 'portico-bare:latest';
 }
 
 /** Gives this machine the address that stands for the rest of the world, until the test ends. */
