@@ -72,6 +72,8 @@ fn others(gateway: &Gateway) -> Value {
             "display_name",
             "repository",
             "idle_timeout_minutes",
+            "recovery",
+            "notices",
         ];
         let parts: Vec<_> = parts.iter().map(|part| space[part].clone()).collect();
         let settings = |port: &Value| json!([port["port"], port["visibility"], port["label"], port["users"], port["expires_at"]]);

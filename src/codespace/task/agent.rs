@@ -153,7 +153,8 @@ impl Task {
 
     /// The repository is there: what it says of its container is made next. Once for each checkout, whatever an agent says.
     async fn awaits(&mut self) {
-        if self.checked_out {
+        let makes = self.inner.runtime_or_default(&self.now.record.runtime).makes_containers();
+        if self.checked_out || !makes {
             return;
         }
         (self.checked_out, self.now.record.prepared) = (true, true);
