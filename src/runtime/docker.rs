@@ -421,6 +421,7 @@ impl Runtime for DockerRuntime {
             );
             self.remove_container(&id).await?;
         }
+        build::tidy(&self.engine, &instance, is_known).await?;
         network::tidy(&self.engine, &instance, is_known).await
     }
 }

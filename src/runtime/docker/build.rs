@@ -35,7 +35,7 @@ use super::{
 use crate::{
     devcontainer::Build,
     domain::CodespaceName,
-    runtime::{Progress, RuntimeError},
+    runtime::{Known, Progress, RuntimeError},
 };
 
 /// How long a build may take.
@@ -231,6 +231,20 @@ pub async fn forget(engine: &Engine, instance: &Instance, name: &CodespaceName, 
         // One that a container still uses is removed with the next.
         if let Err(error) = api.remove_image(&image.id, Some(options), None).await {
             tracing::debug!(codespace = %name, %error, "an image stays");
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was built for codespaces that are no more.
+pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) -> Result<(), RuntimeError> {
+    let api = engine.api().await?;
+    let options = ListImagesOptionsBuilder::default().filters(&instance.filter()).build();
+    let found = api.list_images(Some(options)).await.map_err(|error| engine.trouble(&error))?;
+    for image in found.into_iter().filter(|image| !plan::is_known(&image.labels, is_known)) {
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        if let Err(error) = api.remove_image(&image.id, Some(options), None).await {
+            tracing::debug!(%error, "an image of no codespace stays");
         }
     }
     Ok(())
