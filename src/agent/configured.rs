@@ -46,7 +46,7 @@ pub struct Read {
 }
 
 /// Which versions of the files there are.
-type Versions = Vec<Option<(SystemTime, u64)>>;
+type Versions = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
 impl Reading {
     pub fn new(bootstrap: &Bootstrap) -> Self {
@@ -136,38 +136,40 @@ impl Reading {
         found.find(|path| fs::metadata(self.workspace.join(path)).is_ok_and(|metadata| metadata.is_file()))
     }
 
-    fn versions(&self) -> Versions {
+    /// Of the file, and of the Dockerfile that it named when it was read.
+    fn versions(&self, dockerfile: Option<&str>) -> Versions {
         let version = |path: PathBuf| {
-            let metadata = fs::metadata(path).ok()?;
+            let metadata = fs::metadata(self.workspace.join(path)).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
         };
-        let Some(path) = self.find() else { return Vec::new() };
-        // What the Dockerfile is only the file says; most stand beside it or at the top.
-        let beside = path.with_file_name("Dockerfile");
-        let dockerfile = self.read().configuration.dockerfile().map(PathBuf::from).unwrap_or(beside);
-        [path, dockerfile].map(|path| version(self.workspace.join(path))).into()
+        let files = self.find().into_iter().chain(dockerfile.map(PathBuf::from));
+        files.map(|path| (path.clone(), version(path))).collect()
     }
 }
 
 /// Looks again and again, and reports what changes.
 pub async fn watch(bootstrap: &Bootstrap, reporter: &Reporter, log: &Log) {
     let reading = Reading::new(bootstrap);
-    if reading.container.as_ref().is_some_and(|container| container.awaits) {
-        std::future::pending::<()>().await;
-    }
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen: Option<Versions> = None;
+    let mut seen: Option<(Versions, Option<String>)> = None;
     let mut told: Option<Configured> = None;
     loop {
         ticks.tick().await;
         let (at, before) = (reading.clone(), seen.clone());
         let looked = spawn_blocking(move || {
-            let versions = at.versions();
-            (before.as_ref() != Some(&versions)).then(|| (versions, at.tell(&at.read())))
+            let (versions, dockerfile) = before.unzip();
+            if versions == Some(at.versions(dockerfile.flatten().as_deref())) {
+                return None;
+            }
+            let read = at.read();
+            let dockerfile = read.configuration.dockerfile().map(str::to_owned);
+            Some((at.versions(dockerfile.as_deref()), dockerfile, at.tell(&read)))
         });
-        let Ok(Some((versions, configured))) = looked.await else { continue };
-        seen = Some(versions);
+        let Ok(Some((versions, dockerfile, configured))) = looked.await else {
+            continue;
+        };
+        seen = Some((versions, dockerfile));
         if told.as_ref() == Some(&configured) {
             continue;
         }
@@ -218,10 +220,10 @@ mod tests {
         write("Dockerfile", "FROM a\n");
         assert!(changed(&at(None)));
         let made = at(at(None).read().fingerprint);
-        let before = made.versions();
+        let before = made.versions(Some("Dockerfile"));
         assert!(!changed(&made));
         write("Dockerfile", "FROM a\nRUN b\n");
-        assert!(changed(&made) && made.versions() != before);
+        assert!(changed(&made) && made.versions(Some("Dockerfile")) != before);
     }
 
     #[test]

@@ -160,10 +160,7 @@ pub fn link_programs(state_dir: &Path) -> io::Result<()> {
 /// Has git ask the agent for credentials, after whatever else it is set to ask (git-config(1), `GIT_CONFIG_COUNT`). In the
 /// environment, so that no dotfiles replace it and nothing of it is in a file.
 fn add_git_helper(all: &mut BTreeMap<OsString, OsString>, state_dir: &Path) {
-    let set = |name: &str| {
-        all.get(std::ffi::OsStr::new(name))
-            .and_then(|value| value.to_str()?.parse::<u16>().ok())
-    };
+    let set = |name: &str| all.get(OsStr::new(name)).and_then(|value| value.to_str()?.parse::<u16>().ok());
     let count = set("GIT_CONFIG_COUNT").unwrap_or(0);
     let helper = git_credentials::helper(&programs(state_dir).join("portico"), state_dir);
     all.insert(format!("GIT_CONFIG_KEY_{count}").into(), "credential.helper".into());

@@ -283,6 +283,7 @@ impl Task {
         let making = std::mem::take(&mut self.making);
         self.fresh_steps(making);
         self.launching = CancellationToken::new();
+        self.now.configured = Arc::default();
         self.disconnect();
         self.used.insert(Activity::Request, self.inner.deps.clock.now());
         if let Err(error) = self.store().await {
