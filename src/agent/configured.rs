@@ -33,6 +33,7 @@ pub struct Reading {
     chosen: Option<String>,
     place: Place,
     container: Option<InContainer>,
+    own_machine: bool,
 }
 
 /// What was read.
@@ -58,6 +59,7 @@ impl Reading {
                 id: bootstrap.codespace.clone(),
             },
             container: bootstrap.container.clone(),
+            own_machine: bootstrap.own_machine,
         }
     }
 
@@ -102,10 +104,10 @@ impl Reading {
         Read {
             source: Some(source),
             fingerprint: Some(configuration.fingerprint(dockerfile.as_deref())),
-            configuration: if self.in_container() {
-                configuration
-            } else {
-                configuration.on_machine()
+            configuration: match (self.in_container(), self.own_machine) {
+                (true, _) => configuration,
+                (_, false) => configuration.on_machine(),
+                (_, true) => configuration.on_machine().at_rest(),
             },
         }
     }

@@ -182,6 +182,19 @@ impl Configuration {
     }
 }
 
+impl Configuration {
+    /// The same where nothing of it runs by itself: on a machine that is its user's own.
+    #[must_use]
+    pub fn at_rest(mut self) -> Self {
+        for hook in std::mem::take(&mut self.hooks) {
+            let reason = "this is a machine of your own, on which nothing of a repository runs by itself";
+            self.notices.note(hook.stage.key(), reason);
+        }
+        (self.container_env, self.remote_env) = (BTreeMap::new(), BTreeMap::new());
+        self
+    }
+}
+
 /// A file being read.
 struct Reader<'a, 'b> {
     file: &'a JsonObject<'b>,

@@ -188,7 +188,9 @@ fn only_what_a_container_is_made_of_makes_another() {
 fn a_machine_is_no_container() {
     let found = read(r#"{ "image": "a", "remoteUser": "x", "postCreateCommand": "true" }"#).on_machine();
     assert_eq!(noted(&found), ["image", "remoteUser"]);
-    assert_eq!((found.origin, found.hooks.len()), (Origin::Default, 1));
+    assert_eq!((&found.origin, found.hooks.len()), (&Origin::Default, 1));
+    let own = found.at_rest();
+    assert_eq!((own.hooks.len(), noted(&own).contains(&"postCreateCommand")), (0, true));
 }
 
 /// Any value that JSON can hold, shaped like what files say.
