@@ -239,7 +239,9 @@ pub async fn logs(State(services): State<Services>, Who(who): Who, Params(name):
     let snapshot = codespace.snapshot();
     if !snapshot.connected && matches!(snapshot.phase(), Phase::Creating | Phase::Starting) {
         let text = codespace.creation_log();
-        return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
+        if !text.is_empty() {
+            return Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response());
+        }
     }
     let text = agent_calls::bytes(&services, &codespace, Method::GET, "/log", None).await?;
     let text = String::from_utf8_lossy(&text).into_owned();

@@ -261,10 +261,15 @@ impl DockerRuntime {
             .filter(|c| !c.is_control())
             .take(300)
             .collect();
-        let image = &self.options.image;
+        let image = self.image_of(name).await.unwrap_or_else(|| self.options.image.clone());
         RuntimeError::Failed(format!(
             "the agent does not run in the image {image}: {last}. Ask the operator for another image, or for an agent that is built static"
         ))
+    }
+
+    async fn image_of(&self, name: &CodespaceName) -> Option<String> {
+        let id = self.instance().await.ok()?.resource(name);
+        self.container(&id).await.ok()??.config?.image
     }
 
     /// Fills in what holds inside.
