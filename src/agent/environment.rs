@@ -15,7 +15,7 @@ use std::{
 use super::{git_credentials, personal::Personal};
 use crate::{
     devcontainer::expand_inside,
-    domain::SecretName,
+    domain::{GitHost, SecretName},
     protocol::bootstrap::{Bootstrap, MARK_VARIABLE, PASSED_VARIABLES},
 };
 
@@ -30,6 +30,8 @@ pub struct Environment {
     declared: Arc<OnceLock<BTreeMap<OsString, Option<OsString>>>>,
     /// Stands above the user's secrets.
     added: BTreeMap<OsString, OsString>,
+    /// Git's `credential.helper`.
+    git_helper: OsString,
     personal: Personal,
 }
 
@@ -58,11 +60,17 @@ impl Environment {
         path.push(":");
         path.push(all.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| DEFAULT_PATH.into()));
         all.insert("PATH".into(), path);
-        add_git_helper(&mut all, &bootstrap.state_dir);
+        let git_helper = OsString::from(git_credentials::helper(
+            &programs(&bootstrap.state_dir).join("portico"),
+            &bootstrap.state_dir,
+        ));
+        // For a server that the user names later on; last, after whatever else git is set to ask.
+        configure_git(&mut all, [("credential.helper".into(), git_helper.clone())]);
         Self {
             own: all,
             declared: Arc::default(),
             added: BTreeMap::new(),
+            git_helper,
             personal: Personal::new(bootstrap.personal),
         }
     }
@@ -128,13 +136,23 @@ impl Environment {
                 None => drop(all.remove(name)),
             }
         }
-        for (name, value) in &self.personal.now().variables {
+        let told = self.personal.now();
+        for (name, value) in &told.variables {
             if name.parse::<SecretName>().is_ok() && !value.0.contains('\0') {
                 all.insert(name.into(), value.0.clone().into());
             }
         }
+        let hosts = told.git.iter().filter_map(|credential| credential.host.parse::<GitHost>().ok());
+        configure_git(&mut all, hosts.flat_map(|host| self.alone_for(&host)));
         all.extend(self.added.clone());
         all.into_iter()
+    }
+
+    /// Has git ask the agent and nobody else for a server: git hands a password that was good to all that it is set to
+    /// ask, and `credential.helper = store` would write ours into a file. An empty helper forgets those before it
+    /// (gitcredentials(7)).
+    fn alone_for(&self, host: &GitHost) -> [(String, OsString); 2] {
+        [OsString::new(), self.git_helper.clone()].map(|helper| (format!("credential.{host}.helper"), helper))
     }
 }
 
@@ -157,15 +175,17 @@ pub fn link_programs(state_dir: &Path) -> io::Result<()> {
     std::fs::rename(fresh, link)
 }
 
-/// Has git ask the agent for credentials, after whatever else it is set to ask (git-config(1), `GIT_CONFIG_COUNT`). In the
-/// environment, so that no dotfiles replace it and nothing of it is in a file.
-fn add_git_helper(all: &mut BTreeMap<OsString, OsString>, state_dir: &Path) {
-    let set = |name: &str| all.get(OsStr::new(name)).and_then(|value| value.to_str()?.parse::<u16>().ok());
-    let count = set("GIT_CONFIG_COUNT").unwrap_or(0);
-    let helper = git_credentials::helper(&programs(state_dir).join("portico"), state_dir);
-    all.insert(format!("GIT_CONFIG_KEY_{count}").into(), "credential.helper".into());
-    all.insert(format!("GIT_CONFIG_VALUE_{count}").into(), helper.into());
-    all.insert("GIT_CONFIG_COUNT".into(), count.saturating_add(1).to_string().into());
+/// Adds to git's configuration (git-config(1), `GIT_CONFIG_COUNT`): in the environment, so that no dotfiles replace it and
+/// nothing of it is in a file.
+fn configure_git(all: &mut BTreeMap<OsString, OsString>, entries: impl IntoIterator<Item = (String, OsString)>) {
+    let count = all.get(std::ffi::OsStr::new("GIT_CONFIG_COUNT"));
+    let mut count = count.and_then(|value| value.to_str()?.parse::<u16>().ok()).unwrap_or(0);
+    for (key, value) in entries {
+        all.insert(format!("GIT_CONFIG_KEY_{count}").into(), key.into());
+        all.insert(format!("GIT_CONFIG_VALUE_{count}").into(), value);
+        count = count.saturating_add(1);
+    }
+    all.insert("GIT_CONFIG_COUNT".into(), count.to_string().into());
 }
 
 fn programs(state_dir: &Path) -> PathBuf {
@@ -279,5 +299,60 @@ mod tests {
         let other = Environment::compose([("PATH".into(), "/usr/bin".into())], &bootstrap);
         other.declare([("PATH".to_owned(), Some("/only".to_owned()))]);
         assert_eq!(other.value("PATH").and_then(|value| value.to_str()), Some("/state/bin:/only"));
+    }
+
+    /// With git itself: it hands a password that was good to every helper that it is set to ask.
+    #[test]
+    fn what_is_kept_here_is_stored_nowhere_else() {
+        use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
+        let directory = tempfile::tempdir().expect("a directory");
+        let (home, state) = (directory.path().join("home"), directory.path().join("state"));
+        for made in [&home, &state.join("bin")] {
+            std::fs::create_dir_all(made).expect("it is ours");
+        }
+        std::fs::write(home.join(".gitconfig"), "[credential]\n\thelper = store\n").expect("it is ours");
+        let program = state.join("bin/portico");
+        std::fs::write(
+            &program,
+            "#!/bin/sh\n[ \"$4\" = get ] && printf 'username=ada\\npassword=canary\\n'\nexit 0\n",
+        )
+        .expect("it is ours");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let bootstrap = Bootstrap {
+            state_dir: state,
+            home: home.clone(),
+            personal: true,
+            environment: BTreeMap::from([("GIT_CONFIG_NOSYSTEM".into(), "1".into())]),
+            ..Bootstrap::default()
+        };
+        let path = std::env::var_os("PATH").expect("there is one");
+        let environment = Environment::compose([("PATH".into(), path)], &bootstrap);
+        environment.personal().learn(crate::protocol::personal::Personal {
+            git: vec![crate::protocol::personal::GitCredential {
+                host: "http://127.0.0.1:3000".into(),
+                username: "ada".into(),
+                password: Secret("canary".into()),
+            }],
+            ..Default::default()
+        });
+        let git = |operation: &str, question: &str| {
+            let mut git = std::process::Command::new("git");
+            let git = git.args(["credential", operation]).env_clear().envs(environment.iter());
+            let git = git.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+            let mut git = git.spawn().expect("git is installed");
+            let mut input = git.stdin.take().expect("it is piped");
+            input.write_all(question.as_bytes()).expect("git reads");
+            drop(input);
+            String::from_utf8(git.wait_with_output().expect("it ends").stdout).expect("text")
+        };
+        let stored = || std::fs::read_to_string(home.join(".git-credentials")).unwrap_or_default();
+        let filled = git("fill", "protocol=http\nhost=127.0.0.1:3000\n\n");
+        assert!(filled.contains("password=canary\n"), "{filled}");
+        git("approve", &filled);
+        assert_eq!(stored(), "");
+        // The user's own helper goes on to serve other servers.
+        git("approve", "protocol=https\nhost=other.example\nusername=ada\npassword=own\n\n");
+        assert_eq!(stored(), "https://ada:own@other.example\n");
+        assert!(git("fill", "protocol=https\nhost=other.example\n\n").contains("password=own\n"));
     }
 }
