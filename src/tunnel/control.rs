@@ -250,7 +250,6 @@ impl Session {
         let link = Arc::clone(&self.link);
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.say_personal().await?;
         self.say(&ToAgent::Welcome).await?;
         let connected = AgentEvent::Connected {
             generation: link.generation,
@@ -261,6 +260,7 @@ impl Session {
         if self.foreign {
             return Err(Over::Foreign);
         }
+        self.say_personal().await?;
         loop {
             let readable = self.due.checked_sub(BURST).unwrap_or(self.due);
             tokio::select! {
@@ -300,11 +300,19 @@ impl Session {
 
     /// Tells what the user keeps.
     async fn say_personal(&mut self) -> Result<(), Over> {
-        let personal = self.keeper.as_ref().and_then(|keeper| keeper.personal(&self.link.codespace));
-        match personal {
-            Some(personal) => self.say(&ToAgent::Personal(personal)).await,
-            None => Ok(()),
-        }
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        // An agent that is to be told waits for it: to that nothing is kept is an answer.
+        let personal = keeper.personal(&self.link.codespace).unwrap_or_default();
+        let hosts: Vec<_> = personal.git.iter().map(|git| git.host.as_str()).collect();
+        tracing::info!(
+            codespace = %self.link.codespace,
+            generation = %self.link.generation.0,
+            link = self.link.number,
+            secrets = personal.variables.len(),
+            git = hosts.join(" "),
+            "an agent is told what its user keeps"
+        );
+        self.say(&ToAgent::Personal(personal)).await
     }
 
     async fn say(&mut self, message: &ToAgent) -> Result<(), Over> {
