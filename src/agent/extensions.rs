@@ -39,7 +39,7 @@ impl Extensions {
 
     /// Installs what the user wants and this HOME does not have.
     pub async fn run(&self) {
-        let told = self.environment.personal().told().await;
+        let told = self.environment.personal().surely_told(|| ()).await;
         let listed = fs::read_to_string(&self.list).unwrap_or_default();
         let mut there: BTreeSet<String> = listed.lines().map(str::to_owned).collect();
         // They become arguments of a program.

@@ -1,15 +1,22 @@
 //! What the gateway told of the codespace's user: kept in memory alone, for whatever runs inside.
 //!
-//! Owns the wait for it: what starts inside before it came would lack the user's secrets. Refuses to write any of it.
+//! Owns the wait for it: what starts inside before it came would lack the user's secrets, and a private repository would be
+//! refused. Refuses to write any of it.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::protocol::personal;
 
-/// How long what runs inside waits for the gateway: one that is away that long is away for longer.
+/// How long a command waits for the gateway: one that is away that long is away for longer.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After so long, a wait for the gateway is worth a word.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// What is known of the user; clones are the same one.
 #[derive(Clone)]
@@ -37,6 +44,26 @@ impl Personal {
         self.told_within(PATIENCE).await
     }
 
+    /// What is known once the gateway has told, however long it is away; `away` is called where that is long.
+    pub async fn surely_told(&self, away: impl FnOnce()) -> Arc<personal::Personal> {
+        self.surely_told_after(AWAY, away).await
+    }
+
+    async fn surely_told_after(&self, long: Duration, away: impl FnOnce()) -> Arc<personal::Personal> {
+        let mut watch = self.0.subscribe();
+        let told = watch.wait_for(Option::is_some);
+        tokio::pin!(told);
+        tokio::select! {
+            biased;
+            _ = &mut told => {}
+            () = sleep(long) => {
+                away();
+                drop(told.await);
+            }
+        }
+        self.now()
+    }
+
     async fn told_within(&self, patience: Duration) -> Arc<personal::Personal> {
         let mut watch = self.0.subscribe();
         if timeout(patience, watch.wait_for(Option::is_some)).await.is_err() {
@@ -62,6 +89,25 @@ impl std::fmt::Debug for Personal {
 mod tests {
     use super::*;
     use crate::protocol::bootstrap::Secret;
+
+    #[tokio::test]
+    async fn what_cannot_do_without_waits_for_ever_and_says_so() {
+        let late = Personal::new(true);
+        let (other, away) = (late.clone(), watch::Sender::new(false));
+        let mut said = away.subscribe();
+        let told = personal::Personal {
+            extensions: vec!["a.b".into()],
+            ..personal::Personal::default()
+        };
+        let waiting = late.surely_told_after(Duration::from_millis(1), || drop(away.send_replace(true)));
+        let (known, ()) = tokio::join!(waiting, async {
+            said.wait_for(|said| *said).await.expect("it says so");
+            other.learn(told.clone());
+        });
+        assert_eq!(*known, told);
+        let known = late.surely_told(|| panic!("it is known")).await;
+        assert_eq!(*known, told);
+    }
 
     #[tokio::test]
     async fn it_is_waited_for_and_not_for_ever() {

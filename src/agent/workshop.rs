@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     devcontainer::{Hook, Stage},
+    domain::{StepName, StepState},
     protocol::{bootstrap::Bootstrap, tunnel::Refusal},
 };
 
@@ -109,7 +110,12 @@ impl Workshop {
     /// Checks out, then keeps the editor running, installs what follows the user and fetches the history; runs for ever.
     pub async fn prepare(&self) {
         // A private repository needs the user's credential, and everything the user's secrets.
-        self.environment.personal().told().await;
+        let away = || {
+            let words = "waiting for the gateway, which is away: it tells what the user keeps";
+            self.reporter.step(StepName::Clone, StepState::Running, words);
+            self.log.line(words);
+        };
+        self.environment.personal().surely_told(away).await;
         if !self.checkout.run().await {
             self.editor.skip();
         } else if self.reading.awaits() {
