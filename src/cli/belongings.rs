@@ -167,7 +167,8 @@ pub async fn git_credential(asked: HelperCall) -> anyhow::Result<()> {
     let answer = git_credentials::ask(&asked.socket, &asked.operation, &question).await;
     let answer = answer.context("the codespace's agent does not answer")?;
     if !answer.is_empty() {
-        line(answer.trim_end());
+        // A password may end in blanks.
+        line(answer.strip_suffix('\n').unwrap_or(&answer));
     }
     Ok(())
 }
