@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     belongings::{KeptGit, KeptSecret, Profile, ProfileChange},
-    domain::{GitHost, RepositorySource, Role, SecretName},
+    domain::{GitHost, RepositorySource, Role, Scope, SecretName},
 };
 
 /// Lists your secrets, without their values.
@@ -123,13 +123,16 @@ pub async fn delete_git_credential(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Shows the settings that follow you to each codespace.
+/// Shows the settings that follow you to each codespace; the text of the editor's to a token of scope `all` alone, since
+/// people keep tokens of other services in it.
 #[utoipa::path(get, path = "/api/v1/user/settings", tag = "account", responses(
     (status = 200, body = PersonalSettings),
 ))]
 pub async fn settings(State(services): State<Services>, who: Who) -> Result<Json<PersonalSettings>, Problem> {
     let who = who.may_see_account()?;
-    Ok(Json(shown(services.belongings.profile(&who.user))))
+    let mut settings = shown(services.belongings.profile(&who.user));
+    settings.editor_settings = settings.editor_settings.filter(|_| who.scope == Scope::All);
+    Ok(Json(settings))
 }
 
 /// Changes the settings that follow you: those of git at the next start of a codespace, the others in new codespaces.

@@ -68,7 +68,8 @@ pub struct PersonalSettings {
     /// The script in it that is run; the first of `install.sh`, `install`, `bootstrap.sh`, `bootstrap`, `script/bootstrap`,
     /// `setup.sh`, `setup`, `script/setup` without one, and links to what begins with a dot where there is none of these.
     pub dotfiles_script: Option<String>,
-    /// The editor's settings as JSON with comments, written where an editor has none yet.
+    /// The editor's settings as JSON with comments, written where an editor has none yet; a token that may not change them is
+    /// not shown them.
     pub editor_settings: Option<String>,
     /// Extensions that are installed in each codespace's editor.
     #[schema(example = json!(["rust-lang.rust-analyzer"]))]

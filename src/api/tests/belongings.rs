@@ -86,6 +86,10 @@ async fn settings_follow_their_user() {
     let changed = patch(json!({ "git_name": "" })).await.json();
     assert_eq!((&changed["git_name"], &changed["extensions"]), (&Value::Null, &json!(["a.b"])));
     assert_eq!(api.send(Call::get("/api/v1/user/settings").token(&token)).await.json(), changed);
+    let reader = api.token("bob", "read").await;
+    let read = api.send(Call::get("/api/v1/user/settings").token(&reader)).await.json();
+    assert_eq!((&read["editor_settings"], &read["extensions"]), (&Value::Null, &json!(["a.b"])));
+    assert!(changed["editor_settings"].is_string());
     for bad in [
         json!({ "extensions": ["--x"] }),
         json!({ "editor_settings": "[]" }),
