@@ -99,7 +99,9 @@ mod tests {
             extensions: vec!["a.b".into()],
             ..personal::Personal::default()
         };
-        let waiting = late.surely_told_after(Duration::from_millis(1), || drop(away.send_replace(true)));
+        let waiting = late.surely_told_after(Duration::from_millis(1), || {
+            away.send_replace(true);
+        });
         let (known, ()) = tokio::join!(waiting, async {
             said.wait_for(|said| *said).await.expect("it says so");
             other.learn(told.clone());
