@@ -51,14 +51,14 @@ impl Personal {
 
     async fn surely_told_after(&self, long: Duration, away: impl FnOnce()) -> Arc<personal::Personal> {
         let mut watch = self.0.subscribe();
-        let told = watch.wait_for(Option::is_some);
+        let told = async { drop(watch.wait_for(Option::is_some).await) };
         tokio::pin!(told);
         tokio::select! {
             biased;
-            _ = &mut told => {}
+            () = &mut told => {}
             () = sleep(long) => {
                 away();
-                drop(told.await);
+                told.await;
             }
         }
         self.now()
