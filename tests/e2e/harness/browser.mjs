@@ -9,14 +9,15 @@ const PROGRAM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /**
  * Starts Chromium; `person(name)` opens a browser profile of its own, `shot(page, name)` keeps a screenshot. `authority`
- * is the file of a certificate authority that it trusts.
+ * is the file of a certificate authority that it trusts; with `keepsPages` it goes back to pages as they were.
  */
-export async function browser(t, { authority } = {}) {
+export async function browser(t, { authority, keepsPages = false } = {}) {
   if (!existsSync(PROGRAM)) throw new Error('Chromium is not here: apt-get install chromium, or set CHROMIUM to its program');
   const home = authority && trusting(authority);
   const program = await chromium.launch({
     executablePath: PROGRAM,
     env: { ...process.env, ...(home ? { HOME: home } : {}) },
+    ...(keepsPages ? { ignoreDefaultArgs: ['--disable-back-forward-cache'] } : {}),
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
   });
   t.after(async () => {

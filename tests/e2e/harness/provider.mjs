@@ -1,6 +1,7 @@
 // A certified OpenID provider with a login page of its own: people, passwords, groups, keys that change.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import http from 'node:http';
+import https from 'node:https';
 import Provider from 'oidc-provider';
 import { freePort } from './gateway.mjs';
 
@@ -23,14 +24,15 @@ export class Identities {
     await this.serve();
   }
 
-  /** Serves. `redirect` is where the gateway takes people back. */
+  /** Serves, over TLS where it has a `certificate`. `redirect` is where the gateway takes people back. */
   async serve(redirect) {
     this.key ??= freshKey();
     this.redirect = redirect ?? this.redirect;
     this.provider = this.#configured(this.key);
     const answer = this.provider.callback();
     await this.stop();
-    this.server = http.createServer((request, response) => {
+    const create = this.certificate ? (listener) => https.createServer(this.certificate, listener) : http.createServer;
+    this.server = create((request, response) => {
       if (request.url.startsWith('/interaction/')) this.#interact(request, response).catch((error) => response.writeHead(500).end(String(error)));
       else answer(request, response);
     });
