@@ -2,7 +2,7 @@
 
 /// Most fields of a head, crumbs of cookies each for itself: twice what browsers keep of those for a site, and more.
 /// Admission allows fewer, and says so; this bounds what is kept until it is asked.
-pub(super) const MOST: usize = 512;
+pub(super) const MOST: u32 = 512;
 
 /// The indexed field of index 0, which nobody may send (RFC 7541 §6.1): a decoder must end the connection.
 const SPOILT: u8 = 0x80;
@@ -10,7 +10,7 @@ const SPOILT: u8 = 0x80;
 /// Reads a head's fields as they come, in whatever pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields {
-    count: usize,
+    count: u32,
     part: Part,
 }
 
@@ -40,6 +40,11 @@ impl Default for Part {
 }
 
 impl Fields {
+    /// How many have begun.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
     /// Reads on. True if there is a field too many: it is spoilt, so that whoever decodes it goes no further.
     pub(super) fn read(&mut self, bytes: &mut [u8]) -> bool {
         let mut at = 0;
@@ -170,7 +175,7 @@ mod tests {
                 at = end;
                 if at == bytes.len() { break }
             }
-            prop_assert_eq!(read.count, fields.len());
+            prop_assert_eq!(read.count as usize, fields.len());
             prop_assert!(matches!(read.part, Part::Strings(0)));
         }
 

@@ -35,6 +35,8 @@ pub(super) struct Seen {
     /// Frames that ask for nothing.
     pub vain: u32,
     pub updates: usize,
+    /// Fields of heads.
+    pub fields: u32,
     /// A head has more fields than anybody sends: its last byte that was read is now one that h2 ends the connection for.
     pub crowded: bool,
 }
@@ -67,7 +69,9 @@ impl Frames {
         let (mut seen, mut at) = (Seen::default(), 0);
         loop {
             let inside = self.left.min(bytes.len() - at);
+            let before = self.fields.count();
             seen.crowded |= self.inside(&mut bytes[at..at + inside]);
+            seen.fields += self.fields.count() - before;
             at += inside;
             let Some(byte) = bytes.get(at) else { return seen };
             self.begun[self.known] = *byte;
@@ -163,7 +167,9 @@ pub(super) fn frame(kind: u8, length: usize) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::fields::MOST, *};
+    use super::*;
+
+    const MOST: usize = super::super::fields::MOST as usize;
 
     proptest! {
         #[test]
