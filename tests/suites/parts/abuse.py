@@ -173,6 +173,31 @@ def many_fields(it):
         it.send(HeadersFrame(stream, data=data, flags=["END_HEADERS", "END_STREAM"]).serialize())
 
 
+def as_many_fields(it):
+    """Heads of nearly as many fields as are read before anybody is asked about them."""
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", "/api/v1/setup")]
+    data = it.encoder.encode([(*field, True) for field in [*fields, *((f"x-{number}", "v") for number in range(500))]], huffman=False)
+    for stream in range(1, 20_001, 2):
+        it.send(HeadersFrame(stream, data=data, flags=["END_HEADERS", "END_STREAM"]).serialize())
+
+
+def indexed_fields(it):
+    """One small field named again and again, a byte each, below the measure of a list: 31,000 are kept of each head."""
+    head = b"\x82\x87\x84\x01" + bytes([len(host)]) + host.encode()
+    for stream in range(1, 2001, 2):
+        data = head + (b"\x40\x01a\x00" if stream == 1 else b"") + b"\xbe" * 31_000
+        it.send(HeadersFrame(stream, data=data[:16_384], flags=["END_STREAM"]).serialize()
+                + ContinuationFrame(stream, data=data[16_384:], flags=["END_HEADERS"]).serialize())
+
+
+def few_indexed_fields(it):
+    """The same, just not too many of them."""
+    head = b"\x82\x87\x84\x01" + bytes([len(host)]) + host.encode()
+    for stream in range(1, 20_001, 2):
+        data = head + (b"\x40\x01a\x00" if stream == 1 else b"") + b"\xbe" * 500
+        it.send(HeadersFrame(stream, data=data, flags=["END_HEADERS", "END_STREAM"]).serialize())
+
+
 def many_streams(it):
     """Opened and left open, far more than are allowed at once."""
     for stream in range(1, 40_001, 2):
@@ -356,6 +381,7 @@ multiprocessing.set_start_method("fork")
 assert greet()
 usual, _ = run(honest)
 abuses = [rapid_reset, made_you_reset, half_closed_data, continuation_flood, empty_continuations, settings_flood, ping_flood, header_bomb, many_fields,
+          as_many_fields, indexed_fields, few_indexed_fields,
           many_streams, empty_data, priority_flood, reset_flood, window_update_flood, unknown_frames, goaway_flood]
 only = os.environ.get("ABUSES", "").split()
 memory_before = memory()
