@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod agent;
 mod belongings;
+mod create;
 mod life;
 mod links;
 mod log;
@@ -14,6 +15,7 @@ mod sharing;
 
 pub use self::agent::{Agent, AgentVerb, Join};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
+pub use self::create::Create;
 pub use self::life::Edit;
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
 pub use self::log::PortsLog;
@@ -221,33 +223,6 @@ impl Named {
     pub fn given(&self) -> Option<&str> {
         self.name.as_deref().or(self.which.codespace.as_deref())
     }
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  portico codespace create https://github.com/octocat/Hello-World
-  portico codespace create https://github.com/octocat/Hello-World --ref v1.2
-  name=$(portico codespace create https://github.com/octocat/Hello-World)")]
-pub struct Create {
-    /// A git URL, or a local path if you are an admin.
-    pub repository: String,
-    /// A branch, tag or commit.
-    #[arg(long = "ref", short = 'b', value_name = "REF")]
-    pub reference: Option<String>,
-    /// A pull request's number.
-    #[arg(long, value_name = "NUMBER", conflicts_with = "reference")]
-    pub pull_request: Option<u64>,
-    /// The devcontainer.json to use, by its path in the repository.
-    #[arg(long, value_name = "PATH")]
-    pub devcontainer_path: Option<String>,
-    /// Minutes without activity after which it stops, 5 to 240.
-    #[arg(long, value_name = "MINUTES")]
-    pub idle_timeout: Option<u16>,
-    /// A name for people.
-    #[arg(long, value_name = "TEXT")]
-    pub display_name: Option<String>,
-    #[command(flatten)]
-    pub place: Where,
 }
 
 #[derive(Args, Debug)]

@@ -341,7 +341,7 @@ impl Runtime for DockerRuntime {
         making: Making,
         progress: &Progress,
     ) -> Result<(), RuntimeError> {
-        bootstrap.container = Some(self.make_as_configured(name, bootstrap, making, progress).await?);
+        bootstrap.container = Some(Box::pin(self.make_as_configured(name, bootstrap, making, progress)).await?);
         Ok(())
     }
 

@@ -52,7 +52,7 @@ pub fn check(dockerfile: &str, arguments: &BTreeMap<String, String>) -> Result<(
 }
 
 /// The image of `--from=IMAGE`, and of `--mount=type=bind,from=IMAGE`.
-fn flag<'a>(word: &'a str) -> Option<&'a str> {
+fn flag(word: &str) -> Option<&str> {
     if let Some(from) = word.strip_prefix("--from=") {
         return Some(from);
     }

@@ -172,7 +172,7 @@ impl DockerRuntime {
     /// Names what the repository wants more of than a codespace gets.
     fn compare(&self, wanted: Requirements, notices: &mut Notices) {
         let short = |wanted: Option<u64>, given: Option<u64>| wanted.zip(given).filter(|(wanted, given)| wanted > given);
-        let gib = |bytes: u64| format!("{}.{} GiB", bytes >> 30, (bytes % (1 << 30)) * 10 >> 30);
+        let gib = |bytes: u64| format!("{}.{} GiB", bytes >> 30, ((bytes % (1 << 30)) * 10) >> 30);
         if let Some((wanted, given)) = short(wanted.cpus.map(|cpus| cpus * 1000), self.options.milli_cpus.map(u64::from)) {
             let reason = format!(
                 "it asks for {}; a codespace has {}.{} here",
