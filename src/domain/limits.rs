@@ -46,8 +46,12 @@ impl PortLimits {
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rate(rate) => write!(f, "it takes at most {rate} requests a second"),
-            Self::Connections(count) => write!(f, "it takes at most {count} requests and sockets at once"),
+            Self::Rate(rate) => write!(
+                f,
+                "it takes at most {rate} {} a second",
+                if *rate == 1 { "request" } else { "requests" }
+            ),
+            Self::Connections(count) => write!(f, "it takes at most {count} at once, requests and sockets together"),
             Self::Body(bytes) => write!(f, "it takes at most {bytes} bytes in a request"),
             Self::Address => f.write_str("it takes requests from certain addresses only, and yours is not one of them"),
         }

@@ -53,7 +53,7 @@ fn limits_that_an_owner_sets_hold_at_once_in_the_clients_language() {
 
     limit(json!({ "requests_per_second": 1 }));
     assert_eq!(ask().send().stamps("LIMITED"), 1);
-    check(&ask().send(), 429, "limit-rate", "at most 1 requests a second");
+    check(&ask().send(), 429, "limit-rate", "at most 1 request a second");
     // To a person, a page; nothing at all to somebody who may not open the port.
     let page = ask().fields(&NAVIGATION).send();
     assert_eq!(
@@ -80,12 +80,12 @@ fn limits_that_an_owner_sets_hold_at_once_in_the_clients_language() {
     let mut socket = Connection::open();
     let opened = socket.exchange(&Call::get(host.clone(), "/socket").token(&gateway.ada.token).socket());
     assert_eq!(opened.status(), 101, "{}", opened.text);
-    check(&ask().send(), 429, "limit-connections", "at most 1 requests and sockets");
+    check(&ask().send(), 429, "limit-connections", "at most 1 at once");
     check(
         &Call::get(host.clone(), "/socket").token(&gateway.ada.token).socket().send(),
         429,
         "limit-connections",
-        "at most 1 requests and sockets",
+        "at most 1 at once",
     );
 
     // An address that is no longer let in is cut off, in a socket that is open too.

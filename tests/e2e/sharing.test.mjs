@@ -64,7 +64,7 @@ test('limits of a port, and what is closed', async (t) => {
     const visitor = await bobs.newPage();
     await visitor.goto(url);
     await eventually('the rate is reached', async () => (await visitor.goto(url)).status() === 429);
-    assert.match(await visitor.locator('main').innerText(), /at most 1 requests a second.*Ask bob/s);
+    assert.match(await visitor.locator('main').innerText(), /at most 1 request a second.*Ask bob/s);
     await shot(visitor, 'sharing-03-too-many');
     await visitor.close();
     await row.getByTestId('port-more').click();

@@ -46,7 +46,7 @@ async fn limits_hold_at_once_and_say_who_can_raise_them() {
     bench.limit(3000, "rate=1").await;
     check(&bench.upload(3000, SMALL).await, 200, "");
     let refused = bench.upload(3000, SMALL).await;
-    check(&refused, 429, "at most 1 requests a second");
+    check(&refused, 429, "at most 1 request a second");
     assert!(
         refused.contains("Ask mara to raise it") && refused.to_lowercase().contains("retry-after"),
         "{refused}"
@@ -90,7 +90,7 @@ async fn limits_hold_at_once_and_say_who_can_raise_them() {
             }
         }
     };
-    check(&soon(crowded).await, 429, "at most 1 requests and sockets at once");
+    check(&soon(crowded).await, 429, "at most 1 at once, requests and sockets together");
     drop(open);
     let free = async { while !bench.upload(3000, SMALL).await.starts_with("HTTP/1.1 200 ") {} };
     soon(free).await;
