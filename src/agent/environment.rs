@@ -178,7 +178,7 @@ pub fn link_programs(state_dir: &Path) -> io::Result<()> {
 /// Adds to git's configuration (git-config(1), `GIT_CONFIG_COUNT`): in the environment, so that no dotfiles replace it and
 /// nothing of it is in a file.
 fn configure_git(all: &mut BTreeMap<OsString, OsString>, entries: impl IntoIterator<Item = (String, OsString)>) {
-    let count = all.get(std::ffi::OsStr::new("GIT_CONFIG_COUNT"));
+    let count = all.get(OsStr::new("GIT_CONFIG_COUNT"));
     let mut count = count.and_then(|value| value.to_str()?.parse::<u16>().ok()).unwrap_or(0);
     for (key, value) in entries {
         all.insert(format!("GIT_CONFIG_KEY_{count}").into(), key.into());

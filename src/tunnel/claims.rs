@@ -13,7 +13,7 @@ use crate::domain::{CodespaceName, Generation};
 pub fn are_foreign(message: &str, codespace: &CodespaceName, generation: Generation) -> bool {
     let differs = |name: &str, value: &Value| match name {
         "codespace" | "codespace_id" | "codespace_name" => value.as_str() != Some(codespace.as_str()),
-        "generation" => value.as_u64() != Some(generation.0.into()),
+        "generation" => value.as_u64() != Some(generation.0),
         "account" | "owner" | "user" | "user_id" | "users" | "host" | "address" => true,
         _ => false,
     };

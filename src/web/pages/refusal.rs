@@ -163,10 +163,10 @@ pub fn limited(prefix: &str, port: Port, exceeded: Exceeded, owner: &str) -> Pag
         slug,
         status,
         title,
-        &format!("Port {port} has a limit that its owner set: {exceeded}. Ask {owner} to raise it."),
+        format!("Port {port} has a limit that its owner set: {exceeded}. Ask {owner} to raise it."),
     )
     .sign(sign)
-    .advice(&format!("The owner raises it with: portico ports limit {port}"))
+    .advice(format!("The owner raises it with: portico ports limit {port}"))
     .page()
 }
 
