@@ -250,7 +250,8 @@ def goaway_flood(it):
 
 
 def honest(it):
-    """What the others are compared with: a client that asks for one thing after the other."""
+    """What the others are compared with: a client that asks for one thing after the other, and has room for the answers."""
+    it.send(WindowUpdateFrame(0, window_increment=0x40000000).serialize())
     for stream in range(1, 2_000_001, 2):
         before = it.answers
         it.send(it.head(stream))
