@@ -68,7 +68,7 @@ test('ports that work together', async (t) => {
 
   await t.test('a private port is previewed inside the real editor', async () => {
     const editor = await owner.context().newPage();
-    await editor.goto(gateway.urlOf(name));
+    await editor.goto(gateway.urlOf(name), { waitUntil: 'commit' });
     await vscode.workbench(editor);
     await editor.keyboard.press('F1');
     const input = editor.locator('.quick-input-widget input').first();
