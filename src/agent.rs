@@ -16,8 +16,10 @@ pub mod environment;
 pub mod exec;
 pub mod extensions;
 pub mod fence;
+pub mod files;
 pub mod folder;
 pub mod git;
+pub mod leases;
 pub mod git_credentials;
 pub mod give;
 pub mod hooks;
@@ -119,6 +121,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         () = workshop.ports.watch() => {}
         () = declared::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
         () = configured::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
+        () = files::watch(&bootstrap.workspace, &workshop.reporter) => {}
         () = subreaper::bury_orphans() => {}
         () = git_credentials::serve(git, personal) => {}
         () = listen(direct, control.streams.clone()) => {}

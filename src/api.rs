@@ -18,6 +18,7 @@ mod device;
 mod events;
 mod explain;
 mod identify;
+mod life;
 mod links;
 mod log;
 mod machines;
@@ -177,7 +178,9 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/codespaces/{name}/start", post(codespaces::start)),
         ("/api/v1/codespaces/{name}/rebuild", post(codespaces::rebuild)),
         ("/api/v1/codespaces/{name}/stop", post(codespaces::stop)),
-        ("/api/v1/codespaces/{name}/activity", get(codespaces::activity)),
+        ("/api/v1/codespaces/{name}/activity", get(life::activity).post(life::keep)),
+        ("/api/v1/codespaces/{name}/leases", post(life::take_lease)),
+        ("/api/v1/codespaces/{name}/leases/{id}", delete(life::end_lease)),
         ("/api/v1/codespaces/{name}/work", get(codespaces::work)),
         ("/api/v1/codespaces/{name}/logs", get(codespaces::logs)),
         ("/api/v1/codespaces/{name}/ports", get(ports::list)),

@@ -19,6 +19,7 @@ mod failure;
 mod gateway;
 mod healthcheck;
 mod join;
+mod keepalive;
 mod links;
 mod login;
 mod offline;
@@ -75,6 +76,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Secret(verb) => done(belongings::secret(verb, output)),
         Command::GitCredential(verb) => done(belongings::git_server(verb, output)),
         Command::Settings(verb) => done(belongings::settings(verb, output)),
+        Command::Keepalive(keepalive) => here(keepalive::run(keepalive, output)),
         Command::Editor(verb) => done(editor::run(verb, output)),
     }
 }

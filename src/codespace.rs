@@ -18,6 +18,7 @@ mod machines;
 mod naming;
 mod question;
 mod request;
+mod retiring;
 mod shares;
 mod snapshot;
 mod sockets;
@@ -159,6 +160,8 @@ pub struct CodespaceChange {
     /// 5 to 240.
     pub idle_timeout_minutes: Option<u16>,
     pub woken_by: Option<Wakers>,
+    /// Whether requests to its ports count as use.
+    pub traffic_counts: Option<bool>,
 }
 
 /// Something that lists and pages show has changed.
@@ -225,7 +228,9 @@ impl Codespaces {
         inner.tidy();
         inner.follow_organisations();
         inner.deps.tunnels.trust(Arc::clone(&inner) as Arc<dyn AgentCredentials>);
-        Ok(Self { inner })
+        let codespaces = Self { inner };
+        codespaces.look_after_unused();
+        Ok(codespaces)
     }
 
     /// A codespace by its name. On the path of every request: one look into a map.
@@ -332,6 +337,13 @@ impl Codespaces {
         codespace
             .order(|reply| Order::DecideOffer(hash, decision, actor.clone(), reply))
             .await?;
+        Ok(codespace)
+    }
+
+    /// Says that a codespace is needed: its idle time begins anew, and it is not forgotten.
+    pub async fn keep(&self, name: &CodespaceName) -> Result<Arc<Codespace>, CodespaceError> {
+        let codespace = self.find(name).ok_or(CodespaceError::Missing)?;
+        codespace.order(Order::Keep).await?;
         Ok(codespace)
     }
 
@@ -449,6 +461,8 @@ impl Inner {
             idle_timeout_minutes: wanted.idle_timeout_minutes,
             woken_by: Wakers::default(),
             started_at: None,
+            traffic_counts: false,
+            announced_at: None,
             created_at: now,
             last_used_at: now,
         };

@@ -1,25 +1,33 @@
 //! From (phase, event, time) to the next phase: decisions alone.
 //!
-//! Owns the rules by which codespaces start, stop, fail, come back and idle. Pure: refuses to know runtimes, stores, clocks.
+//! Owns the rules by which codespaces start, stop, fail, come back, idle and are forgotten. Pure: refuses to know runtimes,
+//! stores, clocks.
 //!
 //! ```text
 //!            start                prepared
 //!   (new) ─────────▶ creating ───────────────▶ running ◀──────────┐
 //!                      │ │                      │   │   connected │
-//!          clone fails │ └──── agent lost ─▶┐   │   └─ lost ─▶ starting ◀─ start ─┐
-//!        launch fails  ▼                    │   │ stop, idle      │ stop          │
-//!                    failed ◀─ 5 losses in 5 min┤                 ▼               │
-//!                      │ start: creating, or    └──────────▶ stopping ────▶ stopped
-//!                      ▼ starting once prepared
-//!   delete, from any phase ─────────▶ deleting ─────▶ (removed)
+//!          clone fails │ └──── agent lost ─▶┐   │   └─ lost ─▶ starting ◀─ start, wake ─┐
+//!        launch fails  ▼                    │   │ stop, idle,     │ stop                │
+//!                    failed ◀─ 5 losses in 5 min┤ lifetime        ▼                     │
+//!                      │ start: creating, or    └──────────▶ stopping ────▶ stopped ────┘
+//!                      ▼ starting once prepared                 └─ start: again once stopped
+//!   delete, from any phase; retention, from stopped and failed ─▶ deleting ─────▶ (removed)
+//!
+//!   running:  used ──▶ awake ── warning before the timeout ──▶ warned ── timeout ──▶ stop
+//!                ▲──────── use, a lease, "keep it awake" ────────┘
+//!   stopped:  kept ── notice before the retention ──▶ announced ── retention ──▶ delete
+//!                ▲──────────────── start, "keep it" ────────────────┘
 //! ```
 
 mod idle;
+mod retention;
 mod rules;
 
 use time::{Duration, OffsetDateTime};
 
-pub use idle::{Activity, Idle, Used, idle};
+pub use idle::{Activity, End, Facts, Idle, Lease, Used, idle};
+pub use retention::{Retention, Unused, retention};
 pub use rules::Rules;
 
 use crate::domain::Phase;

@@ -218,6 +218,10 @@ pub struct CodespaceRecord {
     pub woken_by: Wakers,
     /// When the present run began, whatever happened to its agent since; none while it does not run.
     pub started_at: Option<OffsetDateTime>,
+    /// Whether requests to its ports count as use.
+    pub traffic_counts: bool,
+    /// When its people were told that it will be deleted, if nobody used it since.
+    pub announced_at: Option<OffsetDateTime>,
     pub created_at: OffsetDateTime,
     pub last_used_at: OffsetDateTime,
 }

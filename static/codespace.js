@@ -6,6 +6,7 @@ import { useLive, usePolling, useTitle } from "./hooks.js";
 import { Mend } from "./mend.js";
 import { Dialog, Icon, isMoving, isOwnMachine, Message, shortRepository, State, titleOf } from "./parts.js";
 import { Ports } from "./ports.js";
+import { Leases, Staying } from "./staying.js";
 import { Terminals } from "./terminals.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
@@ -26,6 +27,7 @@ export function CodespacePage({ call, live, go, name, terminal, base }) {
     <${Head} ...${{ codespace, call, live, go }} />
     <${Container} ...${{ codespace, call, live }} />
     <${Mend} ...${{ codespace, call, live }} />
+    <${Staying} ...${{ codespace, call }} changed=${(now) => live.put(now)} />
     <div class="columns">
       <section class="work" aria-label="Terminals and log"><${Terminals} ...${{ codespace, call, base, go, selected: terminal }} /></section>
       <aside class="side" tabindex="0" aria-label="Ports and details">
@@ -84,6 +86,7 @@ function About({ codespace, call, live }) {
     codespace.pull_request && ["Pull request", `#${codespace.pull_request}`],
     !isOwnMachine(codespace) && ["Stops when idle for", codespace.idle_timeout_minutes ? `${codespace.idle_timeout_minutes} minutes` : "never"],
     codespace.state === "running" && awake.length > 0 && ["Awake because", awake.join(", ")],
+    (codespace.leases ?? []).length > 0 && ["Kept awake by", html`<${Leases} ...${{ codespace, call }} changed=${(now) => live.put(now)} />`],
     codespace.state === "running" && activity?.stops_at && ["Stops by itself, if nothing happens", new Date(activity.stops_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })],
     ["Created", new Date(codespace.created_at).toLocaleString()],
   ];
@@ -100,10 +103,10 @@ function Edit({ codespace, call, live, onClose }) {
   const [busy, setBusy] = useState(false);
   async function save(event) {
     event.preventDefault();
-    const { shown, idle, wakers } = event.target.elements;
+    const { shown, idle, wakers, traffic } = event.target.elements;
     setBusy(true);
     try {
-      live.put(await call("PATCH", `/codespaces/${codespace.name}`, { display_name: shown.value.trim(), idle_timeout_minutes: Number(idle.value), woken_by: wakers.value }));
+      live.put(await call("PATCH", `/codespaces/${codespace.name}`, { display_name: shown.value.trim(), idle_timeout_minutes: Number(idle.value), woken_by: wakers.value, traffic_counts: traffic.checked }));
       onClose();
     } catch (refusal) {
       setProblem(refusal);
@@ -119,6 +122,7 @@ function Edit({ codespace, call, live, onClose }) {
       <div class="field"><label for="edit-idle">Stops after so many idle minutes</label>
         <input class="input" id="edit-idle" name="idle" type="number" required min="5" max="240" step="1" defaultValue=${codespace.idle_timeout_minutes} aria-describedby="edit-idle-hint" />
         <span class="hint" id="edit-idle-hint">5 to 240. What runs ends then; files stay.</span></div>
+      <label class="check"><input type="checkbox" name="traffic" defaultChecked=${codespace.traffic_counts} data-testid="traffic-counts" /> Requests to its ports count as use</label>
       <div class="field"><label for="edit-wakers">Who starts it by visiting</label>
         <select class="input" id="edit-wakers" name="wakers" aria-describedby="edit-wakers-hint" data-testid="woken-by">
           ${Object.entries(WAKERS).map(([word, label]) => html`<option value=${word} selected=${word === (codespace.woken_by ?? "owner")}>${label}</option>`)}</select>

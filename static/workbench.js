@@ -5,6 +5,7 @@ import { Icon, Message, State, titleOf, Toasts } from "./parts.js";
 import { announcePorts } from "./announce.js";
 import { Ports } from "./ports.js";
 import { usePolling } from "./hooks.js";
+import { Staying } from "./staying.js";
 import { Terminals } from "./terminals.js";
 import { html, render, useState } from "./vendor/preact.js";
 
@@ -18,6 +19,13 @@ function signInAgain() {
 }
 
 const call = client(base, signInAgain);
+
+/** The button that wakes it: a person's own step, because this page looking again must not. */
+function Asleep({ codespace }) {
+  if (!["stopped", "stopping", "failed"].includes(codespace.state)) return null;
+  return html`<${Message} tone="info"><p><strong>${codespace.state === "failed" ? "It did not start." : "It is not running."}</strong> ${codespace.stopped_because && `Why: ${codespace.stopped_because}. `}What was saved is still there.</p>
+    <form method="post" action="/.portico/wake" class="row-actions"><input type="hidden" name="next" value="/" /><button class="button primary" data-testid="wake">Start it</button></form><//>`;
+}
 
 function Workbench() {
   const [codespace, setCodespace] = useState();
@@ -34,6 +42,8 @@ function Workbench() {
   return html`<main id="main" class="wide"><div class="codespace">
       <header class="page-head"><div class="head-words"><div class="head-line"><h1 tabindex="-1">${titleOf(codespace)}</h1><${State} codespace=${codespace} /></div>
         <p class="row-facts">${codespace.ref && html`<span><${Icon} name="branch" /> ${codespace.ref}</span>`}<span class="mono">${name}</span></p></div></header>
+      <${Asleep} codespace=${codespace} />
+      <${Staying} ...${{ codespace, call }} changed=${setCodespace} />
       <div class="columns">
         <section class="work" aria-label="Terminals and log"><${Terminals} ...${{ codespace, call, base, go, selected }} /></section>
         <aside class="side" tabindex="0" aria-label="Editor and ports">

@@ -15,7 +15,7 @@ use super::ports::printed::Printed;
 use crate::{
     devcontainer::PortsAsWritten,
     domain::{StepName, StepState},
-    protocol::tunnel::{ActivityKind, Configured, EditorState, FromAgent, ListeningPort, MAX_CONTROL_BYTES},
+    protocol::tunnel::{ActivityKind, Configured, EditorState, FromAgent, HeldLease, ListeningPort, MAX_CONTROL_BYTES},
 };
 
 /// Longest detail of a step in bytes; longer ones are cut.
@@ -54,6 +54,7 @@ pub struct State {
     editor: Option<EditorState>,
     /// None until somebody looked.
     declared: Option<PortsAsWritten>,
+    leases: Vec<HeldLease>,
 }
 
 /// What was printed about a port.
@@ -119,6 +120,11 @@ impl Reporter {
     /// Reports what the checkout's `devcontainer.json` says of ports.
     pub fn declared(&self, ports: PortsAsWritten) {
         self.change(|all| all.declared = Some(ports));
+    }
+
+    /// Reports which processes keep the codespace awake.
+    pub fn leases(&self, leases: Vec<HeldLease>) {
+        self.change(|all| all.leases = leases);
     }
 
     /// Reports that something happened just now; sent at most every 15 s.
@@ -224,15 +230,24 @@ impl State {
             .map(|ports| FromAgent::Ports { ports });
         let declared = self.declared.clone().filter(|ports| told.declared.as_ref() != Some(ports));
         let declared = declared.map(|ports| FromAgent::Declared { ports });
+        let leases = (self.leases != told.leases).then(|| FromAgent::Leases {
+            leases: self.leases.clone(),
+        });
         // What is declared of ports comes before the ports.
         let first = steps.chain(configured).chain(prepared).chain(awaits).chain(editor);
-        first.chain(declared).chain(ports).collect()
+        first.chain(declared).chain(ports).chain(leases).collect()
     }
 
     /// A step as last reported.
     #[cfg(test)]
     pub fn step(&self, name: StepName) -> Option<(StepState, String)> {
         self.steps.get(&name).cloned()
+    }
+
+    /// Which processes keep the codespace awake.
+    #[cfg(test)]
+    pub fn leases(&self) -> &[HeldLease] {
+        &self.leases
     }
 
     /// Whether what was said of a port is replaced: what a server says of itself stays while it listens, whatever else

@@ -11,10 +11,12 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde_json::json;
+use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     exec,
+    leases::LeaseError,
     ports::carry::carry,
     terminals::{NewTerminal, NewTerminalError, attach},
     websocket::{self, Socket},
@@ -67,6 +69,8 @@ async fn route(request: Request<Incoming>, workshop: Arc<Workshop>) -> Result<An
         (&Method::POST, ["terminals"]) => open_terminal(request, &workshop).await,
         (&Method::DELETE, ["terminals", id]) if workshop.terminals.remove(id) => Ok(no_content()),
         (&Method::GET, ["terminals", id, "attach"]) => attach_terminal(id, request, &workshop),
+        (&Method::POST, ["leases"]) => take_lease(request, &workshop).await,
+        (&Method::DELETE, ["leases", id]) if workshop.leases.end(id) => Ok(no_content()),
         (&Method::GET, ["exec"]) => {
             let inside = Arc::clone(&workshop);
             upgrade(request, &workshop, async move |socket| exec::serve(socket, inside).await)
@@ -85,10 +89,7 @@ async fn route(request: Request<Incoming>, workshop: Arc<Workshop>) -> Result<An
 }
 
 async fn open_terminal(request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
-    let body = body
-        .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB, or broke off"))?
-        .to_bytes();
+    let body = read(request).await?;
     let new: NewTerminal = if body.is_empty() {
         Ok(NewTerminal::default())
     } else {
@@ -98,6 +99,25 @@ async fn open_terminal(request: Request<Incoming>, workshop: &Workshop) -> Resul
     workshop.environment.personal().told().await;
     let listed = workshop.terminals.open(new)?;
     Ok(json_reply(StatusCode::CREATED, &listed))
+}
+
+async fn take_lease(request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {
+    let body = read(request).await?;
+    let new = serde_json::from_slice(&body).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    let taken = workshop.leases.take(new, OffsetDateTime::now_utc()).map_err(|error| {
+        let status = match error {
+            LeaseError::TooMany => StatusCode::CONFLICT,
+            LeaseError::NoProcess | LeaseError::NoTime => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Problem::new(status, error.to_string())
+    })?;
+    Ok(json_reply(StatusCode::CREATED, &taken))
+}
+
+async fn read(request: Request<Incoming>) -> Result<Bytes, Problem> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
+    let body = body.map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB, or broke off"))?;
+    Ok(body.to_bytes())
 }
 
 fn attach_terminal(id: &str, request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {

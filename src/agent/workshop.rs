@@ -19,6 +19,7 @@ use super::{
     folder::Folder,
     git::Git,
     hooks::Hooks,
+    leases::Leases,
     log::Log,
     ports::Ports,
     report::Reporter,
@@ -34,6 +35,7 @@ use crate::{
 /// Everything inside.
 pub struct Workshop {
     pub terminals: Terminals,
+    pub leases: Leases,
     pub environment: Environment,
     pub workspace: PathBuf,
     /// Where its user works in there.
@@ -68,6 +70,7 @@ impl Workshop {
             log.write(container.log.as_bytes());
         }
         Arc::new(Self {
+            leases: Leases::new(reporter.clone(), tasks.clone()),
             terminals: Terminals::new(environment.clone(), folder.clone(), home.clone(), reporter.clone(), tasks.clone()),
             editor: Arc::new(Editor::new(
                 bootstrap,

@@ -16,7 +16,7 @@ use super::{
     agent_calls,
     body::{MaybeSent, Sent},
     identify::{By, Params, Who, ownership},
-    model::{Activity, ChangeCodespace, Codespace, CreateCodespace, Work},
+    model::{ChangeCodespace, Codespace, CreateCodespace, Work},
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -106,6 +106,7 @@ pub async fn change(
             .map(|word| word.parse().map_err(|_| BadChange::WokenBy))
             .transpose()
             .map_err(CodespaceError::from)?,
+        traffic_counts: sent.traffic_counts,
     };
     let changed = services.codespaces.change(codespace.name(), change, &actor).await?;
     Ok(Json(services.show(&changed.snapshot())))
@@ -201,22 +202,6 @@ pub async fn rebuild(
 
 fn accepted(services: &Services, codespace: &Arc<crate::codespace::Codespace>) -> (StatusCode, Json<Codespace>) {
     (StatusCode::ACCEPTED, Json(services.show(&codespace.snapshot())))
-}
-
-/// Says why a codespace is awake, when it will stop, or why it stopped.
-#[utoipa::path(get, path = "/api/v1/codespaces/{name}/activity", tag = "codespaces", params(("name" = String, Path)), responses(
-    (status = 200, body = Activity), (status = 404, body = ProblemBody),
-))]
-pub async fn activity(State(services): State<Services>, Who(who): Who, Params(name): Params<String>) -> Result<Json<Activity>, Problem> {
-    let snapshot = services.codespace(&who, &name, Access::View)?.snapshot();
-    Ok(Json(Activity {
-        state: snapshot.phase().to_string(),
-        awake_because: snapshot.awake_because.clone(),
-        last_active_at: snapshot.record.last_used_at,
-        stops_at: snapshot.idle_at,
-        stopped_because: snapshot.stopped_because.clone(),
-        idle_timeout_minutes: snapshot.record.idle_timeout_minutes,
-    }))
 }
 
 /// Says what is not committed and not pushed.

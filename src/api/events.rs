@@ -1,7 +1,7 @@
 //! Server-sent events: codespaces as they change, for whoever may look at them.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     convert::Infallible,
     sync::Arc,
     time::Duration,
@@ -17,7 +17,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::{
     Services,
     identify::{Who, ownership},
-    model::{Codespace, Port, PortEvent, Removed},
+    model::{Codespace, IdleEvent, Port, PortEvent, Removed},
     problem::Problem,
     websocket::credential_ends,
 };
@@ -33,13 +33,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Sends every codespace that whoever asks may look at, then each again when it changes, and the name of each that is removed.
 #[utoipa::path(get, path = "/api/v1/events", tag = "codespaces", responses(
     (status = 200, content_type = "text/event-stream", body = String,
-     description = "`event: codespace` with a codespace, `event: port` with a port that began to listen or ceased to, `event: removed` with a name, as JSON in `data`"),
+     description = "`event: codespace` with a codespace, `event: port` with a port that began to listen or ceased to, `event: idle` with a codespace that is about to stop by itself, `event: removed` with a name, as JSON in `data`"),
 ))]
 pub async fn events(State(services): State<Services>, Who(who): Who) -> Result<Response, Problem> {
     let mut feed = Feed {
         events: services.codespaces.subscribe(),
         waiting: VecDeque::new(),
         listening: HashMap::new(),
+        warned: HashSet::new(),
         services,
         who,
     };
@@ -63,6 +64,8 @@ struct Feed {
     waiting: VecDeque<Bytes>,
     /// The ports that listened when each codespace was sent last.
     listening: HashMap<String, BTreeMap<u16, Port>>,
+    /// The codespaces that were about to stop when each was sent last.
+    warned: HashSet<String>,
     services: Services,
     who: Identity,
 }
@@ -88,6 +91,7 @@ impl Feed {
                 Ok(CodespaceEvent::Changed(codespace)) => self.changed(&codespace),
                 Ok(CodespaceEvent::Removed { name, owner }) => {
                     self.listening.remove(name.as_str());
+                    self.warned.remove(name.as_str());
                     if self.may_view(&Ownership { name: name.clone(), owner }) {
                         self.waiting.push_back(written("removed", &Removed { name: name.to_string() }));
                     }
@@ -113,6 +117,7 @@ impl Feed {
             let shown: Codespace = self.services.show(&codespace.snapshot());
             self.waiting.push_back(written("codespace", &shown));
             self.ports_changed(&shown);
+            self.warn(&shown);
         }
     }
 
@@ -133,6 +138,19 @@ impl Feed {
                 port: Port { listening, ..port.clone() },
             };
             self.waiting.push_back(written("port", &event));
+        }
+    }
+
+    /// Tells, once each time, that a codespace is about to stop by itself.
+    fn warn(&mut self, shown: &Codespace) {
+        if !shown.stops_soon {
+            self.warned.remove(&shown.name);
+        } else if self.warned.insert(shown.name.clone()) {
+            let event = IdleEvent {
+                codespace: shown.name.clone(),
+                stops_at: shown.stops_at,
+            };
+            self.waiting.push_back(written("idle", &event));
         }
     }
 

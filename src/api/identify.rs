@@ -203,6 +203,7 @@ fn cause(request: &Request) -> Cause<'_> {
         dest: only(headers, "sec-fetch-dest"),
         navigates: false,
         speculative: false,
+        unattended: false,
     }
 }
 

@@ -19,7 +19,7 @@ mod log;
 mod ports;
 mod sharing;
 
-pub use activity::Activity;
+pub use activity::{Activity, IdleEvent, Lease, TakeLease, TakenLease};
 pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Secret, SetGitCredential, SetSecret};
 pub use ceilings::{Ceiling, CeilingChanged, ClosedLink, ClosedShare, SetCeiling};
 pub use change::ChangeCodespace;
@@ -77,7 +77,24 @@ pub struct Codespace {
     pub woken_by: String,
     /// Why it is awake; empty when nothing keeps it so.
     pub awake_because: Vec<String>,
+    /// Whether requests to its ports count as use.
+    #[serde(default)]
+    pub traffic_counts: bool,
     pub stopped_because: Option<String>,
+    /// When it stops if nothing happens until then; none unless it runs.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub stops_at: Option<OffsetDateTime>,
+    /// Whether that is so soon that its people should hear of it.
+    #[serde(default)]
+    pub stops_soon: bool,
+    /// The processes that keep it awake for as long as they run.
+    #[serde(default)]
+    pub leases: Vec<Lease>,
+    /// When it is deleted unless somebody uses it until then; none unless that was announced.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deletes_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub created_at: OffsetDateTime,

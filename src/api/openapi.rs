@@ -13,8 +13,8 @@ use utoipa::{
 
 use self::refusals::Refusals;
 use super::{
-    account, audit, belongings, ceilings, certificates, codespaces, connect, device, events, explain, links, log, machines, model, outside,
-    ports, problem, sharing, sign_in, terminals, tokens, users,
+    account, audit, belongings, ceilings, certificates, codespaces, connect, device, events, explain, life, links, log, machines, model,
+    outside, ports, problem, sharing, sign_in, terminals, tokens, users,
 };
 
 #[derive(OpenApi)]
@@ -27,10 +27,10 @@ use super::{
         tokens::list, tokens::create, tokens::revoke, tokens::own, tokens::revoke_own, users::list, users::create, users::change, users::suspend, users::resume, users::link, sharing::list, sharing::close, sharing::open_again, audit::list, ceilings::list, ceilings::set, certificates::list, certificates::try_now,
         device::begin, device::token, device::request, device::decide, events::events, explain::explain, machines::register, machines::join, codespaces::list,
         codespaces::create, codespaces::view, codespaces::change, codespaces::delete, codespaces::start, codespaces::stop, codespaces::rebuild,
-        codespaces::activity, codespaces::work, codespaces::logs, ports::list, ports::change, ports::decide_offer, connect::connect, links::of_port, links::create, links::revoke, links::of_codespace, links::revoke_by_id, log::list, log::view, log::clear, log::replay, log::visits, terminals::list, terminals::create,
+        life::activity, life::keep, life::take_lease, life::end_lease, codespaces::work, codespaces::logs, ports::list, ports::change, ports::decide_offer, connect::connect, links::of_port, links::create, links::revoke, links::of_codespace, links::revoke_by_id, log::list, log::view, log::clear, log::replay, log::visits, terminals::list, terminals::create,
         terminals::remove, terminals::attach, terminals::exec,
     ),
-    components(schemas(problem::ProblemBody, model::Removed, model::PortEvent)),
+    components(schemas(problem::ProblemBody, model::Removed, model::PortEvent, model::IdleEvent)),
     security(("token" = []), ("session" = [])),
     modifiers(&Schemes, &Refusals),
 )]

@@ -377,6 +377,8 @@ fn record(name: &str, owner: &UserId, now: OffsetDateTime) -> CodespaceRecord {
         idle_timeout_minutes: 30,
         woken_by: Default::default(),
         started_at: None,
+        traffic_counts: false,
+        announced_at: None,
         created_at: now,
         last_used_at: now,
     }

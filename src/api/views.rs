@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
-use super::{Services, model};
+use super::{Services, life, model};
 use crate::{
     auth,
     codespace::{Offer, PortView, Snapshot},
@@ -40,6 +40,11 @@ impl Services {
             idle_timeout_minutes: record.idle_timeout_minutes,
             woken_by: record.woken_by.to_string(),
             awake_because: snapshot.awake_because.clone(),
+            traffic_counts: record.traffic_counts,
+            stops_at: snapshot.idle_at,
+            stops_soon: snapshot.stops_soon,
+            leases: life::leases(snapshot),
+            deletes_at: self.codespaces.deletes_at(record),
             stopped_because: snapshot.stopped_because.clone(),
             created_at: record.created_at,
             last_used_at: record.last_used_at,

@@ -16,7 +16,7 @@ mod sharing;
 pub use self::agent::{Agent, AgentVerb, Join};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
 pub use self::create::Create;
-pub use self::life::Edit;
+pub use self::life::{Edit, Keepalive};
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
 pub use self::log::PortsLog;
 pub use self::ports::{PortMapping, PortsForward, PortsLimit, PortsOffer};
@@ -95,6 +95,8 @@ pub enum Command {
     GitCredential(GitCredential),
     /// Show and change what follows you to each codespace: git's name, dotfiles, the editor's settings.
     Settings(SettingsVerb),
+    /// Inside a codespace: keep it awake for as long as a process runs.
+    Keepalive(Keepalive),
     /// Install an editor.
     #[command(subcommand)]
     Editor(Editor),

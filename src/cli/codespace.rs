@@ -61,6 +61,16 @@ async fn list(place: &Where, output: Output) -> anyhow::Result<()> {
             table(&["name", "state", "repository", "ref", "owner"], &rows)
         }
     });
+    for (name, at) in all
+        .iter()
+        .filter_map(|one| Some((&one.name, one.deletes_at?)))
+        .filter(|_| !output.json)
+    {
+        words(&format!(
+            "{name} will be deleted on {}: nobody used it for long. To keep it: portico codespace start {name}",
+            at.date()
+        ));
+    }
     Ok(())
 }
 
@@ -128,10 +138,29 @@ fn described(codespace: &Codespace) -> String {
     for notice in &codespace.notices {
         lines.push(format!("not heeded  {}: {}", plain(&notice.key), plain(&notice.reason)));
     }
+    if let Some(at) = codespace.stops_at {
+        lines.push(format!("stops at    {}, if nothing happens", clock(at)));
+    }
+    if let Some(at) = codespace.deletes_at {
+        lines.push(format!("deleted on  {}, unless somebody uses it", at.date()));
+    }
+    for lease in &codespace.leases {
+        lines.push(format!(
+            "kept by     {} (process {}) until {} at most",
+            plain(&lease.what),
+            lease.pid,
+            clock(lease.until)
+        ));
+    }
     for port in &codespace.ports {
         lines.push(format!("port        {} {} {}", port.port, port.visibility, port.url));
     }
     lines.join("\n")
+}
+
+/// A time to the minute, in UTC.
+fn clock(at: time::OffsetDateTime) -> String {
+    format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
 }
 
 async fn create(create: Create, output: Output) -> anyhow::Result<ExitCode> {
@@ -260,10 +289,11 @@ async fn edit(edit: Edit, output: Output) -> anyhow::Result<()> {
         display_name: edit.display_name,
         idle_timeout_minutes: edit.idle_timeout,
         woken_by: edit.woken_by,
+        traffic_counts: edit.traffic_counts,
     };
     anyhow::ensure!(
         change != ChangeCodespace::default(),
-        "nothing to change: say --display-name, --idle-timeout or --woken-by"
+        "nothing to change: say --display-name, --idle-timeout, --woken-by or --traffic-counts"
     );
     let (client, name) = find(&edit.named).await?;
     let changed: Codespace = client.json(Method::PATCH, &path(&name), Some(&change)).await?;

@@ -153,6 +153,8 @@ fn machine(owner: UserId, display_name: String, agent_hash: [u8; 32], idle_timeo
         idle_timeout_minutes,
         woken_by: Wakers::default(),
         started_at: None,
+        traffic_counts: false,
+        announced_at: None,
         created_at: now,
         last_used_at: now,
     }

@@ -73,6 +73,9 @@ pub fn change_record(record: &mut CodespaceRecord, change: &CodespaceChange) -> 
     if let Some(wakers) = change.woken_by {
         record.woken_by = wakers;
     }
+    if let Some(counts) = change.traffic_counts {
+        record.traffic_counts = counts;
+    }
     Ok(())
 }
 

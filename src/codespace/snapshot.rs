@@ -24,6 +24,7 @@ use crate::{
     devcontainer::{Attributes, OnAutoForward},
     domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility},
     inspect::{Logs, PortLog},
+    lifecycle::Lease,
     policy::Ceiling,
     protocol::tunnel::{Configured, EditorState, ListeningPort},
     runtime::external::EXTERNAL,
@@ -58,6 +59,10 @@ pub struct Snapshot {
     pub awake_because: Vec<String>,
     /// Why it stopped, in plain words.
     pub stopped_because: Option<String>,
+    /// Whether it stops so soon that its people are told.
+    pub stops_soon: bool,
+    /// The processes inside that keep it awake.
+    pub leases: Vec<Lease>,
     /// Whether somebody wants it to start as soon as it has stopped.
     pub starts_again: bool,
     /// When it will stop if nothing happens; none unless it runs.
@@ -121,6 +126,8 @@ impl Snapshot {
             awake_because: Vec::new(),
             idle_at: None,
             starts_again: false,
+            stops_soon: false,
+            leases: Vec::new(),
             record,
         }
     }

@@ -1,6 +1,7 @@
 //! The task of one codespace: it alone changes the codespace, one event after the other.
 
 mod agent;
+mod life;
 mod orders;
 mod ports;
 mod shares;
@@ -25,7 +26,7 @@ use crate::{
     audit::Actor,
     auth::hash_secret,
     domain::{Phase, Step, StepName, StepState, Visibility},
-    lifecycle::{Activity, Effect, Event, Situation, Used, decide, idle},
+    lifecycle::{Activity, Effect, Event, Situation, Used, decide},
     protocol::{bootstrap::Secret, tunnel::ListeningPort},
     runtime::{InstanceState, Making},
     store::StoreError,
@@ -90,6 +91,10 @@ pub struct Task {
     /// Who waits for the end of the codespace.
     deleting: Vec<Reply<()>>,
     stored_use: OffsetDateTime,
+    /// When the latest lease ended that is no more.
+    leased_until: Option<OffsetDateTime>,
+    /// When its people will be told that it stops soon.
+    warn_at: Option<OffsetDateTime>,
     /// When the next share link ends by itself.
     next_share_end: Option<OffsetDateTime>,
     forgotten: bool,
@@ -142,6 +147,8 @@ impl Task {
             renew_at: None,
             deleting: Vec::new(),
             stored_use: now.record.last_used_at,
+            leased_until: None,
+            warn_at: None,
             next_share_end: None,
             forgotten: false,
             inner,
@@ -223,6 +230,7 @@ impl Task {
         self.now.stopped_because = if stopped { self.now.record.reason.clone() } else { None };
         if next.phase != Phase::Running {
             self.disconnect();
+            self.end_leases();
             (self.look_at, self.connect_by, self.launch_at) = (None, None, None);
         }
         if matches!(next.phase, Phase::Stopping | Phase::Deleting) {
@@ -389,6 +397,8 @@ impl Task {
         let soonest = deadlines
             .chain(self.next_share_end)
             .chain(self.now.idle_at)
+            .chain(self.warn_at)
+            .chain(self.now.leases.iter().map(|lease| lease.until))
             .min()
             .map(|at| at - clock);
         let swept = soonest.and_then(|left| Duration::try_from(left.max(time::Duration::milliseconds(5))).ok());
@@ -428,23 +438,7 @@ impl Task {
             self.look_after_shares();
             self.publish();
         }
-        let timeout = self.inner.deps.rules.idle_minute * u32::from(self.now.record.idle_timeout_minutes);
-        let rule = idle(&self.used, timeout, clock);
-        // A machine of one's own is nobody's to stop.
-        let runs = self.now.record.phase == Phase::Running && !self.now.is_own_machine();
-        (self.now.idle_at, self.now.awake_because) = if runs {
-            (Some(rule.at), rule.awake_because)
-        } else {
-            (None, Vec::new())
-        };
-        if runs && rule.at <= clock {
-            let why = format!("nobody used it for {} minutes", self.now.record.idle_timeout_minutes);
-            self.inner
-                .deps
-                .audit
-                .record("codespace.stopped", &Actor::gateway(), self.shared.name.to_string(), &*why);
-            self.apply_quietly(Event::Stop(why)).await;
-        }
+        self.idle(clock).await;
         self.refresh();
     }
 
@@ -452,7 +446,8 @@ impl Task {
         let clock = self.inner.deps.clock.now();
         self.used.insert(kind, clock);
         self.now.record.last_used_at = clock;
-        if clock - self.stored_use >= USED_PRECISION {
+        let was_announced = self.now.record.announced_at.take().is_some();
+        if was_announced || clock - self.stored_use >= USED_PRECISION {
             self.stored_use = clock;
             drop(
                 self.store()

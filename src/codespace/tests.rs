@@ -1,5 +1,6 @@
 //! The service with a store and a runtime in memory; the tests are the agents.
 
+mod life;
 mod machines;
 mod renewal;
 mod sharing;

@@ -40,6 +40,8 @@ struct Hints<'a> {
     service_worker: Option<&'a str>,
     content_type: Option<&'a str>,
     purpose: bool,
+    attended: bool,
+    brands: bool,
 }
 
 impl<'a> Hints<'a> {
@@ -67,6 +69,15 @@ impl<'a> Hints<'a> {
                 }
                 "access-control-request-method" => {
                     hints.request_method = true;
+                    continue;
+                }
+                "sec-fetch-user" => {
+                    hints.attended = value.as_bytes() == b"?1";
+                    continue;
+                }
+                // Browsers that send this also send the one above.
+                "sec-ch-ua" => {
+                    hints.brands = true;
                     continue;
                 }
                 "sec-purpose" => {
@@ -135,6 +146,7 @@ pub fn cause(head: &Parts) -> Cause<'_> {
         dest: hints.dest,
         navigates: hints.navigates == Some("1"),
         speculative: hints.purpose,
+        unattended: hints.brands && !hints.attended,
     }
 }
 

@@ -321,10 +321,12 @@ fn asleep_page(edge: &Edge, visit: &Visit, asleep: &Asleep, dashboard: &str) -> 
     let (prefix, snapshot) = (CODESPACE_PREFIX, &asleep.snapshot);
     let is_owner = is_owner(visit, snapshot);
     let dashboard = Some(dashboard).filter(|_| is_owner);
+    let page = visit.kind == Kind::Navigation { framed: false };
+    let again = (page && asleep.may_start).then(|| visit.target.to_string());
     match snapshot.phase() {
-        Phase::Running => pages::not_connected(prefix, &visit.name, dashboard),
-        Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &told_steps(visit, snapshot), dashboard),
-        Phase::Stopping if snapshot.starts_again => pages::starting(prefix, &visit.name, &[], dashboard),
+        Phase::Running => pages::not_connected(prefix, &visit.name, again, dashboard),
+        Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &told_steps(visit, snapshot), again, dashboard),
+        Phase::Stopping if snapshot.starts_again => pages::starting(prefix, &visit.name, &[], again, dashboard),
         phase => {
             let owner = edge.auth.user(&snapshot.record.owner);
             let start = match visit.kind {
@@ -353,7 +355,7 @@ fn asleep_page(edge: &Edge, visit: &Visit, asleep: &Asleep, dashboard: &str) -> 
 fn dial_page(visit: &Visit, endpoint: Endpoint, error: &DialError, dashboard: &str) -> Page {
     let prefix = CODESPACE_PREFIX;
     match (endpoint, error) {
-        (_, DialError::NotConnected) => pages::not_connected(prefix, &visit.name, Some(dashboard)),
+        (_, DialError::NotConnected) => pages::not_connected(prefix, &visit.name, None, Some(dashboard)),
         (_, DialError::Refused(Refusal::EditorAbsent)) => pages::workbench(prefix, &visit.name, "/.portico/api/v1"),
         (_, DialError::Refused(Refusal::EditorStarting)) => pages::editor_starting(prefix, &visit.name),
         (_, _) => pages::editor_failed(prefix, &visit.name, dashboard),

@@ -16,7 +16,7 @@ use super::{
     visit::{Awake, Visit},
 };
 use crate::{
-    codespace::{Activity, Snapshot},
+    codespace::Snapshot,
     doctor::Trouble,
     domain::Protocol,
     forward::{
@@ -106,8 +106,8 @@ impl Forwarding {
     pub(super) fn prepare(edge: &Edge, awake: Awake, head: Parts, mut body: Upload) -> Self {
         let visit = &awake.permitted.visit;
         let target = Target::of(visit, &awake.permitted.snapshot);
-        if target.key.endpoint == Endpoint::Editor {
-            awake.permitted.codespace.touch(Activity::Editor);
+        if let Some(activity) = awake.permitted.counts_as(target.key.endpoint) {
+            awake.permitted.codespace.touch(activity);
         }
         if let Some(most) = awake.permitted.body_limit() {
             body.at_most(most);

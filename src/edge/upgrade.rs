@@ -38,7 +38,6 @@ use crate::{
     forward::{response, trailers::Trailers},
     inspect::Recorded,
     policy::Subject,
-    protocol::tunnel::Endpoint,
     relay::{self, Pipe, Relayed, WriteTimeout},
     tunnel::AgentStream,
 };
@@ -100,7 +99,8 @@ impl Edge {
         response::filter_switch(&mut headers, target.world, target.translation(self, visit));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
-        let touch = (target.key.endpoint == Endpoint::Editor).then(|| Arc::clone(&awake.permitted.codespace));
+        let counts = awake.permitted.counts_as(target.key.endpoint);
+        let touch = counts.map(|activity| (Arc::clone(&awake.permitted.codespace), activity));
         let joined = join(
             client_upgrade,
             upstream_upgrade,
@@ -172,7 +172,7 @@ async fn join(
     upstream: OnUpgrade,
     lease: Arc<Lease>,
     (exchange, recorded): (Arc<Exchange>, Option<Recorded>),
-    touch: Option<Arc<Codespace>>,
+    touch: Option<(Arc<Codespace>, Activity)>,
     drain: CancellationToken,
     write_limit: Duration,
 ) {
@@ -232,7 +232,7 @@ const WINDOW: Duration = Duration::from_secs(15);
 /// A client's side of an editor's socket that notices when someone works.
 struct Attentive<S> {
     inner: S,
-    codespace: Option<Arc<Codespace>>,
+    codespace: Option<(Arc<Codespace>, Activity)>,
     since: Instant,
     bytes: usize,
     /// What a stranger's bytes are counted by, where strangers are capped.
@@ -253,14 +253,14 @@ impl<S> Attentive<S> {
     }
 
     fn notice(&mut self, bytes: usize) {
-        let Some(codespace) = &self.codespace else { return };
+        let Some((codespace, activity)) = &self.codespace else { return };
         if self.since.elapsed() > WINDOW {
             (self.since, self.bytes) = (Instant::now(), 0);
         }
         let before = self.bytes;
         self.bytes += bytes;
         if before < WORKING_BYTES && self.bytes >= WORKING_BYTES {
-            codespace.touch(Activity::Editor);
+            codespace.touch(*activity);
         }
     }
 }

@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     auth::{self, Auth},
-    codespace::{Codespace, Question, Shown, Snapshot},
+    codespace::{Activity, Codespace, Question, Shown, Snapshot},
     domain::{CodespaceName, Credential, Identity, ShareKind, UserId, Visibility},
     forward::names::TOKEN_HEADER,
     policy::{Manner, Permit, Presented, Subject, browser},
+    protocol::tunnel::Endpoint,
     route::{Origin, Route},
 };
 
@@ -187,6 +188,15 @@ impl Permitted {
             Ok(Awake { permitted: self })
         } else {
             Err(Box::new(self))
+        }
+    }
+
+    /// What a request to an endpoint counts as, if it counts as use.
+    pub fn counts_as(&self, endpoint: Endpoint) -> Option<Activity> {
+        match endpoint {
+            Endpoint::Editor => Some(Activity::Editor),
+            Endpoint::Port(_) => self.snapshot.record.traffic_counts.then_some(Activity::Traffic),
+            Endpoint::Agent => None,
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Cause<'a> {
     pub navigates: bool,
     /// `Sec-Purpose` says that nobody went there yet: a page had it fetched in case somebody will.
     pub speculative: bool,
+    /// The browser is one that says when a person caused a navigation, and does not: a script or a timer did.
+    pub unattended: bool,
 }
 
 /// Whether a cookie counts.

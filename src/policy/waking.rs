@@ -39,7 +39,12 @@ impl Manner {
             return Self::Background;
         }
         match (cause.mode, cause.dest) {
-            (Some("navigate"), Some("document")) if matches!(cause.site, Some("none" | "same-origin")) => Self::Own,
+            // A dev server's page that lost its server loads itself anew by a script, again and again.
+            (Some("navigate"), Some("document"))
+                if cause.site == Some("none") || (cause.site == Some("same-origin") && !cause.unattended) =>
+            {
+                Self::Own
+            }
             (Some("navigate"), Some("document")) => Self::Led,
             // A browser too old to tell who led there.
             (None, None) if cause.navigates => Self::Led,
@@ -131,6 +136,9 @@ mod tests {
         assert_eq!(told(|cause| cause.safe_method = false, false), Background);
         assert_eq!(told(|cause| cause.websocket = true, false), Background);
         assert_eq!(told(|cause| cause.websocket = true, true), Token);
+        assert_eq!(told(|cause| cause.unattended = true, false), Own);
+        let alone = |cause: &mut Cause<'static>| (cause.site, cause.unattended) = (Some("same-origin"), true);
+        assert_eq!(told(alone, false), Led);
         assert_eq!(Manner::of(Cause::default(), false), Background);
         let old = Cause {
             safe_method: true,

@@ -142,6 +142,8 @@ pub enum FromAgent {
     Awaits,
     /// The editor changed.
     Editor { state: EditorState },
+    /// The processes that asked to keep the codespace awake while they run, whenever they change.
+    Leases { leases: Vec<HeldLease> },
     /// Something happened since the last report, at most one report every 15 s; silence is no activity.
     Activity { kinds: Vec<ActivityKind> },
     /// Answers [`ToAgent::Credential`]: the agent keeps that one now, where it survives the agent, and uses no other.
@@ -164,6 +166,17 @@ pub enum ToAgent {
     Credential { credential: Secret },
     /// Every 20 s; an agent that hears nothing for 60 s reconnects.
     Ping,
+}
+
+/// A process that keeps the codespace awake for as long as it runs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct HeldLease {
+    pub id: String,
+    pub pid: u32,
+    /// The process by its name or its command.
+    pub what: String,
+    /// When it ends even if the process does not, in Unix seconds.
+    pub until: i64,
 }
 
 /// A listening TCP port and who listens.

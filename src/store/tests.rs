@@ -78,6 +78,8 @@ fn codespace(name: &str) -> CodespaceRecord {
         idle_timeout_minutes: 30,
         woken_by: Default::default(),
         started_at: None,
+        traffic_counts: false,
+        announced_at: None,
         created_at: at(5),
         last_used_at: at(6),
     }
@@ -251,6 +253,8 @@ async fn codespaces_and_ports(store: SharedStore) {
         prepared: true,
         woken_by: Wakers::Everyone,
         started_at: Some(at(7)),
+        traffic_counts: true,
+        announced_at: Some(at(8)),
         work: Some(Work {
             uncommitted_files: 2,
             unpushed_commits: 0,

@@ -8,6 +8,8 @@ const MAX_PORTS: usize = 512;
 const MAX_ADDRESSES: usize = 16;
 /// Longest reason for a recovery container in bytes.
 const MAX_RECOVERY: usize = 2048;
+/// Most leases that are kept.
+const MAX_LEASES: usize = 32;
 /// Most kinds of activity in a report; there are fewer.
 const MAX_KINDS: usize = 16;
 
@@ -30,6 +32,12 @@ pub fn bound(message: FromAgent) -> Option<FromAgent> {
             cut(&mut state, 32);
             cut(&mut detail, 2048);
             Some(FromAgent::Step { name, state, detail })
+        }
+        FromAgent::Leases { mut leases } => {
+            leases.retain(|lease| lease.id.len() <= 64 && lease.id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            leases.truncate(MAX_LEASES);
+            leases.iter_mut().for_each(|lease| cut(&mut lease.what, 256));
+            Some(FromAgent::Leases { leases })
         }
         FromAgent::Activity { mut kinds } => {
             kinds.truncate(MAX_KINDS);
@@ -75,6 +83,7 @@ fn cut(text: &mut String, limit: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::tunnel::HeldLease;
 
     #[test]
     fn lengths_are_bounded() {
@@ -98,5 +107,16 @@ mod tests {
         assert!(process.len() <= 64 && !process.contains('\u{1b}'), "{process:?}");
         assert_eq!(ports[0].command.as_ref().map(String::len), Some(512));
         assert_eq!(bound(FromAgent::Pong), None);
+        let lease = |id: &str| HeldLease {
+            id: id.into(),
+            pid: 1,
+            what: "w\u{1b}".repeat(999),
+            until: 0,
+        };
+        let leases = std::iter::once(lease("../x")).chain((0..99).map(|_| lease("a1"))).collect();
+        let Some(FromAgent::Leases { leases }) = bound(FromAgent::Leases { leases }) else {
+            panic!("leases stay leases")
+        };
+        assert_eq!((leases.len(), &*leases[0].id, leases[0].what.len()), (MAX_LEASES, "a1", 256));
     }
 }

@@ -15,4 +15,7 @@ pub struct ChangeCodespace {
     /// `owner`, `people` or `everyone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub woken_by: Option<String>,
+    /// Whether requests to its ports count as use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_counts: Option<bool>,
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Named;
+use super::{Named, Where, Which};
 
 #[derive(Args, Debug)]
 pub struct Edit {
@@ -17,4 +17,32 @@ pub struct Edit {
     /// Whose visits start it: people are those who are signed in and may open what they visit.
     #[arg(long, value_name = "WHO", value_parser = ["owner", "people", "everyone"])]
     pub woken_by: Option<String>,
+    /// Whether requests to its ports count as use.
+    #[arg(long, value_name = "YES", value_parser = clap::builder::BoolishValueParser::new())]
+    pub traffic_counts: Option<bool>,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "Examples:
+  portico keepalive --max 6h -- make test   as long as the command runs, six hours at most
+  portico keepalive --pid 4242 --max 6h     as long as process 4242 runs
+
+The codespace's page lists what keeps it awake, and its owner can end it there; the process runs on."
+)]
+pub struct Keepalive {
+    /// A process of this codespace, by its id.
+    #[arg(long, value_name = "PID", required_unless_present = "command", conflicts_with = "command")]
+    pub pid: Option<u32>,
+    /// How long at most; as long as the operator allows if left out.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub max: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub place: Where,
+    /// A command to run, and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }

@@ -138,6 +138,7 @@ impl Task {
             FromAgent::Configured { configured } if *self.now.configured == configured => return,
             FromAgent::Configured { configured } => self.now.configured = Arc::new(configured),
             FromAgent::Editor { state } => self.now.editor = Some(state),
+            FromAgent::Leases { leases } => self.hear_leases(leases),
             FromAgent::Activity { kinds } => {
                 for kind in kinds {
                     self.touch(activity(kind)).await;

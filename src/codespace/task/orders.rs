@@ -23,6 +23,10 @@ pub enum Order {
     Stop(Actor, Reply<()>),
     /// Makes its container anew.
     Rebuild(Actor, Reply<()>),
+    /// Somebody needs it.
+    Keep(Reply<()>),
+    /// Nobody used it for long: it is announced to go, or goes.
+    Retire(Reply<()>),
     Delete(Actor, Reply<()>),
     ChangePort(Port, PortChange, Actor, Reply<PortView>),
     DecideOffer(String, OfferDecision, Actor, Reply<()>),
@@ -42,6 +46,8 @@ impl Task {
             Order::Start(actor, how, reply) => drop(reply.send(self.start(&actor, how).await)),
             Order::Stop(actor, reply) => drop(reply.send(self.stop(&actor).await)),
             Order::Rebuild(actor, reply) => drop(reply.send(self.rebuild(&actor).await)),
+            Order::Keep(reply) => drop(reply.send(self.keep().await)),
+            Order::Retire(reply) => self.retire(reply).await,
             Order::Delete(actor, reply) => self.delete(&actor, reply).await,
             Order::ChangePort(port, change, actor, reply) => drop(reply.send(self.change_port(port, change, &actor).await)),
             Order::DecideOffer(hash, decision, actor, reply) => drop(reply.send(self.decide_offer(&hash, decision, &actor).await)),
@@ -108,7 +114,7 @@ impl Task {
         Ok(self.apply(Event::Rebuild).await?)
     }
 
-    async fn delete(&mut self, actor: &Actor, reply: Reply<()>) {
+    pub(super) async fn delete(&mut self, actor: &Actor, reply: Reply<()>) {
         self.say(actor, "codespace.deleted", "");
         match self.apply(Event::Delete).await {
             // Removing it all is what counts; a restart would find it in its old phase and can be told again.

@@ -522,6 +522,8 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         idle_timeout_minutes: 30,
         woken_by: Default::default(),
         started_at: None,
+        traffic_counts: false,
+        announced_at: None,
         created_at: at(BEGIN),
         last_used_at: at(BEGIN),
     };
@@ -541,6 +543,8 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         stopped_because: None,
         idle_at: None,
         starts_again: false,
+        stops_soon: false,
+        leases: Vec::new(),
     }
 }
 

@@ -207,6 +207,11 @@ const MIGRATIONS: &[&str] = &[
         links INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    // Whether requests to ports count as use, and when it was said that a codespace will be deleted.
+    "
+    ALTER TABLE codespaces ADD COLUMN traffic_counts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE codespaces ADD COLUMN announced_at INTEGER;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

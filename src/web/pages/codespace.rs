@@ -135,7 +135,7 @@ pub fn too_many_starts(prefix: &str, limit: usize, seconds: u64) -> Page {
 }
 
 /// Shows how far a start is; goes on by itself when it is done.
-pub fn starting(prefix: &str, name: &CodespaceName, steps: &[Step], dashboard: Option<&str>) -> Page {
+pub fn starting(prefix: &str, name: &CodespaceName, steps: &[Step], again: Option<String>, dashboard: Option<&str>) -> Page {
     let notice = Notice::new(
         prefix,
         "codespace-starting",
@@ -146,11 +146,11 @@ pub fn starting(prefix: &str, name: &CodespaceName, steps: &[Step], dashboard: O
     .sign(Sign::Waiting)
     .steps(steps)
     .watch(Watch::Problem);
-    with_its_page(notice, dashboard)
+    with_its_page(startable(notice, again), dashboard)
 }
 
 /// Says that the codespace runs but its agent is out of reach.
-pub fn not_connected(prefix: &str, name: &CodespaceName, dashboard: Option<&str>) -> Page {
+pub fn not_connected(prefix: &str, name: &CodespaceName, again: Option<String>, dashboard: Option<&str>) -> Page {
     let notice = Notice::new(
         prefix,
         "codespace-away",
@@ -161,7 +161,15 @@ pub fn not_connected(prefix: &str, name: &CodespaceName, dashboard: Option<&str>
     .sign(Sign::Waiting)
     .advice("It usually comes back within seconds. Nothing inside it has stopped. If it stays away, stop and start it from its page.")
     .watch(Watch::Problem);
-    with_its_page(notice, dashboard)
+    with_its_page(startable(notice, again), dashboard)
+}
+
+/// Gives a page that waits the button that starts the codespace, should it stop meanwhile: hidden until then.
+fn startable(notice: Notice<'_>, again: Option<String>) -> Notice<'_> {
+    match again {
+        Some(next) => notice.start("Start it", next),
+        None => notice,
+    }
 }
 
 /// Ends a page with the way to the codespace's own, which strangers do not have.

@@ -1,0 +1,169 @@
+//! How long a codespace goes on by itself: warnings, leases, lifetimes, and what is forgotten.
+
+use super::*;
+use crate::{lifecycle::Rules, protocol::tunnel::HeldLease};
+
+const DAY: Wait = Wait::from_secs(24 * 3600);
+
+impl Bench {
+    async fn under(&self, rules: Rules) -> Codespaces {
+        let deps = Deps {
+            rules,
+            ..deps(&self.store, &self.runtime, &self.auth, &self.clock)
+        };
+        Codespaces::load(deps).await.expect("the store is well")
+    }
+}
+
+/// Has its task look at the clock.
+async fn poke(codespace: &Codespace, generation: u64) {
+    say(codespace, generation, FromAgent::Ports { ports: Vec::new() }).await;
+}
+
+fn leases(held: &[(&str, OffsetDateTime)]) -> FromAgent {
+    let lease = |(id, until): &(&str, OffsetDateTime)| HeldLease {
+        id: (*id).to_owned(),
+        pid: 42,
+        what: "make".into(),
+        until: until.unix_timestamp(),
+    };
+    FromAgent::Leases {
+        leases: held.iter().map(lease).collect(),
+    }
+}
+
+#[tokio::test]
+async fn its_people_are_warned_before_it_stops_and_can_keep_it() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    assert!(!codespace.snapshot().stops_soon);
+    bench.clock.advance(Duration::minutes(26));
+    let mut events = bench.spaces.subscribe();
+    poke(&codespace, 1).await;
+    let soon = reaches(&codespace, |now| now.stops_soon).await;
+    assert_eq!(soon.idle_at, Some(bench.clock.now() + Duration::minutes(4)));
+    timeout(Wait::from_secs(10), events.recv())
+        .await
+        .expect("all are told")
+        .expect("they are");
+    bench.spaces.keep(codespace.name()).await.expect("it is kept");
+    let kept = reaches(&codespace, |now| !now.stops_soon).await;
+    assert_eq!(
+        (kept.phase(), kept.idle_at),
+        (Phase::Running, Some(bench.clock.now() + Duration::minutes(30)))
+    );
+}
+
+#[tokio::test]
+async fn a_lease_keeps_it_awake_until_it_ends() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let until = bench.clock.now() + Duration::hours(6);
+    say(&codespace, 1, leases(&[("a1", until)])).await;
+    reaches(&codespace, |now| now.leases.len() == 1).await;
+    bench.clock.advance(Duration::hours(5));
+    poke(&codespace, 1).await;
+    let held = reaches(&codespace, |now| now.awake_because.len() == 1).await;
+    assert_eq!(held.awake_because, ["make (process 42) keeps it awake"]);
+    assert_eq!((held.phase(), held.idle_at), (Phase::Running, Some(until + Duration::minutes(5))));
+    // Its process ends: there is time for a warning, then it stops.
+    say(&codespace, 1, leases(&[])).await;
+    let warned = reaches(&codespace, |now| now.stops_soon).await;
+    assert_eq!(
+        (warned.leases.len(), warned.idle_at),
+        (0, Some(bench.clock.now() + Duration::minutes(5)))
+    );
+    bench.clock.advance(Duration::minutes(5));
+    poke(&codespace, 1).await;
+    reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+}
+
+#[tokio::test]
+async fn no_agent_holds_a_lease_for_longer_than_the_operator_lets_it() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let most = bench.clock.now() + Rules::default().max_lease;
+    for _ in 0..2 {
+        say(&codespace, 1, leases(&[("a1", bench.clock.now() + Duration::days(365))])).await;
+        let held = reaches(&codespace, |now| now.leases.len() == 1).await;
+        assert_eq!(held.leases[0].until, most);
+        bench.clock.advance(Duration::hours(1));
+    }
+    bench.clock.advance(Duration::hours(23));
+    poke(&codespace, 1).await;
+    reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+}
+
+#[tokio::test]
+async fn a_run_ends_after_its_lifetime_used_or_not() {
+    let bench = bench().await;
+    let rules = Rules {
+        max_lifetime: Some(Wait::from_secs(3600)),
+        ..Rules::default()
+    };
+    let bench = Bench {
+        spaces: bench.under(rules).await,
+        ..bench
+    };
+    let codespace = bench.running().await;
+    for minutes in [25, 25] {
+        bench.clock.advance(Duration::minutes(minutes));
+        bench.spaces.keep(codespace.name()).await.expect("it is kept");
+    }
+    assert!(!codespace.snapshot().stops_soon);
+    bench.clock.advance(Duration::minutes(10));
+    poke(&codespace, 1).await;
+    let stopped = reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+    let why = stopped.stopped_because.clone().expect("a reason");
+    assert!(why.contains("codespaces.max_lifetime"), "{why}");
+    assert_eq!(stopped.record.started_at, None);
+}
+
+#[tokio::test]
+async fn what_nobody_uses_is_announced_and_then_deleted() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("told to");
+    reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
+    let rules = Rules {
+        retention: Some(30 * DAY),
+        ..Rules::default()
+    };
+    let spaces = bench.under(rules).await;
+    let codespace = spaces.find(codespace.name()).expect("it is there");
+    let deletes_at = || spaces.deletes_at(&codespace.snapshot().record);
+    bench.clock.advance(Duration::days(100));
+    spaces.retire().await;
+    assert_eq!(deletes_at(), None, "nobody could tell whether its work is pushed: it stays longer");
+    bench.clock.advance(Duration::days(14));
+    spaces.retire().await;
+    assert_eq!(deletes_at(), Some(bench.clock.now() + Duration::days(7)));
+    // Somebody says that it is needed.
+    spaces.keep(codespace.name()).await.expect("it is kept");
+    assert_eq!(deletes_at(), None);
+    assert_eq!(bench.store.codespaces().await.expect("well")[0].announced_at, None);
+    bench.clock.advance(Duration::days(114));
+    spaces.retire().await;
+    bench.clock.advance(Duration::days(6));
+    spaces.retire().await;
+    assert!(spaces.find(codespace.name()).is_some());
+    bench.clock.advance(Duration::days(1));
+    spaces.retire().await;
+    assert!(spaces.find(codespace.name()).is_none() && codespace.is_removed());
+    let question = crate::store::AuditQuestion {
+        action: Some("codespace".into()),
+        limit: 100,
+        ..Default::default()
+    };
+    let wanted = ["codespace.announced", "codespace.expired", "codespace.deleted"];
+    let told = async {
+        loop {
+            let events = bench.store.audit(&question).await.expect("well");
+            if wanted.iter().all(|action| events.iter().any(|entry| entry.event.action == *action)) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Wait::from_secs(10), told).await.expect("it is in the audit log");
+}
