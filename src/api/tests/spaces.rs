@@ -125,6 +125,8 @@ fn body_of(path: &str) -> Value {
         json!({ "visibility": "public" })
     } else if path.ends_with("/offer") {
         json!({ "hash": "", "accept": true })
+    } else if path.ends_with("/leases") {
+        json!({ "pid": 1 })
     } else {
         json!({})
     }
