@@ -115,12 +115,12 @@ test('a URL that is typed wakes it and becomes the page that was asked for', asy
   await page.getByRole('heading', { name: 'hello' }).waitFor(PATIENCE);
   assert.equal(page.url(), url);
 
-  // Its page reloading itself wakes nothing; the person's own reload does.
+  // Its page reloading itself wakes nothing; the button on it does.
   await stop(name);
   await page.evaluate(() => setTimeout(() => location.reload(), 100));
   await page.getByTestId('wake').waitFor();
   assert.deepEqual([await state(name), await starts(name)], ['stopped', 1]);
-  await page.goto(url);
+  await page.getByTestId('wake').click();
   await eventually('it is woken', async () => (await starts(name)) === 2);
   await eventually('it runs again', async () => (await state(name)) === 'running', PATIENCE);
 
