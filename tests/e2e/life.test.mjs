@@ -15,14 +15,15 @@ const PATIENCE = { timeout: 120_000, seconds: 120 };
 async function world(t) {
   const gateway = await Gateway.start(t, { config: CONFIG });
   const ada = await gateway.user('ada', { admin: true });
-  const make = (files) => gateway.codespace(ada.token, repository(t, files), { idle_timeout_minutes: IDLE });
+  const make = (files) => gateway.codespace(ada.token, repository(t, files), { idle_timeout_minutes: 240 });
+  const tire = (name) => gateway.call(ada.token, 'PATCH', `/codespaces/${name}`, { idle_timeout_minutes: IDLE });
   const state = async (name) => (await gateway.call(ada.token, 'GET', `/codespaces/${name}`)).state;
   const starts = async (name) => (await gateway.call(ada.token, 'GET', `/audit?event=codespace.started&codespace=${name}`)).length;
   const stop = async (name) => {
     await gateway.call(ada.token, 'POST', `/codespaces/${name}/stop`, {});
     await eventually('it is stopped', async () => (await state(name)) === 'stopped');
   };
-  return { gateway, ada, make, state, starts, stop };
+  return { gateway, ada, make, tire, state, starts, stop };
 }
 
 /** Keeps what a page looks like: light, dark, and on a phone. */
@@ -38,7 +39,7 @@ async function shots(page, shot, name) {
 }
 
 test('a silent tab lets it sleep, a printing terminal does not, and one click wakes it with all that was there', async (t) => {
-  const { gateway, ada, make, state, starts } = await world(t);
+  const { gateway, ada, make, tire, state, starts } = await world(t);
   const [quiet, busy] = await Promise.all([make({ 'notes.txt': 'first\n' }), make({ 'loop.txt': 'x\n' })]);
   await gateway.call(ada.token, 'POST', `/codespaces/${busy.name}/terminals`, { cols: 80, rows: 24, command: ['sh', '-c', 'while :; do date; sleep 2; done'] });
   await gateway.exec(ada.token, quiet.name, ['sh', '-c', 'echo draft > draft.txt']);
@@ -53,6 +54,7 @@ test('a silent tab lets it sleep, a printing terminal does not, and one click wa
   await page.goto(`${gateway.origin}/codespaces/${quiet.name}`);
 
   // The warning, and the button that puts it off.
+  await Promise.all([tire(quiet.name), tire(busy.name)]);
   const warning = page.getByTestId('stops-soon');
   await warning.waitFor(PATIENCE);
   await shots(page, shot, '60-stops-soon');
