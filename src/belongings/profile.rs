@@ -67,7 +67,7 @@ impl Profile {
         put(&mut self.git_name, change.git_name, git_text)?;
         put(&mut self.git_email, change.git_email, git_text)?;
         put(&mut self.dotfiles_repository, change.dotfiles_repository, |text| {
-            let source: RepositorySource = text.parse()?;
+            let source = text.parse::<RepositorySource>()?.without_user()?;
             let refused = source.is_local() && !allow_local;
             if refused {
                 Err(BadProfile::LocalDotfiles)
@@ -175,7 +175,9 @@ mod tests {
             ..change()
         };
         assert_eq!(check(dotfiles("/etc")), BadProfile::LocalDotfiles);
-        assert!(matches!(check(dotfiles("https://me:pass@x/y")), BadProfile::Dotfiles(_)));
+        for address in ["https://me:pass@x/y", "https://token@x/y"] {
+            assert!(matches!(check(dotfiles(address)), BadProfile::Dotfiles(_)), "{address:?}");
+        }
         for script in ["/bin/sh", "../x", "a\nb"] {
             let change = ProfileChange {
                 dotfiles_script: Some(script.into()),

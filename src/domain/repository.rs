@@ -66,6 +66,47 @@ impl RepositorySource {
 }
 
 impl RepositorySource {
+    /// Which repository it is, however it is written: scheme and host as everybody writes them, no usual port, no `.git` and
+    /// no `/` at the end, git's short form as `ssh`, a path as `file`. The user of a web server is left out: what is there is
+    /// the same for all.
+    pub fn canon(&self) -> String {
+        let Some(path) = self.local_path() else {
+            let (scheme, authority, path) = self.parts();
+            let (user, host) = authority
+                .rsplit_once('@')
+                .map_or((None, authority), |(user, host)| (Some(user), host));
+            let host = host.to_ascii_lowercase();
+            let usual = [("https", ":443"), ("http", ":80"), ("ssh", ":22")];
+            let usual = usual.iter().find(|(of, _)| *of == scheme).map_or("", |(_, port)| *port);
+            let host = host.strip_suffix(usual).unwrap_or(&host);
+            let user = user.filter(|_| self.kind == RepositoryKind::Ssh).map(|user| format!("{user}@"));
+            return format!("{scheme}://{}{host}/{}", user.unwrap_or_default(), bare(path));
+        };
+        format!("file:///{}", bare(path))
+    }
+
+    /// The same, unless the user of a web server stands in it, who could as well be a token.
+    pub fn without_user(self) -> Result<Self, RepositoryError> {
+        match self.kind {
+            RepositoryKind::Http if self.parts().1.contains('@') => Err(RepositoryError::User),
+            _ => Ok(self),
+        }
+    }
+
+    /// Scheme, authority and path of what is elsewhere.
+    fn parts(&self) -> (&str, &str, &str) {
+        match self.text.split_once("://") {
+            Some((scheme, rest)) => {
+                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                (scheme, authority, path)
+            }
+            None => {
+                let (authority, path) = self.text.split_once(':').unwrap_or((self.text.as_str(), ""));
+                ("ssh", authority, path)
+            }
+        }
+    }
+
     /// The short name as the name of a directory: letters, digits, `.`, `_` and `-` alone.
     pub fn directory_name(&self) -> String {
         let plain = |char: char| {
@@ -108,6 +149,11 @@ impl fmt::Display for RepositorySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+fn bare(path: &str) -> &str {
+    let path = path.trim_matches('/');
+    path.strip_suffix(".git").unwrap_or(path).trim_end_matches('/')
 }
 
 /// Decides what kind of source a text is, scheme by scheme; what is not known is refused.
@@ -185,6 +231,10 @@ pub enum RepositoryError {
     Relative,
     #[error("leave the password out of the repository's URL: it would be stored and shown")]
     Password,
+    #[error(
+        "leave the user out of the repository's URL: it could be a token, and would be shown. Keep who you are at that server under Git servers in the settings, or with: portico git-credential set"
+    )]
+    User,
 }
 
 impl Reference {
@@ -273,6 +323,60 @@ mod tests {
             check(bad, Err(RepositoryError::Shape));
         }
         check(&format!("https://host/{}", "a".repeat(3000)), Err(RepositoryError::TooLong));
+    }
+
+    #[test]
+    fn one_repository_is_written_in_many_ways() {
+        let canon = |text: &str| text.parse::<RepositorySource>().expect("a source").canon();
+        for (canonical, others) in [
+            (
+                "https://github.com/Owner/x",
+                &[
+                    "https://GitHub.com/Owner/x.git",
+                    "https://github.com:443/Owner/x/",
+                    "https://ada@github.com/Owner/x.git/",
+                ][..],
+            ),
+            (
+                "ssh://git@github.com/o/x",
+                &["git@github.com:o/x.git", "git@GITHUB.com:/o/x", "ssh://git@github.com:22/o/x.git"],
+            ),
+            ("http://[::1]:443/x", &["http://[::1]:443/x.git"]),
+            ("file:///srv/x", &["/srv/x.git/", "file:///srv/x"]),
+        ] {
+            assert_eq!(canon(canonical), canonical);
+            for other in others {
+                assert_eq!(canon(other), canonical, "{other:?}");
+            }
+        }
+        let different = [
+            "https://github.com/owner/x",
+            "http://github.com/Owner/x",
+            "https://github.com:8443/Owner/x",
+            "https://github.com.evil.org/Owner/x",
+            "https://github.com/Owner/x.git.git",
+            "https://evil.org/github.com/Owner/x",
+            "ssh://git@github.com/Owner/x",
+            "eve@github.com:Owner/x",
+        ];
+        for other in different {
+            assert_ne!(canon(other), "https://github.com/Owner/x", "{other:?}");
+        }
+        assert_ne!(canon("eve@github.com:o/x"), canon("git@github.com:o/x"));
+    }
+
+    #[test]
+    fn a_user_of_a_web_server_may_be_a_token() {
+        let check = |text: &str| text.parse::<RepositorySource>().expect("a source").without_user().map(drop);
+        assert_eq!(check("https://ghp_0123@github.com/o/x"), Err(RepositoryError::User));
+        for good in [
+            "https://github.com/o/x@y",
+            "git@github.com:o/x",
+            "ssh://git@github.com/o/x",
+            "/srv/a@b",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good:?}");
+        }
     }
 
     #[test]
