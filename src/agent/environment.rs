@@ -179,11 +179,15 @@ pub fn link_programs(state_dir: &Path) -> io::Result<()> {
 /// nothing of it is in a file.
 fn configure_git(all: &mut BTreeMap<OsString, OsString>, entries: impl IntoIterator<Item = (String, OsString)>) {
     let count = all.get(OsStr::new("GIT_CONFIG_COUNT"));
-    let mut count = count.and_then(|value| value.to_str()?.parse::<u16>().ok()).unwrap_or(0);
+    let before = count.and_then(|value| value.to_str()?.parse::<u16>().ok()).unwrap_or(0);
+    let mut count = before;
     for (key, value) in entries {
         all.insert(format!("GIT_CONFIG_KEY_{count}").into(), key.into());
         all.insert(format!("GIT_CONFIG_VALUE_{count}").into(), value);
         count = count.saturating_add(1);
+    }
+    if count == before {
+        return;
     }
     all.insert("GIT_CONFIG_COUNT".into(), count.to_string().into());
 }
