@@ -64,8 +64,6 @@ pub const STORE_FILE: &str = "portico.db";
 pub const OPERATOR_SOCKET: &str = "portico.sock";
 /// The socket of agents on this machine in the data directory.
 pub const AGENT_SOCKET: &str = "agent.sock";
-/// The key that encrypts what people keep, in the data directory.
-pub const BELONGINGS_KEY: &str = "belongings.key";
 /// The file that tells the address that was bound.
 pub const ADDRESS_FILE: &str = "listen";
 
@@ -164,7 +162,8 @@ impl Gateway {
         let speech = certificates::read(&config, store.as_ref(), &challenges, &clock).await?;
         let audit = Audit::new(Arc::clone(&store), Arc::clone(&clock));
         let tunnels = Tunnels::new().with_connect_timeout(config.limits.connect_timeout);
-        let vault = Vault::at(&data.join(BELONGINGS_KEY))?;
+        let is_needed = !store.belongings().await.map_err(store_failed)?.is_empty();
+        let vault = Vault::at(&config.belongings_key(), is_needed)?;
         let loaded = Belongings::load(Arc::clone(&store), vault, audit.clone(), Arc::clone(&clock));
         let belongings = loaded.await.map_err(store_failed)?;
         let services = (&auth, &belongings, &tunnels, &audit, &clock);

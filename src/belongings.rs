@@ -69,6 +69,8 @@ pub struct KeptSecret {
     pub name: String,
     /// The repository whose codespaces have it; none for all.
     pub repository: Option<String>,
+    /// Whether it can be decrypted.
+    pub readable: bool,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
 }
@@ -78,6 +80,10 @@ pub struct KeptSecret {
 pub struct KeptGit {
     pub host: String,
     pub username: String,
+    /// The repository whose codespaces have it; none for all.
+    pub repository: Option<String>,
+    /// Whether it can be decrypted.
+    pub readable: bool,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
 }
@@ -106,6 +112,10 @@ pub enum BelongingError {
     SeveralLines,
     #[error(transparent)]
     Profile(#[from] BadProfile),
+    #[error(
+        "your settings cannot be decrypted: the gateway's key is not the one that they were encrypted with. Have its operator restore the key from a backup, or forget what cannot be read: portico secret forget --unreadable"
+    )]
+    Unreadable,
     #[error("the gateway could not encrypt it")]
     Seal,
     #[error(transparent)]
@@ -118,13 +128,13 @@ impl Belongings {
         let of: DashMap<UserId, BTreeMap<BelongingKey, BelongingRecord>> = DashMap::new();
         let mut lost = 0_usize;
         for record in store.belongings().await? {
-            lost += usize::from(vault.open(&bound(&record), &record.sealed).is_none());
+            lost += usize::from(!is_readable(&vault, &record));
             of.entry(record.user.clone()).or_default().insert(record.key.clone(), record);
         }
         if lost > 0 {
             tracing::error!(
                 lost,
-                "secrets and settings of users cannot be decrypted: the key file is not the one that they were encrypted with. Restore it from a backup, or have people set them again"
+                "secrets and settings of users cannot be decrypted: the key file is not the one that they were encrypted with. Restore it from a backup, or forget them: portico secret forget --unreadable"
             );
         }
         Ok(Self {
@@ -155,7 +165,7 @@ impl Belongings {
     /// The secrets of a user, by name.
     pub fn secrets(&self, user: &UserId) -> Vec<KeptSecret> {
         let records = self.inner.records(user, SECRET);
-        records.into_iter().map(KeptSecret::from).collect()
+        records.into_iter().map(|record| self.inner.secret(record)).collect()
     }
 
     /// Keeps a secret, in place of the one of that name; also whether it is new.
@@ -170,7 +180,7 @@ impl Belongings {
         let value = value.expose_secret();
         check_text(value, MAX_SECRET_BYTES)?;
         let _one = self.inner.changing.lock().await;
-        let key = secret_key(name, repository);
+        let key = self.inner.known(user, key(SECRET, name.to_string(), repository));
         let others = self.inner.records(user, SECRET);
         let others: Vec<_> = others.iter().filter(|record| record.key != key).collect();
         if others.len() >= MAX_SECRETS {
@@ -184,7 +194,7 @@ impl Belongings {
         self.inner
             .audit
             .record("secret.set", by, name.to_string(), of_repository(repository));
-        Ok((record.into(), is_new))
+        Ok((self.inner.secret(record), is_new))
     }
 
     /// Forgets a secret; false if there is none of that name for that repository.
@@ -195,7 +205,7 @@ impl Belongings {
         repository: Option<&RepositorySource>,
         by: &Actor,
     ) -> Result<bool, BelongingError> {
-        let was_there = self.inner.forget(user, &secret_key(name, repository)).await?;
+        let was_there = self.inner.forget(user, key(SECRET, name.to_string(), repository)).await?;
         if was_there {
             self.inner
                 .audit
@@ -207,14 +217,7 @@ impl Belongings {
     /// The git servers for which a user keeps a credential, by name.
     pub fn git(&self, user: &UserId) -> Vec<KeptGit> {
         let records = self.inner.records(user, GIT).into_iter();
-        records
-            .map(|record| KeptGit {
-                username: self.inner.read::<SealedGit>(&record).map(|git| git.username).unwrap_or_default(),
-                host: record.key.name,
-                created_at: record.created_at,
-                updated_at: record.updated_at,
-            })
-            .collect()
+        records.map(|record| self.inner.git(record)).collect()
     }
 
     /// Keeps a credential for a git server, in place of the one before; also whether it is new.
@@ -222,6 +225,7 @@ impl Belongings {
         &self,
         user: &UserId,
         host: &GitHost,
+        repository: Option<&RepositorySource>,
         username: &str,
         password: &SecretString,
         by: &Actor,
@@ -234,7 +238,7 @@ impl Belongings {
             }
         }
         let _one = self.inner.changing.lock().await;
-        let key = key(GIT, host.to_string());
+        let key = self.inner.known(user, key(GIT, host.to_string(), repository));
         let others = self.inner.records(user, GIT).iter().filter(|record| record.key != key).count();
         if others >= MAX_GIT_HOSTS {
             return Err(BelongingError::TooMany { limit: MAX_GIT_HOSTS });
@@ -245,29 +249,33 @@ impl Belongings {
         };
         let text = serde_json::to_vec(&sealed).map_err(|_| BelongingError::Seal)?;
         let (record, is_new) = self.inner.keep(user, key, &text).await?;
-        self.inner.audit.record("git-credential.set", by, host.to_string(), "");
-        let kept = KeptGit {
-            host: record.key.name,
-            username: username.into(),
-            created_at: record.created_at,
-            updated_at: record.updated_at,
-        };
-        Ok((kept, is_new))
+        let detail = of_repository(repository);
+        self.inner.audit.record("git-credential.set", by, host.to_string(), detail);
+        Ok((self.inner.git(record), is_new))
     }
 
-    /// Forgets a credential; false if there is none for that server.
-    pub async fn delete_git(&self, user: &UserId, host: &GitHost, by: &Actor) -> Result<bool, BelongingError> {
-        let was_there = self.inner.forget(user, &key(GIT, host.to_string())).await?;
+    /// Forgets a credential; false if there is none for that server and repository.
+    pub async fn delete_git(
+        &self,
+        user: &UserId,
+        host: &GitHost,
+        repository: Option<&RepositorySource>,
+        by: &Actor,
+    ) -> Result<bool, BelongingError> {
+        let was_there = self.inner.forget(user, key(GIT, host.to_string(), repository)).await?;
         if was_there {
-            self.inner.audit.record("git-credential.deleted", by, host.to_string(), "");
+            let detail = of_repository(repository);
+            self.inner.audit.record("git-credential.deleted", by, host.to_string(), detail);
         }
         Ok(was_there)
     }
 
-    /// The settings that follow a user.
-    pub fn profile(&self, user: &UserId) -> Profile {
-        let record = self.inner.records(user, PROFILE).into_iter().next();
-        record.and_then(|record| self.inner.read(&record)).unwrap_or_default()
+    /// The settings that follow a user; none if they cannot be decrypted.
+    pub fn profile(&self, user: &UserId) -> Option<Profile> {
+        match self.inner.records(user, PROFILE).first() {
+            Some(record) => self.inner.read(record),
+            None => Some(Profile::default()),
+        }
     }
 
     /// Changes the settings that follow a user.
@@ -279,31 +287,36 @@ impl Belongings {
         by: &Actor,
     ) -> Result<Profile, BelongingError> {
         let _one = self.inner.changing.lock().await;
-        let profile = self.profile(user).with(change, allow_local)?;
+        let profile = self.profile(user).ok_or(BelongingError::Unreadable)?;
+        let profile = profile.with(change, allow_local)?;
         let text = serde_json::to_vec(&profile).map_err(|_| BelongingError::Seal)?;
-        self.inner.keep(user, key(PROFILE, String::new()), &text).await?;
+        self.inner.keep(user, key(PROFILE, String::new(), None), &text).await?;
         self.inner.audit.record("settings.changed", by, by.name.clone(), "");
         Ok(profile)
     }
 
-    /// What a codespace of this user and repository is told. A secret of the repository's own wins over one for all.
+    /// What a codespace of this user and repository is told. What is of the repository's own wins over what is for all.
     pub fn for_codespace(&self, user: &UserId, repository: &str, allow_local: bool) -> Personal {
         let inner = &self.inner;
+        let repository = canon(repository);
         // Those for all sort first, and are overwritten.
-        let fitting = inner.records(user, SECRET).into_iter();
-        let fitting = fitting.filter(|record| record.key.repository.is_empty() || record.key.repository == repository);
-        let variables = fitting.filter_map(|record| {
+        let fitting = |kind| {
+            let records = inner.records(user, kind).into_iter();
+            records.filter(|record| record.key.repository.is_empty() || canon(&record.key.repository) == repository)
+        };
+        let variables = fitting(SECRET).filter_map(|record| {
             let value = String::from_utf8(inner.open(&record)?).ok()?;
             Some((record.key.name, Secret(value)))
         });
         let variables = variables.collect();
-        let git = inner.records(user, GIT).into_iter().filter_map(|record| {
+        let git = fitting(GIT).filter_map(|record| {
             let SealedGit { username, password } = inner.read(&record)?;
             let host = record.key.name;
-            Some(GitCredential { host, username, password })
+            Some((host.clone(), GitCredential { host, username, password }))
         });
-        let git = git.collect();
-        let profile = self.profile(user);
+        let git: BTreeMap<_, _> = git.collect();
+        let git = git.into_values().collect();
+        let profile = self.profile(user).unwrap_or_default();
         Personal {
             variables,
             git,
@@ -325,6 +338,36 @@ impl Inner {
     fn records(&self, user: &UserId, kind: &str) -> Vec<BelongingRecord> {
         let Some(all) = self.of.get(user) else { return Vec::new() };
         all.values().filter(|record| record.key.kind == kind).cloned().collect()
+    }
+
+    /// The key under which something is kept already, for the same repository in other words.
+    fn known(&self, user: &UserId, key: BelongingKey) -> BelongingKey {
+        let wanted = canon(&key.repository);
+        let known = self.records(user, &key.kind).into_iter().map(|record| record.key);
+        let mut known = known.filter(|known| known.name == key.name && canon(&known.repository) == wanted);
+        known.next().unwrap_or(key)
+    }
+
+    fn secret(&self, record: BelongingRecord) -> KeptSecret {
+        KeptSecret {
+            readable: self.open(&record).is_some(),
+            name: record.key.name,
+            repository: Some(record.key.repository).filter(|repository| !repository.is_empty()),
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+        }
+    }
+
+    fn git(&self, record: BelongingRecord) -> KeptGit {
+        let sealed = self.read::<SealedGit>(&record);
+        KeptGit {
+            readable: sealed.is_some(),
+            username: sealed.map(|git| git.username).unwrap_or_default(),
+            host: record.key.name,
+            repository: Some(record.key.repository).filter(|repository| !repository.is_empty()),
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+        }
     }
 
     fn open(&self, record: &BelongingRecord) -> Option<Vec<u8>> {
@@ -351,8 +394,9 @@ impl Inner {
         Ok((record, before.is_none()))
     }
 
-    async fn forget(&self, user: &UserId, key: &BelongingKey) -> Result<bool, BelongingError> {
+    async fn forget(&self, user: &UserId, key: BelongingKey) -> Result<bool, BelongingError> {
         let _one = self.changing.lock().await;
+        let key = &self.known(user, key);
         if !self.of.get(user).is_some_and(|all| all.contains_key(key)) {
             return Ok(false);
         }
@@ -364,15 +408,9 @@ impl Inner {
     }
 }
 
-impl From<BelongingRecord> for KeptSecret {
-    fn from(record: BelongingRecord) -> Self {
-        Self {
-            name: record.key.name,
-            repository: Some(record.key.repository).filter(|repository| !repository.is_empty()),
-            created_at: record.created_at,
-            updated_at: record.updated_at,
-        }
-    }
+/// Whether a value that is kept can be decrypted.
+pub fn is_readable(vault: &Vault, record: &BelongingRecord) -> bool {
+    vault.open(&bound(record), &record.sealed).is_some()
 }
 
 /// What a sealed value is bound to: moved to another user or key, it does not open.
@@ -386,20 +424,18 @@ fn bound(record: &BelongingRecord) -> Vec<u8> {
     bound
 }
 
-fn key(kind: &str, name: String) -> BelongingKey {
+fn key(kind: &str, name: String, repository: Option<&RepositorySource>) -> BelongingKey {
     BelongingKey {
         kind: kind.into(),
         name,
-        repository: String::new(),
+        repository: repository.map(ToString::to_string).unwrap_or_default(),
     }
 }
 
-fn secret_key(name: &SecretName, repository: Option<&RepositorySource>) -> BelongingKey {
-    BelongingKey {
-        kind: SECRET.into(),
-        name: name.to_string(),
-        repository: repository.map(ToString::to_string).unwrap_or_default(),
-    }
+/// Which repository a text names, however it is written; nothing for nothing.
+fn canon(repository: &str) -> String {
+    let source = repository.parse::<RepositorySource>();
+    source.map_or_else(|_| repository.to_owned(), |source| source.canon())
 }
 
 fn of_repository(repository: Option<&RepositorySource>) -> String {

@@ -47,6 +47,8 @@ pub struct Config {
     pub domain: String,
     /// The directory of the store, the sockets and, in the `process` runtime, the codespaces.
     pub data: PathBuf,
+    /// The key that encrypts what people keep; in the data directory without one.
+    pub belongings_key_file: Option<PathBuf>,
     /// Whether `domain` may be of the same site as `url`'s host (DOM-1).
     pub allow_same_site: bool,
     /// The runtime of new codespaces.
@@ -201,6 +203,12 @@ impl Config {
             source: Source::Acme,
         });
         named.chain(local).chain(acme).collect()
+    }
+
+    /// The file of the key that encrypts what people keep.
+    pub fn belongings_key(&self) -> PathBuf {
+        let beside = || self.data.join("belongings.key");
+        self.belongings_key_file.clone().unwrap_or_else(beside)
     }
 
     /// What is wrong with it on this machine, the worst first. Looks at sockets, the disk and the search path.

@@ -3,6 +3,15 @@
 import { ago, attempt, Icon, Message, toast } from "./parts.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
+/** Who can read what is kept: said before anything is typed. */
+export function Trust({ call }) {
+  const [settings, setSettings] = useState();
+  useEffect(() => void attempt(async () => setSettings(await call("GET", "/user/settings"))), []);
+  if (!settings) return null;
+  return html`${settings.kept_apart === false && html`<${Message} tone="info"><p>This gateway runs codespaces as one user of its machine. The code in anybody’s codespace can read every secret and git password that is kept below. Keep here only what all who use this gateway may know, or ask its administrator for <code>runtime = "docker"</code>.</p><//>`}
+    ${settings.readable === false && html`<${Message}><p>Some of what you kept cannot be decrypted: the gateway’s key was replaced. Ask its administrator to restore the key; setting something again replaces what was there.</p><//>`}`;
+}
+
 export function Secrets({ call }) {
   const [secrets, setSecrets] = useState();
   const [problem, setProblem] = useState();
@@ -29,10 +38,10 @@ export function Secrets({ call }) {
     load();
   });
   return html`<section class="panel" id="secrets"><h2>Secrets</h2>
-    <p class="quiet small">Variables of everything that runs in your codespaces: terminals, the editor, hooks. They are kept encrypted and never shown again.</p>
+    <p class="quiet small">Variables of everything that runs in your codespaces: terminals, the editor, hooks. They are kept encrypted and never shown again. All code in a codespace can read them, so name the repository wherever one needs them alone.</p>
     ${problem && html`<${Message}>${problem.message}<//>`}
     ${secrets?.length > 0 && html`<ul class="lines">${secrets.map((secret) => html`<li key=${`${secret.name} ${secret.repository}`} data-testid="secret">
-      <div><strong class="mono">${secret.name}</strong> <span class="quiet small block wrap">${secret.repository ?? "all your codespaces"} · set ${ago(secret.updated_at)}</span></div>
+      <div><strong class="mono">${secret.name}</strong> <span class="quiet small block wrap">${secret.repository ?? "all your codespaces"} · set ${ago(secret.updated_at)}${secret.readable === false ? " · cannot be decrypted; set it again" : ""}</span></div>
       <button type="button" class="button plain compact" onClick=${() => remove(secret)} aria-label="Delete ${secret.name}, ${secret.repository ?? "of all codespaces"}" data-testid="delete-secret">Delete</button></li>`)}</ul>`}
     <form class="inline-form" onSubmit=${save}>
       <div class="field"><label for="secret-name">Variable</label><input class="input mono" id="secret-name" name="name" required maxlength="100" pattern="[A-Za-z_][A-Za-z0-9_]*" title="Letters, digits and _, not beginning with a digit" placeholder="API_KEY" autocomplete="off" autocapitalize="off" spellcheck="false" data-testid="secret-name" /></div>
@@ -52,10 +61,10 @@ export function GitServers({ call }) {
   const save = async (event) => {
     event.preventDefault();
     const form = event.target;
-    const { host, username, password } = form.elements;
+    const { host, username, password, repository } = form.elements;
     setProblem(undefined);
     try {
-      const kept = await call("PUT", "/user/git-credentials", { host: host.value, username: username.value.trim(), password: password.value });
+      const kept = await call("PUT", "/user/git-credentials", { host: host.value, username: username.value.trim(), password: password.value, ...(repository.value.trim() && { repository: repository.value.trim() }) });
       toast(`git in your codespaces is ${kept.username} at ${kept.host}.`, { tone: "good" });
       form.reset();
       load();
@@ -64,19 +73,21 @@ export function GitServers({ call }) {
     }
   };
   const remove = (server) => attempt(async () => {
-    await call("DELETE", `/user/git-credentials?host=${encodeURIComponent(server.host)}`);
+    const of = server.repository ? `&repository=${encodeURIComponent(server.repository)}` : "";
+    await call("DELETE", `/user/git-credentials?host=${encodeURIComponent(server.host)}${of}`);
     load();
   });
   return html`<section class="panel" id="git-servers"><h2>Git servers</h2>
-    <p class="quiet small">A password or token for each git server that you push to. It is kept encrypted, and answers git for that very server alone: no token in a URL, none in a file.</p>
+    <p class="quiet small">A password or token for each git server that you push to. It is kept encrypted, and answers git for that very server alone: no token in a URL, none in a file. All code in a codespace can ask for it, so give the token few rights, and name the repository wherever one needs it alone.</p>
     ${problem && html`<${Message}>${problem.message}<//>`}
-    ${servers?.length > 0 && html`<ul class="lines">${servers.map((server) => html`<li key=${server.host} data-testid="git-server">
-      <div><strong class="wrap">${server.host}</strong> <span class="quiet small block">${server.username} · set ${ago(server.updated_at)}${server.host.startsWith("http:") ? " · without encryption" : ""}</span></div>
-      <button type="button" class="button plain compact" onClick=${() => remove(server)} aria-label="Delete the credential for ${server.host}">Delete</button></li>`)}</ul>`}
+    ${servers?.length > 0 && html`<ul class="lines">${servers.map((server) => html`<li key=${`${server.host} ${server.repository}`} data-testid="git-server">
+      <div><strong class="wrap">${server.host}</strong> <span class="quiet small block">${server.readable === false ? "cannot be decrypted; set it again" : server.username} · ${server.repository ?? "all your codespaces"} · set ${ago(server.updated_at)}${server.host.startsWith("http:") ? " · without encryption" : ""}</span></div>
+      <button type="button" class="button plain compact" onClick=${() => remove(server)} aria-label="Delete the credential for ${server.host}, ${server.repository ?? "all codespaces"}">Delete</button></li>`)}</ul>`}
     <form class="inline-form" onSubmit=${save}>
       <div class="field"><label for="git-host">Server</label><input class="input" id="git-host" name="host" required maxlength="300" placeholder="github.com" autocomplete="off" autocapitalize="off" spellcheck="false" data-testid="git-host" /></div>
       <div class="field"><label for="git-username">User name</label><input class="input" id="git-username" name="username" required maxlength="255" autocomplete="off" autocapitalize="off" spellcheck="false" data-testid="git-username" /></div>
       <div class="field"><label for="git-password">Password or token</label><input class="input" id="git-password" name="password" type="password" required maxlength="4096" autocomplete="off" data-testid="git-password" /></div>
+      <div class="field"><label for="git-repository">Only for</label><input class="input" id="git-repository" name="repository" maxlength="2048" placeholder="a repository’s URL; all if empty" autocomplete="off" spellcheck="false" /></div>
       <button class="button" type="submit" data-testid="save-git"><${Icon} name="plus" />Keep</button>
     </form>
   </section>`;

@@ -2,7 +2,7 @@
 
 import { useTitle } from "./hooks.js";
 import { ago, attempt, CopyButton, Icon, leave, Message, toast } from "./parts.js";
-import { GitServers, Personal, Secrets } from "./personal.js";
+import { GitServers, Personal, Secrets, Trust } from "./personal.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 export function Settings({ call, user, reload }) {
@@ -12,6 +12,7 @@ export function Settings({ call, user, reload }) {
     <h1 tabindex="-1">Settings</h1>
     <p class="quiet">Signed in as <strong>${user.name}</strong>${user.role === "admin" && ", an administrator"}.</p>
     <${Account} ...${{ call, user, reload }} />
+    <${Trust} call=${call} />
     <${Secrets} call=${call} />
     <${GitServers} call=${call} />
     <${Personal} ...${{ call, user }} />

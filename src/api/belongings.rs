@@ -64,7 +64,8 @@ pub async fn delete_secret(
 ) -> Result<StatusCode, Problem> {
     let who = who.in_full()?;
     let name = secret_name(&name)?;
-    let repository = asked(query.as_deref(), "repository")?.as_deref().map(repository).transpose()?;
+    let [of] = asked(query.as_deref(), ["repository"])?;
+    let repository = of.as_deref().map(repository).transpose()?;
     let was_there = services.belongings.delete_secret(&who.user, &name, repository.as_ref(), &by);
     if !was_there.await? {
         return Err(Problem::not_found("You keep no secret of that name for that repository."));
@@ -98,7 +99,10 @@ pub async fn set_git_credential(
     let user = own_account(&services, &who)?;
     let host = git_host(&sent.host)?;
     let password = sent.password.into();
-    let kept = services.belongings.set_git(&user.id, &host, &sent.username, &password, &by);
+    let repository = sent.repository.as_deref().map(repository).transpose()?;
+    let kept = services
+        .belongings
+        .set_git(&user.id, &host, repository.as_ref(), &sent.username, &password, &by);
     let (kept, is_new) = kept.await?;
     services.codespaces.tell_belongings(&user.id);
     Ok((made(is_new), Json(git_credential(kept))))
@@ -107,6 +111,7 @@ pub async fn set_git_credential(
 /// Forgets who you are at a git server, in your codespaces too.
 #[utoipa::path(delete, path = "/api/v1/user/git-credentials", tag = "account", params(
     ("host" = String, Query, description = "The server as the list shows it"),
+    ("repository" = Option<String>, Query, description = "The repository that it is for; without one, the credential for all"),
 ), responses((status = 204), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn delete_git_credential(
     State(services): State<Services>,
@@ -115,9 +120,11 @@ pub async fn delete_git_credential(
     RawQuery(query): RawQuery,
 ) -> Result<StatusCode, Problem> {
     let who = who.in_full()?;
-    let host = git_host(&asked(query.as_deref(), "host")?.unwrap_or_default())?;
-    if !services.belongings.delete_git(&who.user, &host, &by).await? {
-        return Err(Problem::not_found("You keep no credential for that git server."));
+    let [host, of] = asked(query.as_deref(), ["host", "repository"])?;
+    let host = git_host(&host.unwrap_or_default())?;
+    let of = of.as_deref().map(repository).transpose()?;
+    if !services.belongings.delete_git(&who.user, &host, of.as_ref(), &by).await? {
+        return Err(Problem::not_found("You keep no credential for that git server and repository."));
     }
     services.codespaces.tell_belongings(&who.user);
     Ok(StatusCode::NO_CONTENT)
@@ -130,14 +137,15 @@ pub async fn delete_git_credential(
 ))]
 pub async fn settings(State(services): State<Services>, who: Who) -> Result<Json<PersonalSettings>, Problem> {
     let who = who.may_see_account()?;
-    let mut settings = shown(services.belongings.profile(&who.user));
+    let mut settings = shown(&services, services.belongings.profile(&who.user));
     settings.editor_settings = settings.editor_settings.filter(|_| who.scope == Scope::All);
     Ok(Json(settings))
 }
 
 /// Changes the settings that follow you: those of git at the next start of a codespace, the others in new codespaces.
 #[utoipa::path(patch, path = "/api/v1/user/settings", tag = "account", request_body = ChangePersonalSettings, responses(
-    (status = 200, body = PersonalSettings), (status = 422, body = ProblemBody),
+    (status = 200, body = PersonalSettings), (status = 409, body = ProblemBody, description = "They cannot be decrypted"),
+    (status = 422, body = ProblemBody),
 ))]
 pub async fn change_settings(
     State(services): State<Services>,
@@ -158,7 +166,7 @@ pub async fn change_settings(
     let allow_local = user.role == Role::Admin;
     let profile = services.belongings.change_profile(&user.id, change, allow_local, &by).await?;
     services.codespaces.tell_belongings(&user.id);
-    Ok(Json(shown(profile)))
+    Ok(Json(shown(&services, Some(profile))))
 }
 
 fn made(is_new: bool) -> StatusCode {
@@ -169,6 +177,7 @@ fn secret(kept: KeptSecret) -> Secret {
     Secret {
         name: kept.name,
         repository: kept.repository,
+        readable: kept.readable,
         created_at: kept.created_at,
         updated_at: kept.updated_at,
     }
@@ -178,13 +187,19 @@ fn git_credential(kept: KeptGit) -> GitCredential {
     GitCredential {
         host: kept.host,
         username: kept.username,
+        repository: kept.repository,
+        readable: kept.readable,
         created_at: kept.created_at,
         updated_at: kept.updated_at,
     }
 }
 
-fn shown(profile: Profile) -> PersonalSettings {
+fn shown(services: &Services, profile: Option<Profile>) -> PersonalSettings {
+    let readable = profile.is_some();
+    let profile = profile.unwrap_or_default();
     PersonalSettings {
+        readable,
+        kept_apart: services.codespaces.keeps_apart(),
         git_name: profile.git_name,
         git_email: profile.git_email,
         dotfiles_repository: profile.dotfiles_repository,
@@ -200,7 +215,8 @@ fn secret_name(text: &str) -> Result<SecretName, Problem> {
 }
 
 fn repository(text: &str) -> Result<RepositorySource, Problem> {
-    text.parse()
+    text.parse::<RepositorySource>()
+        .and_then(RepositorySource::without_user)
         .map_err(|error| Problem::unprocessable("bad-repository", "That is no repository", format!("{}.", sentence(&error))))
 }
 
@@ -213,18 +229,21 @@ fn sentence(error: &dyn std::fmt::Display) -> String {
     super::refusals::capitalised(&error.to_string())
 }
 
-/// The one parameter that a query may have.
-fn asked(query: Option<&str>, name: &str) -> Result<Option<String>, Problem> {
-    let mut found = None;
+/// The parameters that a query may have.
+fn asked<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
+    let mut found = [const { None }; N];
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        if key != name || found.is_some() {
-            return Err(Problem::unprocessable(
-                "bad-query",
-                "The query is not right",
-                format!("It takes {name} once, and nothing else."),
-            ));
+        let place = names.iter().position(|name| *name == key).and_then(|place| found.get_mut(place));
+        match place {
+            Some(place) if place.is_none() => *place = Some(value.into_owned()),
+            _ => {
+                return Err(Problem::unprocessable(
+                    "bad-query",
+                    "The query is not right",
+                    format!("It takes {} once, and nothing else.", names.join(" and ")),
+                ));
+            }
         }
-        found = Some(value.into_owned());
     }
     Ok(found)
 }

@@ -148,6 +148,7 @@ impl From<BelongingError> for Problem {
             BelongingError::TooMany { limit } => {
                 Self::new(StatusCode::CONFLICT, "too-many", "There are as many as there may be", said).with("limit", limit)
             }
+            BelongingError::Unreadable => Self::new(StatusCode::CONFLICT, "unreadable", "Your settings cannot be read", said),
             BelongingError::Seal => Self::internal(&error),
             BelongingError::Store(cause) => cause.into(),
             _ => Self::unprocessable("invalid-field", "A field is not right", said),

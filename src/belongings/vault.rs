@@ -1,5 +1,6 @@
-//! The key that encrypts what people keep, in a file of its own beside the store: a copy of the store alone opens nothing.
+//! The key that encrypts what people keep, in a file of its own: a copy of the store alone opens nothing.
 //!
+//! Refuses to make another key while something is kept that needs the one that is gone.
 //! AES-256-GCM with a random nonce for each value (NIST SP 800-38D §8.2.2), by aws-lc.
 
 use std::{
@@ -31,13 +32,17 @@ pub enum VaultError {
     Io { path: PathBuf, source: io::Error },
     #[error("{} may be read by others; its mode must be 0600", .0.display())]
     Readable(PathBuf),
-    #[error("{} holds no key of {KEY_BYTES} bytes. Restore it from a backup; without it, move it away, and what people keep must be set again", .0.display())]
+    #[error(
+        "{} is not there, and people keep what was encrypted with it. Restore it from a backup, or say with belongings_key_file where it is. If it is lost, have what they keep forgotten: portico secret forget --all", .0.display()
+    )]
+    Missing(PathBuf),
+    #[error("{} holds no key of {KEY_BYTES} bytes. Restore it from a backup. If it is lost, move this file away and have what people keep forgotten: portico secret forget --all", .0.display())]
     Damaged(PathBuf),
 }
 
 impl Vault {
-    /// Reads the key from its file, or makes it at the first start.
-    pub fn at(path: &Path) -> Result<Self, VaultError> {
+    /// Reads the key from its file; makes it where there is none, unless something is kept already.
+    pub fn at(path: &Path, is_needed: bool) -> Result<Self, VaultError> {
         let failed = |source| VaultError::Io {
             path: path.to_owned(),
             source,
@@ -45,10 +50,11 @@ impl Vault {
         let damaged = || VaultError::Damaged(path.to_owned());
         let file = match File::open(path) {
             Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_needed => return Err(VaultError::Missing(path.to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return make(path).map_err(failed)?.ok_or_else(damaged),
             Err(error) => return Err(failed(error)),
         };
-        if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
+        if file.metadata().map_err(failed)?.mode() & others(path) != 0 {
             return Err(VaultError::Readable(path.to_owned()));
         }
         let mut key = Vec::new();
@@ -93,6 +99,13 @@ impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Vault(…)")
     }
+}
+
+/// What others may not do with a key's file. systemd lets a service read its credentials by a list of access, which shows
+/// as a right of the group (systemd.exec(5)).
+fn others(path: &Path) -> u32 {
+    let of_systemd = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory));
+    if of_systemd { 0o037 } else { 0o077 }
 }
 
 /// Makes a key and its file, whole or not at all.

@@ -4,13 +4,16 @@ use std::{io::Read as _, path::Path};
 
 use anyhow::Context as _;
 use http::Method;
+use time::OffsetDateTime;
 
 use super::{
     args::{GitCredential as GitVerb, HelperCall, Secret as SecretVerb, SecretSet, SettingsVerb},
     client::Client,
     failure::Usage,
+    offline::Offline,
     output::{Output, line, plain, table, words},
-    place, prompt,
+    place::{self, Found},
+    prompt,
 };
 use crate::{
     agent::git_credentials,
@@ -28,10 +31,7 @@ pub async fn secret(verb: SecretVerb, output: Output) -> anyhow::Result<()> {
         SecretVerb::List(list) => {
             let all: Vec<Secret> = place::gateway(&list.place).await?.get("/api/v1/user/secrets").await?;
             output.show(&all, || {
-                let row = |one: &Secret| {
-                    let repository = one.repository.clone().unwrap_or_else(|| "all".into());
-                    vec![one.name.clone(), repository, one.updated_at.date().to_string()]
-                };
+                let row = |one: &Secret| vec![one.name.clone(), of(&one.repository), updated(one.updated_at, one.readable)];
                 table(&["name", "repository", "updated"], &all.iter().map(row).collect::<Vec<_>>())
             });
             Ok(())
@@ -42,6 +42,16 @@ pub async fn secret(verb: SecretVerb, output: Output) -> anyhow::Result<()> {
             let path = format!("/api/v1/user/secrets/{}{query}", delete.name);
             client.call(Method::DELETE, &path, None::<&()>).await?;
             words(&format!("{} is forgotten.", delete.name));
+            Ok(())
+        }
+        SecretVerb::Forget(forget) => {
+            let Found::Data(data) = place::find(&forget.place).await? else {
+                anyhow::bail!("the gateway must be down for this, and the command run on its machine: stop it first");
+            };
+            let offline = Offline::open(&data).await?;
+            let forgotten = offline.forget_belongings(forget.all).await;
+            offline.close().await;
+            words(&format!("{} secrets, passwords and settings are forgotten.", forgotten?));
             Ok(())
         }
     }
@@ -83,6 +93,7 @@ pub async fn git_server(verb: GitVerb, output: Output) -> anyhow::Result<()> {
                 host: set.host.to_string(),
                 username: set.username.clone(),
                 password: value(None, "Password or token: ")?,
+                repository: set.repository.clone(),
             };
             let client = place::gateway(&set.place).await?;
             let kept: GitCredential = client.json(Method::PUT, PATH, Some(&body)).await?;
@@ -95,13 +106,25 @@ pub async fn git_server(verb: GitVerb, output: Output) -> anyhow::Result<()> {
         GitVerb::List(list) => {
             let all: Vec<GitCredential> = place::gateway(&list.place).await?.get(PATH).await?;
             output.show(&all, || {
-                let row = |one: &GitCredential| vec![one.host.clone(), one.username.clone(), one.updated_at.date().to_string()];
-                table(&["server", "user name", "updated"], &all.iter().map(row).collect::<Vec<_>>())
+                let row = |one: &GitCredential| {
+                    vec![
+                        one.host.clone(),
+                        one.username.clone(),
+                        of(&one.repository),
+                        updated(one.updated_at, one.readable),
+                    ]
+                };
+                let rows: Vec<_> = all.iter().map(row).collect();
+                table(&["server", "user name", "repository", "updated"], &rows)
             });
         }
         GitVerb::Delete(delete) => {
             let client = place::gateway(&delete.place).await?;
-            let path = format!("{PATH}{}", query("host", &delete.host.to_string()));
+            let of = delete
+                .repository
+                .as_deref()
+                .map(|url| query("repository", url).replacen('?', "&", 1));
+            let path = format!("{PATH}{}{}", query("host", &delete.host.to_string()), of.unwrap_or_default());
             client.call(Method::DELETE, &path, None::<&()>).await?;
             words(&format!("The credential for {} is forgotten.", delete.host));
         }
@@ -185,6 +208,15 @@ fn value(given: Option<&str>, question: &str) -> anyhow::Result<String> {
             Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
         }
     }
+}
+
+fn of(repository: &Option<String>) -> String {
+    repository.as_deref().map_or_else(|| "all".into(), plain)
+}
+
+fn updated(at: OffsetDateTime, readable: bool) -> String {
+    let unreadable = if readable { "" } else { ", cannot be decrypted" };
+    format!("{}{unreadable}", at.date())
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

@@ -1,6 +1,10 @@
 //! The operator's commands on the store itself, for when the gateway is down.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use time::OffsetDateTime;
@@ -14,6 +18,7 @@ use crate::{
     app::{self, STORE_FILE},
     audit::Actor,
     auth::{self, Auth, Options},
+    belongings::{self, Vault},
     domain::{Role, TokenId, UserName},
     store::{Store, sqlite::SqliteStore},
 };
@@ -23,6 +28,8 @@ pub struct Offline {
     store: Arc<SqliteStore>,
     auth: Auth,
     now: OffsetDateTime,
+    /// The key that encrypts what people keep.
+    belongings_key: PathBuf,
     /// Held as a gateway holds it: one that starts or ends at this moment would not hear of what is changed behind its back,
     /// and a token that was revoked would go on to work.
     _lock: File,
@@ -53,6 +60,7 @@ impl Offline {
             store,
             auth,
             now,
+            belongings_key: config.belongings_key(),
             _lock: lock,
         })
     }
@@ -97,6 +105,19 @@ impl Offline {
         let question = parse::audit_question(query, self.now).map_err(anyhow::Error::msg)?;
         let entries = self.store.audit(&question).await?;
         Ok(entries.into_iter().map(views::audit_event).collect())
+    }
+
+    /// Forgets what everybody keeps, or as much of it as the key does not open; gives how much that was.
+    pub async fn forget_belongings(&self, all: bool) -> anyhow::Result<usize> {
+        let mut lost = self.store.belongings().await?;
+        if !all {
+            let vault = Vault::at(&self.belongings_key, !lost.is_empty())?;
+            lost.retain(|record| !belongings::is_readable(&vault, record));
+        }
+        for record in &lost {
+            self.store.remove_belonging(&record.user, &record.key).await?;
+        }
+        Ok(lost.len())
     }
 
     /// Makes a token for an account.

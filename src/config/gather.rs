@@ -313,7 +313,7 @@ fn settle_paths(config: &mut Config, variables: &HashMap<String, String>) -> Res
         .iter_mut()
         .chain(&mut config.acme.root)
         .chain(&mut config.acme.eab_key_file);
-    let own = own.chain(&mut config.tls.ticket_key_file);
+    let own = own.chain(&mut config.tls.ticket_key_file).chain(&mut config.belongings_key_file);
     let files = config.tls.certificates.iter_mut().chain(&mut config.tls.keys).chain(own);
     let docker = std::iter::once(&mut config.docker.socket).chain(config.docker.agent.as_mut());
     let files = files.chain(docker);

@@ -128,6 +128,11 @@ const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.data, path(text)),
     },
     Key {
+        name: "belongings_key_file",
+        allowed: "the path of a file, or nothing for one in the data directory",
+        set: |config, text| put(&mut config.belongings_key_file, optional(text, path)),
+    },
+    Key {
         name: "allow_same_site",
         allowed: "true or false",
         set: |config, text| put(&mut config.allow_same_site, text.parse().ok()),
@@ -410,6 +415,7 @@ pub(super) fn defaults() -> Config {
         },
         domain: "codespaces.localhost".into(),
         data: PathBuf::new(),
+        belongings_key_file: None,
         allow_same_site: false,
         runtime: RuntimeKind::Process,
         docker: crate::runtime::docker::Options::default(),

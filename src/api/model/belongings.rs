@@ -11,6 +11,9 @@ pub struct Secret {
     pub name: String,
     /// The repository whose codespaces have it; none for all of yours.
     pub repository: Option<String>,
+    /// False if the gateway's key does not open it: set it again, or have the key restored.
+    #[serde(default = "yes")]
+    pub readable: bool,
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub created_at: OffsetDateTime,
@@ -36,6 +39,12 @@ pub struct GitCredential {
     #[schema(example = "https://github.com")]
     pub host: String,
     pub username: String,
+    /// The repository whose codespaces have it; none for all of yours.
+    #[serde(default)]
+    pub repository: Option<String>,
+    /// False if the gateway's key does not open it: set it again, or have the key restored.
+    #[serde(default = "yes")]
+    pub readable: bool,
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub created_at: OffsetDateTime,
@@ -54,6 +63,9 @@ pub struct SetGitCredential {
     pub username: String,
     /// A password or a token; it is never shown again.
     pub password: String,
+    /// The repository whose codespaces are to have it; all of yours without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
 }
 
 /// Settings that follow you to each codespace.
@@ -74,6 +86,13 @@ pub struct PersonalSettings {
     /// Extensions that are installed in each codespace's editor.
     #[schema(example = json!(["rust-lang.rust-analyzer"]))]
     pub extensions: Vec<String>,
+    /// False if the gateway's key does not open them: they cannot be changed until it is restored.
+    #[serde(default = "yes")]
+    pub readable: bool,
+    /// Whether the operating system keeps codespaces apart. Where it does not, in the `process` runtime, the code in any
+    /// codespace of the gateway can read what everybody keeps.
+    #[serde(default)]
+    pub kept_apart: bool,
 }
 
 /// What to change of the settings that follow you: what is left out stays, an empty text removes it.
@@ -92,4 +111,9 @@ pub struct ChangePersonalSettings {
     pub editor_settings: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Vec<String>>,
+}
+
+/// What a gateway means that does not say.
+pub(super) fn yes() -> bool {
+    true
 }

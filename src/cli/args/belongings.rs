@@ -17,6 +17,20 @@ pub enum Secret {
     /// Forget a secret.
     #[command(visible_alias = "remove")]
     Delete(SecretDelete),
+    /// Have what everybody keeps forgotten, of which the key is lost; the gateway must be down.
+    Forget(SecretForget),
+}
+
+#[derive(Args, Debug)]
+pub struct SecretForget {
+    /// What the gateway's key does not open.
+    #[arg(long, required_unless_present = "all")]
+    pub unreadable: bool,
+    /// Everything: secrets, passwords for git and settings of all accounts.
+    #[arg(long, conflicts_with = "unreadable")]
+    pub all: bool,
+    #[command(flatten)]
+    pub place: Where,
 }
 
 #[derive(Args, Debug)]
@@ -81,6 +95,9 @@ pub struct GitCredentialSet {
     pub host: GitHost,
     #[arg(long, short, value_name = "NAME")]
     pub username: String,
+    /// Only for codespaces of this repository.
+    #[arg(long = "repo", short = 'R', value_name = "URL")]
+    pub repository: Option<String>,
     #[command(flatten)]
     pub place: Where,
 }
@@ -88,6 +105,9 @@ pub struct GitCredentialSet {
 #[derive(Args, Debug)]
 pub struct GitCredentialDelete {
     pub host: GitHost,
+    /// The one that is only for codespaces of this repository.
+    #[arg(long = "repo", short = 'R', value_name = "URL")]
+    pub repository: Option<String>,
     #[command(flatten)]
     pub place: Where,
 }
