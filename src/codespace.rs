@@ -118,6 +118,8 @@ pub struct NewCodespace {
     pub devcontainer_path: Option<String>,
     pub idle_timeout_minutes: Option<u16>,
     pub display_name: Option<String>,
+    /// Whether it is to be told what its owner keeps; where nobody says, it is.
+    pub personal: Option<bool>,
 }
 
 /// Whether a codespace was made or was there already.
@@ -162,6 +164,8 @@ pub struct CodespaceChange {
     pub woken_by: Option<Wakers>,
     /// Whether requests to its ports count as use.
     pub traffic_counts: Option<bool>,
+    /// Whether it is told what its owner keeps.
+    pub personal: Option<bool>,
 }
 
 /// Something that lists and pages show has changed.
@@ -354,6 +358,11 @@ impl Codespaces {
         Ok(codespace)
     }
 
+    /// Whether the operating system keeps new codespaces apart from each other and from the gateway.
+    pub fn keeps_apart(&self) -> bool {
+        self.inner.deps.runtimes.first().is_some_and(|runtime| runtime.kind() != "process")
+    }
+
     /// Has the agents of somebody's codespaces told anew what their owner keeps.
     pub fn tell_belongings(&self, owner: &UserId) {
         for codespace in self.owned_by(owner) {
@@ -460,6 +469,7 @@ impl Inner {
             work: None,
             idle_timeout_minutes: wanted.idle_timeout_minutes,
             woken_by: Wakers::default(),
+            personal: new.personal.unwrap_or(true),
             started_at: None,
             traffic_counts: false,
             announced_at: None,

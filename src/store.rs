@@ -216,6 +216,8 @@ pub struct CodespaceRecord {
     pub idle_timeout_minutes: u16,
     /// Whose visits start it.
     pub woken_by: Wakers,
+    /// Whether it is told what its owner keeps.
+    pub personal: bool,
     /// When the present run began, whatever happened to its agent since; none while it does not run.
     pub started_at: Option<OffsetDateTime>,
     /// Whether requests to its ports count as use.

@@ -82,6 +82,7 @@ function About({ codespace, call, live }) {
   const awake = activity?.awake_because ?? codespace.awake_because ?? [];
   const rows = [
     ["Repository", html`<span class="wrap">${codespace.repository || "none: it is a machine of its owner’s"}</span>`],
+    codespace.personal === false && ["Yours", "nothing: without your secrets and settings"],
     (codespace.woken_by ?? "owner") !== "owner" && ["Started by visits of", WAKERS[codespace.woken_by] ?? codespace.woken_by],
     codespace.pull_request && ["Pull request", `#${codespace.pull_request}`],
     !isOwnMachine(codespace) && ["Stops when idle for", codespace.idle_timeout_minutes ? `${codespace.idle_timeout_minutes} minutes` : "never"],

@@ -2,17 +2,31 @@
 
 import { useTitle } from "./hooks.js";
 import { CopyButton, Icon, Message } from "./parts.js";
-import { html, useState } from "./vendor/preact.js";
+import { html, useEffect, useState } from "./vendor/preact.js";
+
+/** Which repository an address names, roughly: enough to tell whether somebody had it before. */
+const canon = (address) => address.trim().replace(/\/+$/, "").replace(/\.git$/, "").toLowerCase();
 
 export function Create({ call, live, go, query }) {
   useTitle("New codespace");
   const [problem, setProblem] = useState();
   const [busy, setBusy] = useState(false);
   const linked = query.has("repository");
+  // Whoever made the link chose the repository: its code gets nothing of theirs unless they say so.
+  const [personal, setPersonal] = useState(!linked);
+  const [chosen, setChosen] = useState(false);
+  useEffect(() => {
+    const look = () => {
+      const known = [...live.codespaces.values()].some((codespace) => canon(codespace.repository) === canon(query.get("repository") ?? "") && codespace.personal);
+      if (linked && !chosen) setPersonal(known);
+    };
+    look();
+    return live.subscribe(look);
+  }, [chosen]);
   async function create(event) {
     event.preventDefault();
     const fields = event.target.elements;
-    const body = { repository: fields.repository.value.trim() };
+    const body = { repository: fields.repository.value.trim(), personal };
     if (fields.ref.value.trim()) body.ref = fields.ref.value.trim();
     if (query.get("pull_request")) body.pull_request = Number(query.get("pull_request"));
     if (fields.devcontainer.value.trim()) body.devcontainer_path = fields.devcontainer.value.trim();
@@ -45,6 +59,10 @@ export function Create({ call, live, go, query }) {
       <div class="field">
         <label for="devcontainer">Path of its devcontainer.json <span class="quiet">(optional)</span></label>
         <input class="input mono" id="devcontainer" name="devcontainer" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="the one in .devcontainer" defaultValue=${query.get("devcontainer_path") ?? ""} data-testid="new-devcontainer" />
+      </div>
+      <div class="field">
+        <label class="check"><input type="checkbox" name="personal" checked=${personal} onChange=${(event) => (setChosen(true), setPersonal(event.target.checked))} aria-describedby="personal-hint" data-testid="new-personal" /> With my secrets and settings</label>
+        <span class="hint" id="personal-hint">All code in the repository can then read the secrets and git passwords that you keep, those for one other repository excepted, and your dotfiles run in it. Leave it out for code that you do not trust.</span>
       </div>
       <div class="form-actions">
         <button class="button primary" type="submit" disabled=${busy} data-testid="create"><${Icon} name=${busy ? "wait" : "plus"} spin=${busy} />${busy ? "Creating…" : "Create codespace"}</button>

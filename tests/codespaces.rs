@@ -164,6 +164,7 @@ async fn an_agent_survives_its_gateway_and_is_replaced_when_it_dies() {
         devcontainer_path: None,
         idle_timeout_minutes: None,
         display_name: None,
+        personal: None,
     };
     let (codespace, _) = first.spaces.create(wanted, &Actor::operator()).await.expect("it is created");
     reaches(&codespace, |now| now.connected).await;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     codespace::{BadChange, CodespaceChange, CodespaceError, Created, NewCodespace},
-    domain::{Access, Phase, Role},
+    domain::{Access, Phase, Role, Scope},
     policy::grants,
 };
 
@@ -67,6 +67,7 @@ pub async fn create(
         devcontainer_path: sent.devcontainer_path,
         idle_timeout_minutes: sent.idle_timeout_minutes,
         display_name: sent.display_name,
+        personal: sent.personal,
     };
     let (codespace, created) = services.codespaces.create(wanted, &actor).await?;
     let status = match created {
@@ -87,7 +88,7 @@ pub async fn view(State(services): State<Services>, Who(who): Who, Params(name):
 
 /// Changes settings of a codespace.
 #[utoipa::path(patch, path = "/api/v1/codespaces/{name}", tag = "codespaces", params(("name" = String, Path)), request_body = ChangeCodespace, responses(
-    (status = 200, body = Codespace),
+    (status = 200, body = Codespace), (status = 403, body = ProblemBody, description = "`personal` is its owner's to say"),
     (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
 ))]
 pub async fn change(
@@ -98,7 +99,15 @@ pub async fn change(
     Sent(sent): Sent<ChangeCodespace>,
 ) -> Result<Json<Codespace>, Problem> {
     let codespace = services.codespace(&who, &name, Access::Own)?;
+    // What runs inside has a token that may change its own codespace: with it, it could ask for what it is not to have.
+    let owner = &codespace.snapshot().record.owner;
+    if sent.personal.is_some() && (who.scope != Scope::All || who.user != *owner) {
+        return Err(Problem::forbidden(
+            "Only its owner may decide what it is told of theirs, with a token of scope `all`.",
+        ));
+    }
     let change = CodespaceChange {
+        personal: sent.personal,
         display_name: sent.display_name,
         idle_timeout_minutes: sent.idle_timeout_minutes,
         woken_by: sent
@@ -109,6 +118,9 @@ pub async fn change(
         traffic_counts: sent.traffic_counts,
     };
     let changed = services.codespaces.change(codespace.name(), change, &actor).await?;
+    if sent.personal.is_some() {
+        services.codespaces.tell_belongings(owner);
+    }
     Ok(Json(services.show(&changed.snapshot())))
 }
 

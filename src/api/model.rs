@@ -75,6 +75,9 @@ pub struct Codespace {
     /// Whose visits start it: `owner`, `people` who are signed in and may open what they visit, or `everyone` who may.
     #[serde(default)]
     pub woken_by: String,
+    /// Whether it is told what its owner keeps: secrets, passwords for git, dotfiles and settings.
+    #[serde(default = "belongings::yes")]
+    pub personal: bool,
     /// Why it is awake; empty when nothing keeps it so.
     pub awake_because: Vec<String>,
     /// Whether requests to its ports count as use.
@@ -151,6 +154,10 @@ pub struct CreateCodespace {
     pub idle_timeout_minutes: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
+    /// Whether it is told what you keep: your secrets, passwords for git, dotfiles and settings. Everything that runs in it can
+    /// read that. True if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personal: Option<bool>,
 }
 
 /// What is not pushed.

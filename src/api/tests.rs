@@ -376,6 +376,7 @@ fn record(name: &str, owner: &UserId, now: OffsetDateTime) -> CodespaceRecord {
         work: None,
         idle_timeout_minutes: 30,
         woken_by: Default::default(),
+        personal: true,
         started_at: None,
         traffic_counts: false,
         announced_at: None,

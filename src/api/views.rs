@@ -39,6 +39,7 @@ impl Services {
             offer: snapshot.offer().map(|offer| self.show_offer(snapshot, &offer)),
             idle_timeout_minutes: record.idle_timeout_minutes,
             woken_by: record.woken_by.to_string(),
+            personal: record.personal,
             awake_because: snapshot.awake_because.clone(),
             traffic_counts: record.traffic_counts,
             stops_at: snapshot.idle_at,

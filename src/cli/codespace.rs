@@ -123,6 +123,9 @@ fn described(codespace: &Codespace) -> String {
     if let Some(reference) = &codespace.reference {
         lines.insert(3, format!("ref         {}", plain(reference)));
     }
+    if !codespace.personal {
+        lines.push("personal    without its owner's secrets, passwords for git, dotfiles and settings".into());
+    }
     for reason in codespace.reason.iter().chain(&codespace.stopped_because) {
         lines.push(format!("because     {}", plain(reason)));
     }
@@ -172,6 +175,7 @@ async fn create(create: Create, output: Output) -> anyhow::Result<ExitCode> {
         devcontainer_path: create.devcontainer_path,
         idle_timeout_minutes: create.idle_timeout,
         display_name: create.display_name,
+        personal: create.no_personal.then_some(false),
     };
     let before: Vec<Codespace> = client.get("/api/v1/codespaces").await?;
     let made: Codespace = client.json(Method::POST, "/api/v1/codespaces", Some(&body)).await?;
@@ -289,11 +293,12 @@ async fn edit(edit: Edit, output: Output) -> anyhow::Result<()> {
         display_name: edit.display_name,
         idle_timeout_minutes: edit.idle_timeout,
         woken_by: edit.woken_by,
+        personal: edit.personal,
         traffic_counts: edit.traffic_counts,
     };
     anyhow::ensure!(
         change != ChangeCodespace::default(),
-        "nothing to change: say --display-name, --idle-timeout, --woken-by or --traffic-counts"
+        "nothing to change: say --display-name, --idle-timeout, --woken-by, --traffic-counts or --personal"
     );
     let (client, name) = find(&edit.named).await?;
     let changed: Codespace = client.json(Method::PATCH, &path(&name), Some(&change)).await?;

@@ -107,6 +107,7 @@ async fn open(gateway: &Gateway, repository: String, wanted: &Wanted) -> anyhow:
         devcontainer_path: None,
         idle_timeout_minutes: None,
         display_name: None,
+        personal: None,
     };
     let (codespace, created) = gateway.codespaces.create(new, &Actor::operator()).await?;
     if created == Created::Existing {

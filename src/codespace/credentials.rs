@@ -180,7 +180,7 @@ impl AgentCredentials for Inner {
 
     fn personal(&self, codespace: &CodespaceName) -> Option<Personal> {
         let record = &self.spaces.get(codespace)?.snapshot().record;
-        let owner = self.deps.auth.user(&record.owner)?;
+        let owner = self.deps.auth.user(&record.owner).filter(|_| record.personal)?;
         let allow_local = owner.role == Role::Admin;
         Some(self.deps.belongings.for_codespace(&record.owner, &record.repository, allow_local))
     }

@@ -177,7 +177,8 @@ pub(super) async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential:
         .email
         .clone()
         .unwrap_or_else(|| format!("{}@users.noreply.{}", owner.name, deps.sites.gateway().host));
-    let profile = deps.belongings.profile(&record.owner);
+    let profile = deps.belongings.profile(&record.owner).filter(|_| record.personal);
+    let profile = profile.unwrap_or_default();
     Ok(Bootstrap {
         codespace: record.name.to_string(),
         generation: record.generation.0,

@@ -152,6 +152,7 @@ fn machine(owner: UserId, display_name: String, agent_hash: [u8; 32], idle_timeo
         work: None,
         idle_timeout_minutes,
         woken_by: Wakers::default(),
+        personal: true,
         started_at: None,
         traffic_counts: false,
         announced_at: None,

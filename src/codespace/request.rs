@@ -58,6 +58,7 @@ pub fn is_same(record: &CodespaceRecord, new: &NewCodespace, wanted: &Wanted) ->
         && record.reference == wanted.reference
         && record.pull_request == new.pull_request
         && record.devcontainer_path == new.devcontainer_path
+        && new.personal.is_none_or(|personal| personal == record.personal)
 }
 
 /// Applies a change of settings to a record.
@@ -75,6 +76,9 @@ pub fn change_record(record: &mut CodespaceRecord, change: &CodespaceChange) -> 
     }
     if let Some(counts) = change.traffic_counts {
         record.traffic_counts = counts;
+    }
+    if let Some(personal) = change.personal {
+        record.personal = personal;
     }
     Ok(())
 }

@@ -355,6 +355,7 @@ async fn running(auth: &Auth, codespaces: &Codespaces, runtime: &FakeRuntime) ->
         devcontainer_path: None,
         idle_timeout_minutes: None,
         display_name: None,
+        personal: None,
     };
     let (codespace, _) = codespaces.create(wanted, &Actor::default()).await.expect("it is created");
     let start = format!("start {} 1", codespace.name());

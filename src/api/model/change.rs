@@ -18,4 +18,7 @@ pub struct ChangeCodespace {
     /// Whether requests to its ports count as use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_counts: Option<bool>,
+    /// Whether it is told what its owner keeps; for the owner alone. What runs already keeps what it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personal: Option<bool>,
 }

@@ -29,14 +29,19 @@ async fn values_go_in_and_names_come_out() {
         let eves = api.token("eve", "all").await;
         assert_eq!(api.send(Call::get(path).token(&eves)).await.json(), json!([]), "{path}");
     }
+    let git = json!({ "host": "git.example", "username": "bob", "password": "canary-5", "repository": repository });
+    let answer = put("/api/v1/user/git-credentials", git).await;
+    assert_eq!((answer.status, answer.json()["repository"].as_str()), (201, Some(repository)));
     let audit = api.send(Call::get("/api/v1/audit").token(&api.token("ada", "all").await)).await;
     assert!(!String::from_utf8_lossy(&audit.bytes).contains("canary"));
     let delete = async |path: &str| api.send(Call::new(Method::DELETE, path).token(&token)).await.status;
     let of_repository = format!("/api/v1/user/secrets/API_KEY?repository={repository}");
+    let of_one = format!("/api/v1/user/git-credentials?repository={repository}.git&host=git.example");
     for (path, expected) in [
         ("/api/v1/user/secrets/API_KEY", [204, 404]),
         (of_repository.as_str(), [204, 404]),
         ("/api/v1/user/git-credentials?host=git.example", [204, 404]),
+        (of_one.as_str(), [204, 404]),
         ("/api/v1/user/git-credentials?host=git.example&host=x", [422, 422]),
         ("/api/v1/user/git-credentials", [422, 422]),
     ] {
@@ -61,6 +66,8 @@ async fn what_is_refused_and_to_whom() {
     assert_eq!(put(&token, "/api/v1/user/secrets/A", long).await, "422 invalid-field");
     let bad = json!({ "host": "me@git.example", "username": "bob", "password": "x" });
     assert_eq!(put(&token, "/api/v1/user/git-credentials", bad).await, "422 bad-host");
+    let bad = json!({ "value": "x", "repository": "https://token@git.example/team/app" });
+    assert_eq!(put(&token, "/api/v1/user/secrets/A", bad).await, "422 bad-repository");
     for scope in ["read", "codespace:bob-x", "inside:bob-x", "port:bob-x:3000"] {
         let narrow = api.token("bob", scope).await;
         assert_eq!(
@@ -103,4 +110,23 @@ async fn settings_follow_their_user() {
         api.send(Call::get("/api/v1/user/settings").token(&adas)).await.json()["extensions"],
         json!([])
     );
+}
+
+#[tokio::test]
+async fn what_a_codespace_is_told_is_its_owners_to_say() {
+    let api = TestApi::start().await;
+    let path = "/api/v1/codespaces/bob-x";
+    let patch = async |token: &str| {
+        let call = Call::new(Method::PATCH, path).token(token).json(&json!({ "personal": false }));
+        api.send(call).await
+    };
+    // What runs inside may change its own codespace, and not this of it; an administrator may neither.
+    for (user, scope) in [("bob", "inside:bob-x"), ("bob", "codespace:bob-x"), ("ada", "all")] {
+        let token = api.token(user, scope).await;
+        assert_eq!(patch(&token).await.short(), "403 forbidden", "{user} {scope}");
+    }
+    let bobs = api.token("bob", "all").await;
+    assert_eq!(api.send(Call::get(path).token(&bobs)).await.json()["personal"], json!(true));
+    let changed = patch(&bobs).await;
+    assert_eq!((changed.status, &changed.json()["personal"]), (200, &json!(false)));
 }

@@ -27,6 +27,9 @@ pub struct Create {
     /// A name for people.
     #[arg(long, value_name = "TEXT")]
     pub display_name: Option<String>,
+    /// Without your secrets, passwords for git, dotfiles and settings, for code that you do not trust with them.
+    #[arg(long)]
+    pub no_personal: bool,
     #[command(flatten)]
     pub place: Where,
 }

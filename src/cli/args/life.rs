@@ -20,6 +20,9 @@ pub struct Edit {
     /// Whether requests to its ports count as use.
     #[arg(long, value_name = "YES", value_parser = clap::builder::BoolishValueParser::new())]
     pub traffic_counts: Option<bool>,
+    /// Whether it is told what you keep: secrets, passwords for git, dotfiles, settings.
+    #[arg(long, value_name = "BOOL")]
+    pub personal: Option<bool>,
 }
 
 #[derive(Args, Debug)]

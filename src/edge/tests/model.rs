@@ -521,6 +521,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         work: None,
         idle_timeout_minutes: 30,
         woken_by: Default::default(),
+        personal: true,
         started_at: None,
         traffic_counts: false,
         announced_at: None,

@@ -212,6 +212,10 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE codespaces ADD COLUMN traffic_counts INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE codespaces ADD COLUMN announced_at INTEGER;
 ",
+    // Whether a codespace is told what its owner keeps.
+    "
+    ALTER TABLE codespaces ADD COLUMN personal INTEGER NOT NULL DEFAULT 1;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

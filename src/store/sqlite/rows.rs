@@ -19,7 +19,7 @@ pub(super) const SESSION: &str =
 pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at, last_used_at FROM tokens";
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
      reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits, agent_next_hash, \
-     woken_by, started_at, traffic_counts, announced_at FROM codespaces";
+     woken_by, started_at, traffic_counts, announced_at, personal FROM codespaces";
 pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FROM offer_decisions";
 pub(super) const CLOSURE: &str = "SELECT extent, reason, by, at FROM closures";
 pub(super) const CEILING: &str = "SELECT organisation, most, links FROM ceilings";
@@ -105,6 +105,7 @@ pub(super) fn codespace(row: &SqliteRow) -> Result<CodespaceRecord, StoreError> 
         started_at: row.maybe_time(20)?,
         traffic_counts: row.get(21)?,
         announced_at: row.maybe_time(22)?,
+        personal: row.get(23)?,
         created_at: row.time(14)?,
         last_used_at: row.time(15)?,
         work: match (row.get::<Option<i64>>(16)?, row.get::<Option<i64>>(17)?) {
