@@ -136,7 +136,7 @@ fn message(dice: &mut Dice, theirs: &[String]) -> Value {
         let value = match dice.roll(4) {
             0 => json!([dice.pick(theirs)]),
             1 => json!(dice.roll(10)),
-            2 => json!({ "codespace": dice.pick(theirs) }),
+            2 => json!({ "name": dice.pick(theirs) }),
             _ => json!(dice.pick(theirs)),
         };
         said.as_object_mut().expect("an object").entry(name).or_insert(value);
