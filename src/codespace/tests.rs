@@ -2,6 +2,7 @@
 
 mod life;
 mod machines;
+mod personal;
 mod renewal;
 mod sharing;
 
@@ -19,7 +20,7 @@ use crate::{
     protocol::tunnel::{FromAgent, ListeningPort},
     runtime::{Runtime, RuntimeError, external::ExternalRuntime, fake::FakeRuntime},
     store::memory::MemoryStore,
-    tunnel::{AgentCredentials as _, AgentEvent, Verdict},
+    tunnel::{AgentEvent, Verdict},
 };
 
 mod declared;
@@ -238,39 +239,6 @@ async fn a_codespace_is_made_once_and_runs_when_it_is_prepared() {
     let (other, created) = bench.spaces.create(other, &Actor::default()).await.expect("it is created");
     assert_eq!(created, Created::New);
     assert_ne!(other.name(), codespace.name());
-}
-
-#[tokio::test]
-async fn what_its_owner_keeps_is_told_where_the_owner_wants_it() {
-    let bench = bench().await;
-    let belongings = &bench.spaces.inner.deps.belongings;
-    let name = "A".parse().expect("a name");
-    let value = String::from("x").into();
-    belongings
-        .set_secret(&bench.owner, &name, None, &value, &Actor::default())
-        .await
-        .expect("kept");
-    let told = |codespace: &Codespace| {
-        let personal = bench.spaces.inner.personal(codespace.name());
-        personal.is_some_and(|personal| personal.variables.contains_key("A"))
-    };
-    let with = bench.create().await;
-    let wanted = NewCodespace {
-        personal: Some(false),
-        ..bench.wanted()
-    };
-    let (without, created) = bench.spaces.create(wanted, &Actor::default()).await.expect("it is created");
-    assert_eq!((created, told(&with), told(&without)), (Created::New, true, false));
-    let change = CodespaceChange {
-        personal: Some(true),
-        ..CodespaceChange::default()
-    };
-    bench
-        .spaces
-        .change(without.name(), change, &Actor::default())
-        .await
-        .expect("changed");
-    assert!(told(&without));
 }
 
 #[tokio::test]
