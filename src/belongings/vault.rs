@@ -54,7 +54,8 @@ impl Vault {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return make(path).map_err(failed)?.ok_or_else(damaged),
             Err(error) => return Err(failed(error)),
         };
-        if file.metadata().map_err(failed)?.mode() & others(path) != 0 {
+        let about = file.metadata().map_err(failed)?;
+        if about.mode() & refused(about.uid(), rustix::process::geteuid().as_raw()) != 0 {
             return Err(VaultError::Readable(path.to_owned()));
         }
         let mut key = Vec::new();
@@ -101,11 +102,10 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-/// What others may not do with a key's file. systemd lets a service read its credentials by a list of access, which shows
-/// as a right of the group (systemd.exec(5)).
-fn others(path: &Path) -> u32 {
-    let of_systemd = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory));
-    if of_systemd { 0o037 } else { 0o077 }
+/// The rights on a key's file that are too many. systemd keeps a service's credentials as root and lets the service read
+/// them by a list of access, which shows as a right of the group (systemd.exec(5)).
+fn refused(owner: u32, own: u32) -> u32 {
+    if owner == 0 && own != 0 { 0o037 } else { 0o077 }
 }
 
 /// Makes a key and its file, whole or not at all.
