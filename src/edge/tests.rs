@@ -232,6 +232,12 @@ async fn authority(store: &SharedStore, sites: &Sites, clock: &SharedClock) -> A
     Auth::load(Arc::clone(store), options, clock.now()).await.expect("an empty store")
 }
 
+const FEW_SOCKETS: SocketLimits = SocketLimits {
+    per_user: 10,
+    per_codespace: 3,
+    per_address: 10,
+};
+
 async fn bench_of(fronts: Fronts, strangers: StrangerCaps, options: Options, tls: bool) -> (Bench, mpsc::UnboundedReceiver<()>) {
     let files = tempfile::tempdir().expect("a directory");
     let store: SharedStore = Arc::new(MemoryStore::new());
@@ -252,11 +258,7 @@ async fn bench_of(fronts: Fronts, strangers: StrangerCaps, options: Options, tls
         clock: Arc::clone(&clock),
         default_idle_minutes: 30,
         codespaces_per_user: 50,
-        sockets: SocketLimits {
-            per_user: 10,
-            per_codespace: 3,
-            per_address: 10,
-        },
+        sockets: FEW_SOCKETS,
         ceiling: Default::default(),
         rules: Default::default(),
         strangers,

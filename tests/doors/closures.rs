@@ -1,5 +1,7 @@
 //! What an administrator closes of what people share (SHARE-5): at once, for what is open too, and owners are told why.
 
+use std::{process::Child, sync::LazyLock};
+
 use serde_json::{Value, json};
 
 use super::{
@@ -10,6 +12,8 @@ use super::{
 /// An app of bob's that no other test looks at; nothing else of bob's is shared.
 const SHARED: u16 = 28_465;
 
+static APP: LazyLock<Child> = LazyLock::new(|| gateway().serve_app(&gateway().bob, SHARED, "SHARED"));
+
 fn api(gateway: &Gateway, who: &Person, method: &'static str, path: &str, body: Option<&Value>) -> Reply {
     let call = Call::new(method, gateway.host(), &format!("/api/v1/{path}"));
     let call = call.field("Authorization", format!("Bearer {}", who.token));
@@ -19,11 +23,26 @@ fn api(gateway: &Gateway, who: &Person, method: &'static str, path: &str, body: 
     }
 }
 
+/// The operator does the same on the gateway's machine.
+fn the_operator_closes(gateway: &Gateway, host: &str) {
+    let stranger = || Call::get(host.to_owned(), "/").send();
+    let what = format!("port:{}:{SHARED}", gateway.bob.codespace);
+    run(&gateway.data, &["sharing", "close", &what, "--reason", "reported"], "");
+    assert_eq!(stranger().status(), 401);
+    let listed = run(&gateway.data, &["sharing", "list"], "");
+    assert!(
+        listed.contains(&what) && listed.contains("operator") && listed.contains("reported"),
+        "{listed}"
+    );
+    run(&gateway.data, &["sharing", "open", &what], "");
+    assert_eq!(stranger().stamps("SHARED"), 1);
+}
+
 #[test]
 fn share_5_an_administrator_closes_what_is_shared_at_once_and_its_owner_reads_why() {
     let gateway = gateway();
     let (ada, bob) = (&gateway.ada, &gateway.bob);
-    let _app = gateway.serve_app(bob, SHARED, "SHARED");
+    LazyLock::force(&APP);
     let host = gateway.port(bob, SHARED);
     let path = format!("codespaces/{}/ports/{SHARED}", bob.codespace);
     let visibility = |word: &str| api(gateway, bob, "PATCH", &path, Some(&json!({ "visibility": word })));
@@ -87,17 +106,7 @@ fn share_5_an_administrator_closes_what_is_shared_at_once_and_its_owner_reads_wh
         assert_eq!((stranger().stamps("SHARED"), linked()), (1, 200), "{what}");
     }
 
-    // The operator does the same on the gateway's machine.
-    let what = format!("port:{}:{SHARED}", bob.codespace);
-    run(&gateway.data, &["sharing", "close", &what, "--reason", "reported"], "");
-    assert_eq!(stranger().status(), 401);
-    let listed = run(&gateway.data, &["sharing", "list"], "");
-    assert!(
-        listed.contains(&what) && listed.contains("operator") && listed.contains("reported"),
-        "{listed}"
-    );
-    run(&gateway.data, &["sharing", "open", &what], "");
-    assert_eq!(stranger().stamps("SHARED"), 1);
+    the_operator_closes(gateway, &host);
     eventually("the audit log tells of all", || {
         let events = api(gateway, ada, "GET", "audit?event=sharing&limit=100", None).json();
         let told = |event: &str, target: &str, actor: &str| {
