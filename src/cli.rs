@@ -11,6 +11,7 @@ mod belongings;
 mod ceiling;
 mod client;
 mod codespace;
+mod copy;
 mod editor;
 pub mod editor_install;
 mod exec;
@@ -30,6 +31,7 @@ mod ports;
 mod progress;
 mod prompt;
 mod saved;
+mod shell;
 mod sharing;
 mod up;
 

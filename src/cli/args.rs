@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 mod agent;
 mod belongings;
+mod codespace;
 mod create;
-mod exec;
 mod life;
 mod links;
 mod log;
@@ -16,8 +16,8 @@ mod sharing;
 
 pub use self::agent::{Agent, AgentVerb, Join};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
+pub use self::codespace::{Copy, Exec, Ssh};
 pub use self::create::Create;
-pub use self::exec::Exec;
 pub use self::life::{Edit, Keepalive};
 pub use self::links::{PortsLinks, PortsShare, PortsUnshare, PortsVisibility};
 pub use self::log::PortsLog;
@@ -209,6 +209,12 @@ pub enum Codespace {
     Exec(Exec),
     /// Print what the checkout and the editor said.
     Logs(Named),
+    /// Open a shell inside a codespace, or run one command line in it.
+    Ssh(Ssh),
+    /// Copy files between here and a codespace.
+    Cp(Copy),
+    /// Open a codespace's editor in the browser.
+    Code(Named),
 }
 
 #[derive(Args, Debug)]

@@ -7,11 +7,11 @@ use http::Method;
 use super::{
     args::{Codespace as Verb, Create, Delete, Edit, Named, Where},
     client::{Client, ClientError},
-    exec,
+    copy, exec, login,
     output::{Output, line, plain, table, words},
     place,
     progress::Progress,
-    prompt,
+    prompt, shell,
 };
 use crate::api::model::{ChangeCodespace, Codespace, CreateCodespace};
 
@@ -33,6 +33,9 @@ pub async fn run(verb: Verb, output: Output) -> anyhow::Result<ExitCode> {
         Verb::Delete(delete) => return self::delete(&delete, output).await,
         Verb::Exec(exec) => return exec::run(exec).await,
         Verb::Logs(named) => logs(&named).await?,
+        Verb::Ssh(ssh) => return shell::run(ssh).await,
+        Verb::Cp(copy) => return copy::run(copy).await,
+        Verb::Code(named) => code(&named, output).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -224,6 +227,15 @@ fn local_path(repository: String) -> String {
         Ok(path) => path.to_string_lossy().into_owned(),
         Err(_) => repository,
     }
+}
+
+/// Opens the editor, and prints where it is.
+async fn code(named: &Named, output: Output) -> anyhow::Result<()> {
+    let (client, name) = find(named).await?;
+    let codespace: Codespace = client.get(&path(&name)).await?;
+    login::open_browser(&codespace.editor_url);
+    output.show(&codespace, || codespace.editor_url.clone());
+    Ok(())
 }
 
 async fn start(named: &Named, verb: &str, output: Output) -> anyhow::Result<ExitCode> {

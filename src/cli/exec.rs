@@ -10,13 +10,18 @@ use futures_util::{SinkExt, StreamExt, stream::SplitSink};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{args::Exec, client::Socket, codespace::path, place};
+use super::{
+    args::Exec,
+    client::{Client, Socket},
+    codespace::path,
+    place,
+};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -70,7 +75,6 @@ pub async fn run(exec: Exec) -> anyhow::Result<ExitCode> {
     let client = place::gateway(&exec.place).await?;
     let given = exec.name.as_deref().or(exec.which.codespace.as_deref());
     let name = place::codespace(&client, given).await?;
-    let mut socket = client.websocket(&format!("{}/exec", path(&name))).await?;
     let size = if exec.tty { window() } else { None };
     let start = Start {
         command: &exec.command,
@@ -82,21 +86,51 @@ pub async fn run(exec: Exec) -> anyhow::Result<ExitCode> {
             term: std::env::var("TERM").unwrap_or_else(|_| "xterm-256color".to_owned()),
         }),
     };
-    socket.send(Message::text(serde_json::to_string(&start)?)).await.context(LOST)?;
+    let socket = begin(&client, &name, &start).await?;
     let raw = if exec.tty { Raw::enter() } else { None };
-    let status = converse(socket, exec.tty).await;
+    let status = converse(socket, exec.tty, tokio::io::stdin(), tokio::io::stdout()).await;
     drop(raw);
     Ok(ExitCode::from(u8::try_from(status? & 0xff).unwrap_or(1)))
+}
+
+/// Runs a command inside with bytes of ours in and out, and its complaints on our standard error; gives its exit status.
+pub async fn piped(
+    client: &Client,
+    name: &str,
+    command: &[String],
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Unpin,
+) -> anyhow::Result<i32> {
+    let start = Start {
+        command,
+        cwd: None,
+        tty: false,
+        cols: None,
+        rows: None,
+        env: None,
+    };
+    let socket = begin(client, name, &start).await?;
+    converse(socket, false, input, output).await
+}
+
+async fn begin(client: &Client, name: &str, start: &Start<'_>) -> anyhow::Result<Socket> {
+    let mut socket = client.websocket(&format!("{}/exec", path(name))).await?;
+    socket.send(Message::text(serde_json::to_string(start)?)).await.context(LOST)?;
+    Ok(socket)
 }
 
 const LOST: &str = "the connection to the codespace ended";
 
 /// Copies both ways until the command has ended.
-async fn converse(socket: Socket, tty: bool) -> anyhow::Result<i32> {
+async fn converse(
+    socket: Socket,
+    tty: bool,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    mut out: impl AsyncWrite + Unpin,
+) -> anyhow::Result<i32> {
     let (sink, mut messages) = socket.split();
     let (pongs, asked) = mpsc::channel(4);
-    let speaking = tokio::spawn(speak(sink, asked, tty));
-    let mut out = tokio::io::stdout();
+    let speaking = tokio::spawn(speak(sink, asked, tty, input));
     let mut err = tokio::io::stderr();
     let status = loop {
         match messages.next().await {
@@ -129,10 +163,9 @@ async fn write(stream: &mut (impl AsyncWriteExt + Unpin), data: &[u8]) -> anyhow
 
 type Sink = SplitSink<Socket, Message>;
 
-/// Sends standard input, changes of size, and what the socket itself owes.
-async fn speak(mut sink: Sink, mut pongs: mpsc::Receiver<()>, tty: bool) -> anyhow::Result<()> {
+/// Sends input, changes of size, and what the socket itself owes.
+async fn speak(mut sink: Sink, mut pongs: mpsc::Receiver<()>, tty: bool, mut input: impl AsyncRead + Unpin) -> anyhow::Result<()> {
     let mut resized = signal(SignalKind::window_change())?;
-    let mut input = tokio::io::stdin();
     let mut buffer = vec![STDIN; CHUNK + 1];
     let mut open = true;
     loop {

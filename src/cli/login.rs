@@ -200,7 +200,7 @@ fn check_transport(gateway: &Origin, insecure: bool) -> anyhow::Result<()> {
 }
 
 /// Opens a browser where there is a display to open one on; the address is shown in any case.
-fn open_browser(address: &str) {
+pub fn open_browser(address: &str) {
     let display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| place::variable(name).is_some());
     let program = place::variable("BROWSER").filter(|program| !program.contains([' ', ':', '%']));
     let Some(program) = program.or_else(|| display.then(|| "xdg-open".to_owned())) else {
