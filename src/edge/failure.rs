@@ -493,12 +493,12 @@ pub(super) fn guard(headers: &mut http::HeaderMap) {
     }
 }
 
-fn is_sibling(visit: &Visit) -> bool {
+pub(super) fn is_sibling(visit: &Visit) -> bool {
     visit.from.as_ref().and_then(Route::codespace) == Some(&visit.name)
 }
 
 /// Lets a page of a sibling read the answer, and nobody else's.
-fn with_cors(edge: &Edge, visit: &Visit, mut response: Response<Body>) -> Response<Body> {
+pub(super) fn with_cors(edge: &Edge, visit: &Visit, mut response: Response<Body>) -> Response<Body> {
     if !is_sibling(visit) {
         return response;
     }

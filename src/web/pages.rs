@@ -29,7 +29,7 @@ pub use refusal::{
 pub use share::{SharePassword, Sharing, share, share_beyond, share_ended, share_unknown};
 pub use sign_in::{sign_in_failed, sign_in_url, start_url};
 
-pub use warning::warning;
+pub use warning::{Warning, warning};
 
 use crate::route::Origin;
 
@@ -59,6 +59,14 @@ pub fn csp_for_spread<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Stri
         .fold(String::from("'self'"), |list, origin| format!("{list} {origin}"));
     CSP.replace("connect-src 'self'", &format!("connect-src {list}"))
         .replace("form-action 'self'", &format!("form-action {list}"))
+}
+
+/// The policy of [`warning`]: its script reaches these hosts.
+pub fn csp_for_calls<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> String {
+    let list = origins
+        .into_iter()
+        .fold(String::from("'self'"), |list, origin| format!("{list} {origin}"));
+    CSP.replace("connect-src 'self'", &format!("connect-src {list}"))
 }
 
 /// The policy of [`framed_sign_in`]: shown only inside the codespace's own hosts.

@@ -102,6 +102,21 @@ fn share_4_a_warning_before_strangers_pages(gateway: &Gateway, host: &str) {
             .body(format!("next={next}"))
     };
     assert_eq!(button("/").field("Sec-Fetch-Site", "cross-site").send().status(), 403);
+    // A page of another port of the codespace tells that the warning was read there: it counts here too, and nobody else's does.
+    let told_by = |origin: String| {
+        let told = button("/").field("Sec-Fetch-Site", "same-site").field("Sec-Fetch-Mode", "cors");
+        told.field("Origin", format!("http://{origin}")).send()
+    };
+    let told = told_by(gateway.app());
+    assert_eq!(
+        (told.status(), told.fields("access-control-allow-origin")),
+        (204, vec![&*format!("http://{}", gateway.app())]),
+        "{}",
+        told.text
+    );
+    assert_eq!(page(&set_cookie(&told, "_warned")).send().stamps("SIBLING"), 1);
+    assert_eq!(told_by(gateway.port(&gateway.bob, super::gateway::BOBS)).status(), 403);
+    assert_eq!(told_by("evil.example".to_owned()).status(), 403);
     assert_eq!(button("//evil.example").send().fields("location"), [format!("http://{host}/")]);
     let gone_on = button("%2Fa%3Fb%3Dc").field("Sec-Fetch-Site", "same-origin").send();
     assert_eq!(

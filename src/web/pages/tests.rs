@@ -108,7 +108,17 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
                 Some(SharePassword::Wrong),
             ),
         ),
-        ("warning", warning(text, Some(text), text, text, None)),
+        (
+            "warning",
+            warning(Warning {
+                who: text,
+                organisation: Some(text),
+                host: text,
+                next: text,
+                abuse: None,
+                siblings: std::slice::from_ref(&origin),
+            }),
+        ),
         ("share_unknown", share_unknown()),
         ("share_ended", share_ended(crate::domain::ShareEnd::Revoked, Some(text), Some(text))),
         ("share_beyond", share_beyond()),

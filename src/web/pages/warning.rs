@@ -5,18 +5,31 @@ use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Page, problem};
-use crate::web::assets::{self, CODESPACE_PREFIX};
+use crate::{
+    route::Origin,
+    web::assets::{self, CODESPACE_PREFIX},
+};
+
+/// What the warning says.
+#[derive(Clone, Copy, Debug, Template)]
+#[template(path = "warning.html")]
+pub struct Warning<'a> {
+    /// The account that made it public.
+    pub who: &'a str,
+    pub organisation: Option<&'a str>,
+    pub host: &'a str,
+    /// The path that was asked for.
+    pub next: &'a str,
+    /// Where abuse is reported, if anywhere.
+    pub abuse: Option<&'a str>,
+    /// What else of the codespace is public: its warnings count as read with this one.
+    pub siblings: &'a [Origin],
+}
 
 /// Warns of an app that is not ours, once; names who made it public. Nothing of the app is in it.
-pub fn warning(who: &str, organisation: Option<&str>, host: &str, next: &str, abuse: Option<&str>) -> Page {
-    let page = Warning {
-        who,
-        organisation,
-        host,
-        next,
-        own: format!("/.portico/sign-in?next={}", utf8_percent_encode(next, NON_ALPHANUMERIC)),
-        abuse,
-    };
+///
+/// Serve it under [`csp_for_calls`](super::csp_for_calls).
+pub fn warning(page: Warning<'_>) -> Page {
     Page {
         status: StatusCode::OK,
         html: page.render().unwrap_or_default(),
@@ -29,19 +42,12 @@ pub fn warning(who: &str, organisation: Option<&str>, host: &str, next: &str, ab
     }
 }
 
-#[derive(Template)]
-#[template(path = "warning.html")]
-struct Warning<'a> {
-    who: &'a str,
-    organisation: Option<&'a str>,
-    host: &'a str,
-    next: &'a str,
-    /// Where its owner signs in.
-    own: String,
-    abuse: Option<&'a str>,
-}
-
 impl Warning<'_> {
+    /// Where its owner signs in.
+    fn own(&self) -> String {
+        format!("/.portico/sign-in?next={}", utf8_percent_encode(self.next, NON_ALPHANUMERIC))
+    }
+
     fn asset(&self, name: &str) -> String {
         assets::url(CODESPACE_PREFIX, name)
     }
