@@ -75,12 +75,20 @@ test('limits of a port, and what is closed', async (t) => {
   });
 
   await t.test('an administrator closes a port by its address; its owner reads why; a restart changes nothing', async () => {
-    await gateway.call(bob.token, 'PATCH', `/codespaces/${codespace.name}/ports/${port}`, { visibility: 'public' });
+    const second = await freePort();
+    await gateway.serveInside(bob.token, codespace.name, [process.execPath, '-e', `require('http').createServer((q, s) => s.end('second')).listen(${second}, '127.0.0.1')`], second);
+    for (const number of [port, second]) await gateway.call(bob.token, 'PATCH', `/codespaces/${codespace.name}/ports/${number}`, { visibility: 'public' });
     const stranger = await (await person()).newPage();
     await stranger.goto(url);
     assert.equal(await stranger.getByTestId('report-abuse').getAttribute('href'), 'mailto:abuse@example.com');
     await stranger.getByTestId('warning-continue').click();
     await stranger.getByText('hi').waitFor();
+    // Once for the codespace: its other public port opens without a warning, and each host has a cookie of its own.
+    await stranger.goto((await gateway.listed(bob.token, codespace.name, second)).url);
+    await stranger.getByText('second').waitFor();
+    const hosts = (await stranger.context().cookies()).filter(({ name }) => name === '__Host-portico_warned').map(({ domain }) => domain);
+    assert.deepEqual(hosts.sort(), [port, second].map((number) => `${codespace.name}-${number}.codespaces.localhost`).sort());
+    await stranger.goto(url);
     const open = stranger.evaluate(async () => {
       const reader = (await fetch('/endless')).body.getReader();
       await reader.read();
