@@ -145,9 +145,9 @@ test('codespaces are containers', async (t) => {
 
   await t.test('an engine that is down is told plainly, and nothing is lost', async () => {
     await engine.halt();
+    const made = await gateway.call(bob.token, 'POST', '/codespaces', { repository: `${git}/other` });
     const reason = await eventually('it is told', async () => {
-      const made = await gateway.api(bob.token, 'POST', '/codespaces', { repository: `${git}/other` });
-      const found = await gateway.call(bob.token, 'GET', `/codespaces/${made.json.name}`);
+      const found = await gateway.call(bob.token, 'GET', `/codespaces/${made.name}`);
       return found.state === 'failed' && found.stopped_because;
     });
     assert.match(reason, /engine at .* cannot be reached/);
