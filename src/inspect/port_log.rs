@@ -12,7 +12,11 @@ use std::{
 use parking_lot::Mutex;
 use time::OffsetDateTime;
 
-use super::{Entry, Hour, Opening, Recorded, Recording, recording::Account, visits::Visits};
+use super::{
+    Entry, Hour, Opening, Recorded, Recording,
+    recording::{Account, Draft},
+    visits::Visits,
+};
 
 /// Most bytes that the log of a port holds when an exchange begins.
 const PORT_BYTES: usize = 4 * 1024 * 1024;
@@ -82,6 +86,11 @@ impl Logs {
 impl PortLog {
     /// Writes an exchange down from its beginning; none once the log was turned off.
     pub fn begin(&self, opening: Opening<'_>) -> Option<Recorded> {
+        if self.ring.lock().closed {
+            return None;
+        }
+        // Before the lock is taken: whoever asks chooses how much there is to look through.
+        let draft = Draft::of(opening);
         let recording = {
             let mut ring = self.ring.lock();
             if ring.closed {
@@ -93,7 +102,7 @@ impl PortLog {
             while ring.entries.len() >= ring.most || (self.account.own.load(Relaxed) > PORT_BYTES && !ring.entries.is_empty()) {
                 ring.forget_oldest();
             }
-            let recording = Recording::begin(id, opening, Arc::clone(&self.account));
+            let recording = Recording::begin(id, draft, Arc::clone(&self.account));
             ring.entries.push_back(Arc::clone(&recording));
             recording
         };

@@ -88,11 +88,17 @@ impl Account {
     }
 }
 
-impl Recording {
-    pub(super) fn begin(id: u64, opening: Opening<'_>, account: Arc<Account>) -> Arc<Self> {
+/// An exchange without its secrets, before it is in a log.
+pub(super) struct Draft {
+    entry: Entry,
+    sent: Taken,
+}
+
+impl Draft {
+    pub(super) fn of(opening: Opening<'_>) -> Self {
         let target = redact::target(opening.target);
         let entry = Entry {
-            id,
+            id: 0,
             at: opening.at,
             trace: opening.trace.to_owned(),
             method: opening.method.to_owned(),
@@ -115,12 +121,20 @@ impl Recording {
             took: None,
             trouble: None,
         };
-        let charged = ENTRY_BYTES + entry.trace.len() + entry.target.len() + size(&entry.request);
-        account.charge(charged);
         let sent = Taken {
             is_form: is_form(opening.headers),
             over: false,
         };
+        Self { entry, sent }
+    }
+}
+
+impl Recording {
+    pub(super) fn begin(id: u64, draft: Draft, account: Arc<Account>) -> Arc<Self> {
+        let Draft { mut entry, sent } = draft;
+        entry.id = id;
+        let charged = ENTRY_BYTES + entry.trace.len() + entry.target.len() + size(&entry.request);
+        account.charge(charged);
         Arc::new(Self {
             id,
             began: Instant::now(),
@@ -138,27 +152,48 @@ impl Recording {
     /// Takes a piece of the request's body.
     pub fn sent(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
-        let forgotten = state.forgotten;
-        let kept = state.entry.sent.take(bytes, forgotten);
+        let is_over = state.forgotten || state.sent.over;
+        let kept = state.entry.sent.take(bytes, is_over);
         state.charge(&self.account, kept);
     }
 
     /// The request's body came to its end.
     pub fn sent_all(&self) {
+        self.finish(true, State::sent, |_| {});
+    }
+
+    /// Takes the secrets out of a body that is over. They are looked for without the lock; meanwhile none of it is there.
+    /// What else is to be said is said together with it.
+    fn finish(&self, complete: bool, side: impl Fn(&mut State) -> (&mut Part, &mut Taken), say: impl FnOnce(&mut Entry)) {
+        let begun = {
+            let mut state = self.state.lock();
+            let (part, taken) = side(&mut state);
+            (!std::mem::replace(&mut taken.over, true)).then(|| (std::mem::take(&mut part.kept), taken.is_form))
+        };
+        let ended = begun.map(|(kept, is_form)| (kept.len(), without_secrets(kept, is_form)));
         let mut state = self.state.lock();
-        let State { entry, sent, .. } = &mut *state;
-        let grown = finish(&mut entry.sent, sent, true);
+        let forgotten = state.forgotten;
+        let mut grown = 0;
+        if let Some((before, (kept, removed, cut))) = ended.filter(|_| !forgotten) {
+            let (part, _) = side(&mut state);
+            grown = kept.len().saturating_sub(before);
+            (part.kept, part.removed, part.cut) = (kept, removed, part.cut | cut);
+            part.whole = complete && !part.removed && part.size == part.kept.len() as u64;
+        }
+        say(&mut state.entry);
         state.charge(&self.account, grown);
     }
 
     /// As it is by now.
     pub fn entry(&self) -> Entry {
-        let state = self.state.lock();
-        let mut entry = state.entry.clone();
-        let taken = [(&mut entry.sent, state.sent), (&mut entry.received, state.received)];
-        for (part, taken) in taken {
+        let (mut entry, sent, received) = {
+            let state = self.state.lock();
+            (state.entry.clone(), state.sent, state.received)
+        };
+        for (part, taken) in [(&mut entry.sent, sent), (&mut entry.received, received)] {
             if !taken.over {
-                take_secrets(part, taken.is_form);
+                let (kept, removed, cut) = without_secrets(std::mem::take(&mut part.kept), taken.is_form);
+                (part.kept, part.removed, part.cut) = (kept, removed, part.cut | cut);
             }
         }
         entry
@@ -194,6 +229,7 @@ impl Recording {
 
     fn answered(&self, status: u16, headers: &HeaderMap) {
         let elapsed = self.began.elapsed();
+        let head = redact::head(headers);
         let mut state = self.state.lock();
         if state.forgotten {
             return;
@@ -201,7 +237,7 @@ impl Recording {
         let entry = &mut state.entry;
         entry.first_byte = Some(elapsed);
         entry.status = Some(status);
-        entry.response = redact::head(headers);
+        entry.response = head;
         entry.received.text = redact::is_text(headers);
         let size = size(&entry.response);
         state.received.is_form = is_form(headers);
@@ -210,24 +246,22 @@ impl Recording {
 
     fn received(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
-        let forgotten = state.forgotten;
-        let kept = state.entry.received.take(bytes, forgotten);
+        let is_over = state.forgotten || state.received.over;
+        let kept = state.entry.received.take(bytes, is_over);
         state.charge(&self.account, kept);
     }
 
     fn end(&self, complete: bool) {
         let elapsed = self.began.elapsed();
-        let mut state = self.state.lock();
-        let State { entry, received, .. } = &mut *state;
-        entry.took = Some(elapsed);
-        let grown = finish(&mut entry.received, received, complete);
-        if !complete && entry.trouble.is_none() {
-            entry.trouble = Some(match entry.status {
-                Some(_) => "It broke off before the end.".to_owned(),
-                None => "It ended before the app answered.".to_owned(),
-            });
-        }
-        state.charge(&self.account, grown);
+        self.finish(complete, State::received, |entry| {
+            entry.took = Some(elapsed);
+            if !complete && entry.trouble.is_none() {
+                entry.trouble = Some(match entry.status {
+                    Some(_) => "It broke off before the end.".to_owned(),
+                    None => "It ended before the app answered.".to_owned(),
+                });
+            }
+        });
     }
 }
 
@@ -238,6 +272,14 @@ impl Drop for Recording {
 }
 
 impl State {
+    fn sent(&mut self) -> (&mut Part, &mut Taken) {
+        (&mut self.entry.sent, &mut self.sent)
+    }
+
+    fn received(&mut self) -> (&mut Part, &mut Taken) {
+        (&mut self.entry.received, &mut self.received)
+    }
+
     fn charge(&mut self, account: &Account, bytes: usize) {
         self.charged += bytes;
         account.charge(bytes);
@@ -246,9 +288,9 @@ impl State {
 
 impl Part {
     /// Counts a piece and keeps as much of it as there is room for; tells how much.
-    fn take(&mut self, bytes: &[u8], forgotten: bool) -> usize {
+    fn take(&mut self, bytes: &[u8], is_over: bool) -> usize {
         self.size += bytes.len() as u64;
-        if !self.text || forgotten {
+        if !self.text || is_over {
             return 0;
         }
         let kept = bytes.len().min(MAX_BODY.saturating_sub(self.kept.len()));
@@ -314,22 +356,16 @@ impl Drop for Recorded {
     }
 }
 
-/// Notes that a body is over; tells by how much more is kept of it now.
-fn finish(part: &mut Part, taken: &mut Taken, complete: bool) -> usize {
-    let before = part.kept.len();
-    if !std::mem::replace(&mut taken.over, true) {
-        take_secrets(part, taken.is_form);
-        part.whole = complete && !part.removed && part.size == part.kept.len() as u64;
-    }
-    part.kept.len().saturating_sub(before)
-}
-
-/// Takes the secrets out of what is kept. What stands in their place must not make more of it than may be kept.
-fn take_secrets(part: &mut Part, is_form: bool) {
-    if let Some(mut without) = redact::body(&part.kept, is_form) {
-        part.cut |= without.len() > MAX_BODY;
-        without.truncate(MAX_BODY);
-        (part.kept, part.removed) = (without, true);
+/// What is kept without its secrets, whether there were some, and whether that cut it: what stands in their place must not
+/// make more of it than may be kept.
+fn without_secrets(kept: Vec<u8>, is_form: bool) -> (Vec<u8>, bool, bool) {
+    match redact::body(&kept, is_form) {
+        Some(mut without) => {
+            let cut = without.len() > MAX_BODY;
+            without.truncate(MAX_BODY);
+            (without, true, cut)
+        }
+        None => (kept, false, false),
     }
 }
 
