@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -31,16 +32,35 @@ const READ_FOR: Duration = Duration::from_secs(30);
 const READ_BYTES: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Replays that are under way at once, each until its answer was read; more are refused.
+pub(super) const AT_ONCE: usize = 16;
+/// How long one may take in all.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Replays what is ordered until the gateway drains.
-pub async fn serve(edge: Edge, mut orders: Orders, drain: CancellationToken) {
+pub async fn serve(edge: Edge, orders: Orders, drain: CancellationToken) {
+    serve_within(LIMIT, edge, orders, drain).await;
+}
+
+/// The same, with another limit.
+pub(super) async fn serve_within(limit: Duration, edge: Edge, mut orders: Orders, drain: CancellationToken) {
+    let room = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let order = tokio::select! {
             () = drain.cancelled() => return,
             order = orders.recv() => order,
         };
         let Some(order) = order else { return };
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+            let _ = order.reply.send(Err(Refused::Busy));
+            continue;
+        };
         let again = edge.clone();
-        edge.tasks.spawn(async move { again.replay(order).await });
+        edge.tasks.spawn(async move {
+            // What takes longer breaks off, and is in the log as that.
+            let _ = tokio::time::timeout(limit, again.replay(order)).await;
+            drop(place);
+        });
     }
 }
 

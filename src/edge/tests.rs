@@ -8,6 +8,7 @@ mod lease;
 mod limits;
 mod model;
 mod reload;
+mod replaying;
 mod strangers;
 mod suspension;
 mod upstreams;

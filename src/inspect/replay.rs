@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Entry;
 use crate::domain::{CodespaceName, Identity, Port};
 
-/// Replays that may wait; more at once are refused.
+/// Replays that may wait to be taken; whoever takes them refuses what is too much at once.
 const WAITING: usize = 8;
 
 /// The entry of which a request is the replay; a request extension, which no client can set.
