@@ -7,6 +7,7 @@ mod access;
 mod belonging;
 mod codespace;
 mod extent;
+mod image;
 mod limits;
 mod name;
 mod network;
@@ -20,6 +21,7 @@ pub use access::{Access, Credential, Identity, Role, Scope, ScopeError, SessionI
 pub use belonging::{ExtensionId, ExtensionIdError, GitHost, GitHostError, SecretName, SecretNameError};
 pub use codespace::{Generation, Phase, Step, StepName, StepState, UnknownWord, Visibility, Wakers, Work};
 pub use extent::{Extent, ExtentError};
+pub use image::is_image_name;
 pub use limits::{Exceeded, PortLimits, PortLimitsError};
 pub use name::{CodespaceName, NameError};
 pub use network::{Network, NetworkError, Networks, subnet};

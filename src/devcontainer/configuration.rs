@@ -14,6 +14,7 @@ use super::{
     run_args::{self, RunOptions},
     variables::{Place, expand},
 };
+use crate::domain::is_image_name;
 
 /// Most variables of an environment.
 const MAX_VARIABLES: usize = 256;
@@ -237,7 +238,7 @@ impl Reader<'_, '_> {
         let old = |name: &str| self.file.get_string(name).map(|text| text.clone().into_owned());
         let (dockerfile, context) = (given("dockerfile").or(old("dockerFile")), given("context").or(old("context")));
         let Some(dockerfile) = dockerfile else {
-            return self.text("image").map_or(Origin::Default, Origin::Image);
+            return self.image().map_or(Origin::Default, Origin::Image);
         };
         if self.file.get("image").is_some() {
             self.notices.note("image", "build says what the image is made from");
@@ -259,6 +260,16 @@ impl Reader<'_, '_> {
             args: args.map(|args| self.variables("build.args", args)).unwrap_or_default(),
             target: given("target").map(|target| self.expand_outside("build.target", &target)),
         })
+    }
+
+    fn image(&mut self) -> Option<String> {
+        let image = self.text("image")?;
+        let is_name = is_image_name(&image);
+        if !is_name {
+            let reason = "it is no name of an image, as registry.example.com/team/image:tag is one: the default image is used";
+            self.notices.note("image", reason);
+        }
+        is_name.then_some(image)
     }
 
     /// An object of texts.
@@ -283,6 +294,9 @@ impl Reader<'_, '_> {
         let reason = match name {
             _ if !plain => "it is no name of a variable",
             _ if name.starts_with("PORTICO_") => "the gateway sets it itself",
+            _ if key != "remoteEnv" && name.starts_with("LD_") => {
+                "it would change which libraries the agent loads; set it in remoteEnv, which holds for what you run"
+            }
             _ if there >= MAX_VARIABLES => "there are too many of them",
             _ => return true,
         };

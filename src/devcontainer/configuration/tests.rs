@@ -239,3 +239,33 @@ proptest! {
         let _ = Configuration::read(&text, "x", &place());
     }
 }
+
+#[test]
+fn an_image_is_a_name_and_nothing_else() {
+    for image in [
+        "../containers/json?all=1",
+        "x?y",
+        "x#y",
+        "x%2fy",
+        "a/../b",
+        "Debian",
+        "${localEnv:X:/}",
+    ] {
+        let found = read(&format!(r#"{{ "image": "{image}" }}"#));
+        assert_eq!(found.origin, Origin::Default, "{image}");
+        assert!(noted(&found).contains(&"image"), "{image}: {:?}", noted(&found));
+    }
+}
+
+#[test]
+fn the_agents_libraries_are_its_own() {
+    let found = read(
+        r#"{ "containerEnv": { "LD_PRELOAD": "/evil.so", "LD_AUDIT": "/evil.so", "A": "1" },
+             "runArgs": ["-e", "LD_LIBRARY_PATH=/evil"], "remoteEnv": { "LD_LIBRARY_PATH": "/opt/lib" } }"#,
+    );
+    assert_eq!(found.container_env.keys().collect::<Vec<_>>(), ["A"]);
+    assert_eq!(found.remote_env["LD_LIBRARY_PATH"].as_deref(), Some("/opt/lib"));
+    for key in ["containerEnv.LD_PRELOAD", "containerEnv.LD_AUDIT", "runArgs --env.LD_LIBRARY_PATH"] {
+        assert!(noted(&found).contains(&key), "{key} is not among {:?}", noted(&found));
+    }
+}
