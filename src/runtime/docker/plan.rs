@@ -1,12 +1,13 @@
 //! What a codespace's container is to be: pure, from the operator's options.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
 use bollard::models::{
-    ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits, VolumeCreateRequest,
+    ContainerCreateBody, ContainerState, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+    ResourcesUlimits, VolumeCreateRequest,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -45,6 +46,8 @@ pub const WORKSPACES: &str = "/workspaces";
 
 /// Descriptors of one process inside.
 const DESCRIPTORS: i64 = 20_000;
+/// Variables that put libraries of an image's choice into an agent that is linked dynamically, before the fence stands.
+const LOADER: [&str; 3] = ["LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD"];
 /// Rights of root inside that nobody needs to write software.
 const DROPPED: [&str; 2] = ["MKNOD", "NET_RAW"];
 
@@ -138,6 +141,11 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
         source: Some(format!("{id}-{}", volume.name)),
         target: Some(volume.target.clone()),
         read_only: Some(volume.read_only),
+        // The engine makes it, and by its labels it is found when it is to go.
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(instance.labels(name)),
+            ..MountVolumeOptions::default()
+        }),
         ..Mount::default()
     }));
     all.push(Mount {
@@ -175,7 +183,12 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
             made.image.clone()
         }),
         user: made.user.clone(),
-        env: Some(wanted.container_env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        env: Some(environment(&wanted.container_env)),
+        // The image's own would run before the fence stands.
+        healthcheck: Some(HealthConfig {
+            test: Some(vec!["NONE".into()]),
+            ..HealthConfig::default()
+        }),
         entrypoint: Some(vec![PROGRAM.into()]),
         cmd: Some(vec![
             "agent".into(),
@@ -194,6 +207,12 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }
+}
+
+fn environment(wanted: &BTreeMap<String, String>) -> Vec<String> {
+    let emptied = LOADER.iter().map(|name| format!("{name}="));
+    let others = wanted.iter().filter(|(name, _)| !LOADER.contains(&name.as_str()));
+    emptied.chain(others.map(|(name, value)| format!("{name}={value}"))).collect()
 }
 
 /// The editor's program by its path inside.
@@ -314,7 +333,13 @@ pub fn volume(instance: &Instance, name: &CodespaceName) -> VolumeCreateRequest 
 /// Tells plans apart: those for which a container must be made anew, with what was installed in it lost. New bounds hold
 /// for new containers.
 pub fn digest(body: &ContainerCreateBody) -> String {
-    let mounts = body.host_config.as_ref().and_then(|host| host.mounts.as_ref());
+    let mounts = body.host_config.as_ref().and_then(|host| host.mounts.clone());
+    // Labels are in no order, and change nothing inside.
+    let plain = |mount| Mount {
+        volume_options: None,
+        ..mount
+    };
+    let mounts: Option<Vec<Mount>> = mounts.map(|mounts| mounts.into_iter().map(plain).collect());
     let text = serde_json::to_vec(&(&body.image, &body.entrypoint, mounts)).unwrap_or_default();
     Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -408,6 +433,43 @@ mod tests {
         assert_ne!(
             digest(&body),
             digest(&container(&other, &instance, &name, &mounts, &Made::default()))
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_of_an_image_runs_before_the_fence() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let instance = Instance::of(directory.path().into()).await.expect("a mark");
+        let name = "amber-otter-x7k2".parse().expect("a name");
+        let options = Options::default();
+        let mounts = Mounts::of(&options, directory.path(), "/opt/portico".as_ref()).expect("planned");
+        let mut made = Made::default();
+        made.configuration.container_env = [("A", "1"), ("LD_PRELOAD", "/evil.so")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        made.configuration.mounts.push(crate::devcontainer::Volume {
+            name: "cache".into(),
+            target: "/cache".into(),
+            read_only: false,
+        });
+        let body = container(&options, &instance, &name, &mounts, &made);
+        let health = body.healthcheck.clone().and_then(|health| health.test);
+        assert_eq!(health.as_deref(), Some(&["NONE".to_owned()][..]));
+        assert_eq!(
+            body.env.clone().unwrap_or_default(),
+            ["LD_AUDIT=", "LD_LIBRARY_PATH=", "LD_PRELOAD=", "A=1"]
+        );
+        let volumes = body.host_config.iter().flat_map(|host| host.mounts.iter().flatten());
+        let cache = volumes.clone().find(|mount| mount.target.as_deref() == Some("/cache"));
+        let labels = cache
+            .and_then(|mount| mount.volume_options.clone()?.labels)
+            .expect("the volume is found again");
+        assert_eq!(labels, instance.labels(&name));
+        let digests = (0..8).map(|_| digest(&container(&options, &instance, &name, &mounts, &made)));
+        assert_eq!(
+            digests.collect::<std::collections::BTreeSet<_>>().len(),
+            1,
+            "one plan has one digest"
         );
     }
 
