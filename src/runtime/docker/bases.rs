@@ -1,84 +1,165 @@
-//! Which images a Dockerfile builds upon. Pure.
+//! Which images a Dockerfile builds upon, and what of it leaves the build's fence. Pure.
 //!
 //! An engine takes the beginning of an image's id for its name, and what was built for other codespaces is among its
 //! images: whatever could be such a beginning is refused. Names from a registry pass, and so do stages of the same file.
+//! Engines differ in how they read a file: it must pass in each reading, and what is not plainly understood is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// An error in words where a file names an image by its id, or in a way that cannot be told.
-pub fn check(dockerfile: &str, arguments: &BTreeMap<String, String>) -> Result<(), String> {
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
-    let mut stages: Vec<String> = Vec::new();
-    for line in lines(dockerfile) {
+use crate::domain::is_image_name;
+
+/// What quotes in one way or another.
+const QUOTES: [char; 4] = ['"', '\'', '\\', '`'];
+
+/// The images that are built upon; an error in words where one is named by its id, or in a way that cannot be told.
+pub fn check(dockerfile: &str, arguments: &BTreeMap<String, String>) -> Result<BTreeSet<String>, String> {
+    let text = dockerfile.strip_prefix('\u{feff}').unwrap_or(dockerfile);
+    if text.replace("\r\n", "\n").chars().any(is_odd) {
+        return Err("the Dockerfile has control characters, or blanks that are none in ASCII: take them out".into());
+    }
+    let mut bases = BTreeSet::new();
+    for reading in Reading::all(text) {
+        let mut reader = Reader {
+            arguments,
+            known: BTreeMap::new(),
+            stages: Vec::new(),
+            bases: &mut bases,
+        };
+        for line in reading.lines(text) {
+            reader.instruction(&line)?;
+        }
+    }
+    Ok(bases)
+}
+
+/// Whether what an image does to those who build upon it may be done here: instructions as it holds them.
+pub fn check_triggers(image: &str, triggers: &[String]) -> Result<(), String> {
+    let none = BTreeMap::new();
+    let refused = triggers
+        .iter()
+        .find_map(|trigger| check(&format!("FROM scratch\n{trigger}\n"), &none).err());
+    refused.map_or(Ok(()), |why| {
+        Err(format!("the image {image} has an ONBUILD that is refused: {why}"))
+    })
+}
+
+fn is_odd(c: char) -> bool {
+    let is_plain = matches!(c, '\t' | '\n' | ' ');
+    !is_plain && (c.is_control() || c.is_whitespace() || c == '\u{feff}')
+}
+
+/// What was read of a file so far.
+struct Reader<'a> {
+    arguments: &'a BTreeMap<String, String>,
+    /// Those above the first `FROM`, which alone hold in a `FROM`.
+    known: BTreeMap<String, String>,
+    /// By name, the present one last; an empty name for none.
+    stages: Vec<String>,
+    bases: &'a mut BTreeSet<String>,
+}
+
+impl Reader<'_> {
+    fn instruction(&mut self, line: &str) -> Result<(), String> {
         // What is put off until somebody builds upon this image counts as well.
         let mut words = line.split_whitespace().skip_while(|word| word.eq_ignore_ascii_case("ONBUILD"));
-        let instruction = words.next().unwrap_or_default().to_ascii_uppercase();
+        let name = words.next().unwrap_or_default();
         let words: Vec<&str> = words.collect();
-        match instruction.as_str() {
-            "ARG" => {
-                for word in words {
-                    let (name, default) = word.split_once('=').unwrap_or((word, ""));
-                    let value = arguments.get(name).map_or_else(|| unquoted(default), |value| value.clone());
-                    known.insert(name.to_owned(), value);
-                }
-            }
-            "ENV" => {
-                // It could give a variable another value below.
-                words
-                    .iter()
-                    .for_each(|word| drop(known.remove(word.split('=').next().unwrap_or_default())));
-            }
-            "FROM" => {
-                let mut left = words.iter().filter(|word| !word.starts_with("--"));
-                let name = left.next().copied().unwrap_or_default();
-                image(name, &known, &stages)?;
-                if left.next().is_some_and(|word| word.eq_ignore_ascii_case("AS")) {
-                    stages.extend(left.next().map(|stage| stage.to_ascii_lowercase()));
-                } else {
-                    stages.push(String::new());
-                }
-            }
-            _ => {
-                for from in words.iter().filter_map(|word| flag(word)) {
-                    let number = from.parse::<usize>().ok().filter(|number| *number < stages.len());
-                    if number.is_none() {
-                        image(from, &known, &stages)?;
-                    }
-                }
-            }
+        let flags = words.iter().take_while(|word| word.starts_with("--")).count();
+        let (flags, words) = words.split_at(flags);
+        if !name.is_ascii() || flags.iter().any(|flag| flag.contains(QUOTES)) || words.iter().any(|word| is_here(word)) {
+            let line: String = line.chars().take(80).collect();
+            return Err(format!("{line}: quotes in flags and here-documents are not understood here"));
         }
+        match name.to_ascii_uppercase().as_str() {
+            "ARG" if self.stages.is_empty() => return self.argument(words),
+            "FROM" => return self.from(words),
+            "ADD" => add(words)?,
+            _ => {}
+        }
+        flags.iter().filter_map(|flag| origin(flag)).try_for_each(|from| self.copied(from))
+    }
+
+    fn argument(&mut self, words: &[&str]) -> Result<(), String> {
+        for word in words {
+            let (name, default) = word.split_once('=').unwrap_or((word, ""));
+            let default = ['"', '\'']
+                .iter()
+                .find_map(|quote| default.strip_prefix(*quote)?.strip_suffix(*quote))
+                .unwrap_or(default);
+            if !is_variable(name) || default.contains(QUOTES) {
+                return Err(format!("ARG {word} cannot be told: give it a plain name and a plain default"));
+            }
+            let value = self.arguments.get(name).map_or(default, String::as_str);
+            self.known.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(())
+    }
+
+    fn from(&mut self, words: &[&str]) -> Result<(), String> {
+        let written = words.first().copied().unwrap_or_default();
+        let name = expand(&unquoted(written), &self.known)
+            .ok_or_else(|| format!("the image {written} cannot be told from the Dockerfile: give its ARG a plain default"))?;
+        if !self.stages.contains(&name.to_ascii_lowercase()) {
+            image(&name)?;
+            self.bases.extend((name != "scratch").then_some(name));
+        }
+        let stage = words.get(1).filter(|word| word.eq_ignore_ascii_case("AS")).and(words.get(2));
+        self.stages.push(stage.map(|stage| stage.to_ascii_lowercase()).unwrap_or_default());
+        Ok(())
+    }
+
+    /// `--from`: a stage that is finished, by name or number, or an image.
+    fn copied(&self, from: &str) -> Result<(), String> {
+        let finished = &self.stages[..self.stages.len().saturating_sub(1)];
+        let is_stage = finished.contains(&from.to_ascii_lowercase()) || from.parse::<usize>().is_ok_and(|at| at < finished.len());
+        if is_stage && !from.is_empty() { Ok(()) } else { image(from) }
+    }
+}
+
+/// The image of `--from=IMAGE`, and of `--mount=type=bind,from=IMAGE`.
+fn origin(flag: &str) -> Option<&str> {
+    let (key, value) = flag.split_once('=')?;
+    match key.to_ascii_lowercase().as_str() {
+        "--from" => Some(value),
+        "--mount" => {
+            let mut parts = value.split(',').filter_map(|part| part.split_once('='));
+            parts.find(|(key, _)| key.eq_ignore_ascii_case("from")).map(|(_, value)| value)
+        }
+        _ => None,
+    }
+}
+
+/// What the engine would fetch by itself, outside of the fence, is refused, and so is what could come to be that.
+fn add(words: &[&str]) -> Result<(), String> {
+    let text = words.join(" ").to_ascii_lowercase().replace(['"', '\''], "");
+    if text.contains(['$', '\\', '`']) || ["://", "git@", "github.com/"].iter().any(|part| text.contains(part)) {
+        return Err("ADD of a URL, or of what could be one, is refused: the engine would fetch it outside of the build's network. Use COPY, or RUN with curl".into());
     }
     Ok(())
 }
 
-/// The image of `--from=IMAGE`, and of `--mount=type=bind,from=IMAGE`.
-fn flag(word: &str) -> Option<&str> {
-    if let Some(from) = word.strip_prefix("--from=") {
-        return Some(from);
-    }
-    word.strip_prefix("--mount=")?
-        .split(',')
-        .find_map(|part| part.strip_prefix("from="))
+/// Whether a here-document begins with a word: its lines would be taken for instructions.
+fn is_here(word: &str) -> bool {
+    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    rest.starts_with("<<") && !rest.starts_with("<<<")
 }
 
 /// Whether an image may be named by that; its name as the engine reads it can be an id.
-fn image(written: &str, known: &BTreeMap<String, String>, stages: &[String]) -> Result<(), String> {
-    let name = expand(&unquoted(written), known)
-        .ok_or_else(|| format!("the image {written} cannot be told from the Dockerfile: give its ARG a plain default"))?;
-    let is_stage = stages.contains(&name.to_ascii_lowercase());
-    if !is_stage && is_id(&name) {
+fn image(name: &str) -> Result<(), String> {
+    if is_id(name) {
         return Err(format!(
             "the image {name} is named by an id, or could be: name it with a tag, as {name}:latest"
         ));
+    }
+    if !is_image_name(name) {
+        return Err(format!("{name:?} is no name of an image that is understood here"));
     }
     Ok(())
 }
 
 /// Whether an engine could take a name for an image's id, or the beginning of one.
 pub fn is_id(name: &str) -> bool {
-    let digits = name
-        .rsplit_once("sha256:")
-        .map_or(name, |(before, digits)| if before.is_empty() { digits } else { name });
+    let digits = name.strip_prefix("sha256:").unwrap_or(name);
     digits.is_empty() || digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -99,9 +180,8 @@ fn expand(text: &str, known: &BTreeMap<String, String>) -> Option<String> {
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
             (&rest[..end], None, &rest[end..])
         };
-        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let value = known.get(name).filter(|value| !value.is_empty()).map(String::as_str).or(default);
-        let value = value.filter(|value| plain && !value.contains(['$', '\\']))?;
+        let value = value.filter(|value| is_variable(name) && !value.contains(['$', '\\']))?;
         result.push_str(value);
         rest = after;
     }
@@ -109,38 +189,70 @@ fn expand(text: &str, known: &BTreeMap<String, String>) -> Option<String> {
     (!result.contains('\\')).then_some(result)
 }
 
+/// Names that begin with a digit are a shell's own.
+fn is_variable(name: &str) -> bool {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 fn unquoted(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '"' | '\'')).collect()
 }
 
-/// The instructions, lines that go on put together, comments left out.
-fn lines(dockerfile: &str) -> Vec<String> {
-    let escape = escape(dockerfile);
-    let mut all: Vec<String> = Vec::new();
-    let mut goes_on = false;
-    for line in dockerfile.lines() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (text, more) = line.strip_suffix(escape).map_or((line, false), |text| (text, true));
-        match all.last_mut().filter(|_| goes_on) {
-            Some(last) => last.push_str(text),
-            None => all.push(text.to_owned()),
-        }
-        goes_on = more;
-    }
-    all
+/// How an engine puts lines together.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// The character that lets a line go on.
+    escape: char,
+    /// Whether two of them end a line as one does; engines of today take them for text.
+    doubled: bool,
+    /// Whether a comment among lines that go on may be indented; older engines take it for text.
+    indented: bool,
 }
 
-/// The character that lets a line go on: a directive at the top may name the other.
-fn escape(dockerfile: &str) -> char {
-    let directives = dockerfile.lines().map(str::trim).take_while(|line| line.starts_with('#'));
-    let mut set = directives.filter_map(|line| {
-        let (key, value) = line.trim_start_matches('#').split_once('=')?;
-        key.trim().eq_ignore_ascii_case("escape").then(|| value.trim().to_owned())
-    });
-    if set.next().as_deref() == Some("`") { '`' } else { '\\' }
+impl Reading {
+    /// All that an engine could take for this file. Which directives end where others begin differs too, so that whatever
+    /// could be the one for the other escape counts for it.
+    fn all(text: &str) -> impl Iterator<Item = Self> {
+        let mut comments = text.lines().map(str::trim_start).filter(|line| line.starts_with('#'));
+        let is_other = comments.any(|line| line.to_ascii_lowercase().contains("escape"));
+        let escapes: &[char] = if is_other { &['\\', '`'] } else { &['\\'] };
+        escapes.iter().flat_map(|escape| {
+            [(false, false), (false, true), (true, false), (true, true)].map(|(doubled, indented)| Self {
+                escape: *escape,
+                doubled,
+                indented,
+            })
+        })
+    }
+
+    /// The instructions, lines that go on put together as they are, comments left out.
+    fn lines(self, text: &str) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        let mut goes_on = false;
+        for line in text.lines() {
+            let blank = line.trim_start();
+            let is_comment = if goes_on && !self.indented { line } else { blank }.starts_with('#');
+            if blank.is_empty() || is_comment {
+                continue;
+            }
+            let (text, more) = self.cut(line);
+            match all.last_mut().filter(|_| goes_on) {
+                Some(last) => last.push_str(text),
+                None => all.push(text.trim_start().to_owned()),
+            }
+            goes_on = more;
+        }
+        all
+    }
+
+    /// A line without what lets it go on, and whether it does.
+    fn cut(self, line: &str) -> (&str, bool) {
+        match line.trim_end_matches([' ', '\t']).strip_suffix(self.escape) {
+            Some(text) if self.doubled || !text.ends_with(self.escape) => (text, true),
+            _ => (line, false),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +279,10 @@ mod tests {
             "FROM debian@sha256:0000000000000000000000000000000000000000000000000000000000000000",
             "FROM \\\n  debian",
             "",
+            "\u{feff}FROM debian",
+            "FROM debian\nRUN a \\\n  # why\n  && b\nCOPY . /x\nADD app.tar.gz /opt/",
+            "FROM debian\r\nRUN uvx --from=beef x\r\n",
+            "ARG V=12\nFROM debian:$V\nARG V\nADD [\"a b\", \"/x\"]",
         ] {
             assert!(passes(dockerfile), "{dockerfile}: {:?}", check(dockerfile, &BTreeMap::new()));
         }
@@ -192,9 +308,63 @@ mod tests {
             "FROM ${X:+c0ffee}",
             "ARG A=c0ffee\nARG B=$A\nFROM $B",
             "FROM debian AS fe\nFROM fea",
+            "\u{feff}FROM c0ffee",
+            "FROM c0ffee\\\n AS x",
+            "FROM debian\nCOPY --from=be\\\nef / /stolen",
+            "FROM debian AS base\nARG X=base\nFROM $X",
+            "ARG X=c0ffee\nFROM debian\nARG X=debian\nFROM $X",
+            "# comment\n# escape=`\nFROM c0\\\nffee",
+            "# syntax=x\n# escape=`\nFROM c0`\nffee",
+            "FROM debian\nCOPY --\"from\"=beef / /stolen",
+            "FROM debian\nCOPY --fr\\om=beef / /stolen",
+            "FROM debian\nCOPY --from=$X / /stolen",
+            "FROM debian AS beef\nCOPY --from=beef / /stolen",
+            "FROM debian\nRUN --mount=type=bind,FROM=beef,target=/x true",
+            "ARG 1ffee=debian\nFROM $1ffee",
+            "ARG A=c0ffee X=\"a A=debian\"\nFROM $A",
+            "ARG A=debian \"A=c0ffee\"\nFROM $A",
+            "FROM debian\nRUN a \\\n # b\nFROM c0ffee",
+            "FROM debian\nRUN a \\\\\nFROM c0ffee",
+            "FROM debian\nRUN cat <<E\nFROM x \\\nE\n",
+            "FROM\u{b}c0ffee",
+            "FROM\u{a0}debian",
+            "FROM debian\nONBU\u{130}LD COPY --from=beef / /stolen",
+            "FROM ../x",
+            "FROM debian?x",
         ] {
             assert!(!passes(dockerfile), "{dockerfile}");
         }
+    }
+
+    #[test]
+    fn nothing_is_fetched_outside_of_the_fence() {
+        for line in [
+            "ADD http://169.254.169.254/ /x",
+            "add --chown=1 HTTPS://example.com/x /x",
+            "ONBUILD ADD http://example.com/x /x",
+            "ADD [\"http://example.com/x\", \"/x\"]",
+            "ADD [\"http:\\u002f/example.com/x\", \"/x\"]",
+            "ADD http:'//'example.com/x /x",
+            "ADD http:\\//example.com/x /x",
+            "ADD http:\\\n//example.com/x /x",
+            "ADD $URL /x",
+            "ADD git@example.com:x.git /x",
+            "ADD github.com/a/b /x",
+        ] {
+            assert!(!passes(&format!("FROM debian\n{line}\n")), "{line}");
+            assert!(
+                line.contains("ONBUILD") || check_triggers("x", &[line.to_owned()]).is_err(),
+                "{line}"
+            );
+        }
+        assert!(check_triggers("x", &["COPY --from=beef / /x".into()]).is_err());
+        assert_eq!(check_triggers("x", &["RUN npm ci".into(), "COPY . /app".into()]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_built_upon() {
+        let bases = check("ARG V=12\nFROM debian:$V AS a\nFROM a\nFROM scratch\nFROM node", &BTreeMap::new());
+        assert_eq!(bases, Ok(BTreeSet::from(["debian:12".to_owned(), "node".to_owned()])));
     }
 
     proptest! {

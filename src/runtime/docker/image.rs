@@ -4,10 +4,17 @@ use bollard::{models::CreateImageInfo, query_parameters::CreateImageOptionsBuild
 use futures_util::StreamExt as _;
 
 use super::engine::{Engine, is_missing};
-use crate::runtime::{Progress, RuntimeError};
+use crate::{
+    domain::is_image_name,
+    runtime::{Progress, RuntimeError},
+};
 
 /// Gets an image, if the engine has it not.
 pub async fn get(engine: &Engine, image: &str, progress: &Progress) -> Result<(), RuntimeError> {
+    // The name becomes part of an address of the engine.
+    if !is_image_name(image) {
+        return Err(RuntimeError::Failed(format!("{image:?} is no name of an image")));
+    }
     let api = engine.api().await?;
     match api.inspect_image(image).await {
         Ok(_) => return Ok(()),
@@ -40,6 +47,17 @@ pub async fn user(engine: &Engine, image: &str) -> Result<Option<String>, Runtim
         .map_err(|error| engine.trouble(&error))?;
     let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
     Ok(labels.get("devcontainer.metadata").and_then(|text| named_user(text)))
+}
+
+/// What an image has an engine do with a build that is upon it.
+pub async fn triggers(engine: &Engine, image: &str) -> Result<Vec<String>, RuntimeError> {
+    let found = engine
+        .api()
+        .await?
+        .inspect_image(image)
+        .await
+        .map_err(|error| engine.trouble(&error))?;
+    Ok(found.config.and_then(|config| config.on_build).unwrap_or_default())
 }
 
 /// The last of a list of parts that names one counts, `remoteUser` before `containerUser`.
