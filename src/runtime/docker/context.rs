@@ -15,8 +15,10 @@ use super::ignore::Ignored;
 pub const DOCKERFILE: &str = ".portico.Dockerfile";
 /// Largest context in bytes.
 const MAX_CONTEXT: u64 = 2 << 30;
-/// Most entries of a context.
+/// Most entries of the directory, those that are left out among them.
 const MAX_ENTRIES: usize = 500_000;
+/// Longest path in bytes: each pattern is tried on each of its parts.
+const MAX_PATH: usize = 1024;
 
 /// Reads what an asynchronous sender sends.
 pub struct Bridge {
@@ -78,18 +80,26 @@ fn repack(archive: impl Read, out: impl Write, dockerfile: &str, ignored: &Ignor
     let mut size = 0_u64;
     for (count, entry) in Archive::new(archive).entries()?.enumerate() {
         let entry = entry?;
+        if count > MAX_ENTRIES {
+            return Err(io::Error::other(format!(
+                "there are more than {MAX_ENTRIES} files in its directory"
+            )));
+        }
         size = size.saturating_add(entry.size());
         let path = below(&entry.path_bytes());
         let (Some(path), true) = (path, is_taken(entry.header().entry_type())) else {
             continue;
         };
+        if path.len() > MAX_PATH {
+            return Err(io::Error::other(format!("a path in it is longer than {MAX_PATH} bytes")));
+        }
         if ignored.leaves_out(&path) {
             size -= entry.size();
             continue;
         }
-        if size > MAX_CONTEXT || count > MAX_ENTRIES {
+        if size > MAX_CONTEXT {
             return Err(io::Error::other(format!(
-                "it is larger than {} MiB or has more than {MAX_ENTRIES} files. Name what it does not need in .dockerignore",
+                "it is larger than {} MiB. Name what it does not need in .dockerignore",
                 MAX_CONTEXT >> 20
             )));
         }
@@ -172,6 +182,11 @@ mod tests {
         let mut after = Vec::new();
         repack(&before[..], &mut after, "FROM x\n", &Ignored::read("target")).expect("packed");
         assert_eq!(names(&after), ["main.rs", "link", "hard", &long[4..], DOCKERFILE]);
+        let deep = archive(&[(&format!("app/{}x", "d/".repeat(600)), EntryType::Regular, "x")]);
+        assert!(
+            repack(&deep[..], Vec::new(), "", &Ignored::read("**/x")).is_err(),
+            "paths are bounded"
+        );
         let mut cut_off = Vec::new();
         assert!(
             repack(&before[..600], &mut cut_off, "", &Ignored::default()).is_err(),

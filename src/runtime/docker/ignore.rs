@@ -2,9 +2,11 @@
 
 use regex::{Regex, RegexBuilder};
 
-/// Most lines that are heeded.
-const MAX_LINES: usize = 1024;
-/// Largest compiled pattern in bytes.
+/// Most patterns that are heeded: each is tried on each path of a context.
+const MAX_PATTERNS: usize = 100;
+/// Longest pattern in bytes.
+const MAX_PATTERN: usize = 256;
+/// Largest compiled pattern in bytes, and what its matching may keep besides.
 const MAX_PATTERN_SIZE: usize = 64 * 1024;
 
 /// The patterns of a file; the last that matches a path decides.
@@ -19,10 +21,13 @@ impl Ignored {
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let patterns = lines.take(MAX_LINES).filter_map(|line| {
-            let (pattern, is_kept) = line.strip_prefix('!').map_or((line, false), |rest| (rest.trim(), true));
-            Some((compile(&clean(pattern)?)?, is_kept))
-        });
+        let patterns = lines
+            .take(MAX_PATTERNS)
+            .filter(|line| line.len() <= MAX_PATTERN)
+            .filter_map(|line| {
+                let (pattern, is_kept) = line.strip_prefix('!').map_or((line, false), |rest| (rest.trim(), true));
+                Some((compile(&clean(pattern)?)?, is_kept))
+            });
         Self(patterns.collect())
     }
 
@@ -87,6 +92,7 @@ fn compile(pattern: &str) -> Option<Regex> {
     text.push('$');
     RegexBuilder::new(&text)
         .size_limit(MAX_PATTERN_SIZE)
+        .dfa_size_limit(MAX_PATTERN_SIZE)
         .dot_matches_new_line(true)
         .build()
         .ok()
@@ -122,6 +128,9 @@ mod tests {
         check("file?.[ab]", &["file1.a"], &["file12.a", "file1.c"]);
         check("a[^0-9]", &["ax"], &["a1"]);
         check("[", &[], &["["]);
+        check(&format!("{}b\nc", "a\n".repeat(99)), &["a", "b"], &["c"]);
+        let long = "x".repeat(MAX_PATTERN + 1);
+        check(&long, &[], &[&long]);
         check("\\#odd", &["#odd"], &[]);
     }
 
