@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use super::keys::{Key, NETWORKS_ALLOWED, items, number, optional, path, put};
-use crate::domain::Network;
+use crate::domain::{Network, is_image_name};
 
 /// The keys, in the order of the sample file.
 pub(super) const KEYS: &[Key] = &[
@@ -16,6 +16,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "docker.image",
         allowed: "an image, for instance mcr.microsoft.com/devcontainers/base:debian",
         set: |config, text| put(&mut config.docker.image, image(text)),
+    },
+    Key {
+        name: "docker.builds",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.docker.builds, text.parse().ok()),
     },
     Key {
         name: "docker.agent",
@@ -64,11 +69,8 @@ pub(super) const KEYS: &[Key] = &[
     },
 ];
 
-/// As an engine takes it: no spaces, nothing that would end an address.
 fn image(text: &str) -> Option<String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "./:@_-".contains(c);
-    let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (starts && text.len() <= 512 && text.chars().all(good)).then(|| text.to_owned())
+    is_image_name(text).then(|| text.to_owned())
 }
 
 fn milli_cpus(text: &str) -> Option<u32> {
@@ -128,7 +130,7 @@ mod tests {
     #[test]
     fn images_and_networks() {
         assert_eq!(image("debian:12"), Some("debian:12".into()));
-        for text in ["", "-debian", "a b", "debian\n"] {
+        for text in ["", "-debian", "a b", "debian\n", "debian/../x", "debian?all=1"] {
             assert_eq!(image(text), None, "{text}");
         }
         assert!(network_pool("10.0.0.0/28").is_some());

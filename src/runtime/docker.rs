@@ -54,6 +54,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// The image of codespaces.
     pub image: String,
+    /// Whether images are built of repositories' Dockerfiles.
+    pub builds: bool,
     /// The program that is the agent inside; none for this very program.
     pub agent: Option<PathBuf>,
     /// Processors that one codespace may use, in thousandths; none for all.
@@ -79,6 +81,7 @@ impl Default for Options {
         Self {
             socket: "/var/run/docker.sock".into(),
             image: "mcr.microsoft.com/devcontainers/base:debian".into(),
+            builds: false,
             agent: None,
             milli_cpus: None,
             memory: None,

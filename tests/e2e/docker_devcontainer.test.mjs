@@ -42,12 +42,13 @@ RUN (curl -s -o /dev/null --max-time 2 -w '%{http_code}' http://169.254.169.254/
 USER dev
 `;
 
-const config = (engine, more = '') => `runtime = "docker"
+const config = (engine, builds = true) => `runtime = "docker"
 [docker]
 socket = "${engine.socket}"
 image = "${IMAGE}"
 memory = "1GiB"
-${more}`;
+builds = ${builds}
+`;
 
 /** Commits files to a repository as somebody else would. */
 function commit(directory, files) {
@@ -244,6 +245,22 @@ test('a repository says what its container is', async (t) => {
   await t.test('deleting leaves nothing behind', async () => {
     for (const codespace of await gateway.call(ada.token, 'GET', '/codespaces')) await gateway.call(ada.token, 'DELETE', `/codespaces/${codespace.name}?force=true`);
     assert.deepEqual(['container', 'network', 'volume'].flatMap((kind) => engine.names(kind)), []);
+    assert.equal(engine.docker('volume', 'ls', '-q'), '', 'volumes that mounts made went as well');
     assert.equal(engine.docker('images', '-q', '--filter', 'label=portico.codespace'), '');
   });
+});
+
+test('a gateway builds nothing unless its operator allows it', async (t) => {
+  const engine = await Engine.start(t);
+  const gateway = await Gateway.start(t, { config: config(engine, false) });
+  const wanting = repository(t, { '.devcontainer.json': '{ "build": { "dockerfile": "Dockerfile" } }', Dockerfile: `FROM ${IMAGE}\n` });
+  const git = await serveRepositories(t, { wanting }, world(t));
+  const ada = await gateway.user('ada', { admin: true });
+  const { name } = await gateway.codespace(ada.token, `${git}/wanting`);
+  const codespace = await eventually('it is told', async () => {
+    const codespace = await gateway.call(ada.token, 'GET', `/codespaces/${name}`);
+    return codespace.recovery && codespace.state === 'running' && codespace;
+  });
+  assert.match(codespace.recovery, /this gateway builds no images; its operator can allow it with docker\.builds/);
+  assert.equal(engine.docker('images', '-q', '--filter', 'label=portico.codespace'), '');
 });

@@ -3,6 +3,8 @@
 //! What the repository got wrong is never an end: the codespace opens in the container that it had, or in one of the
 //! operator's image, and says why.
 
+use std::collections::BTreeSet;
+
 use super::{
     DockerRuntime, bases,
     build::{self, Site},
@@ -127,10 +129,15 @@ impl DockerRuntime {
                 got.map_err(of_repository)?;
                 image
             }
+            Origin::Build(_) if !self.options.builds => {
+                let why = "this gateway builds no images; its operator can allow it with docker.builds. Name an image instead";
+                return Err(Unreadable::Repository(format!("{source} asks for a build, and {why}")));
+            }
             Origin::Build(build) => {
                 let missing = || Unreadable::Repository(format!("{source} names {}, which is not there", build.dockerfile));
                 let text = checkout.text(&build.dockerfile).await?.ok_or_else(missing)?;
-                bases::check(&text, &build.args).map_err(Unreadable::Repository)?;
+                let bases = bases::check(&text, &build.args).map_err(Unreadable::Repository)?;
+                self.look_at_bases(&bases, progress).await?;
                 dockerfile = Some(text.clone());
                 progress.tell(&format!("Building the image of {}", build.dockerfile));
                 let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
@@ -167,6 +174,17 @@ impl DockerRuntime {
             )));
         }
         Ok((made, requirements))
+    }
+
+    /// Gets what is built upon, and refuses what it would have the engine do with the build.
+    async fn look_at_bases(&self, bases: &BTreeSet<String>, progress: &Progress) -> Result<(), Unreadable> {
+        for base in bases {
+            let base = image::tagged(base);
+            image::get(&self.engine, &base, progress).await.map_err(of_repository)?;
+            let triggers = image::triggers(&self.engine, &base).await?;
+            bases::check_triggers(&base, &triggers).map_err(Unreadable::Repository)?;
+        }
+        Ok(())
     }
 
     /// Names what the repository wants more of than a codespace gets.
