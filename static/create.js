@@ -86,12 +86,12 @@ function OwnMachine({ call }) {
     }
   };
   return html`<section class="panel" id="own-machine"><h2>Or a machine of your own</h2>
-    <p class="quiet small">Any Linux machine with the <code>portico</code> program becomes a codespace, from behind any network: it dials out. It stays yours to start and stop, and you reach all of its ports.</p>
+    <p class="quiet small">Any Linux machine with the <code>portico</code> program becomes a codespace, from behind any network: it dials out. It stays yours to start and stop, and you reach all of its ports. Nothing that you keep here goes there until you say so.</p>
     ${problem && html`<${Message}>${problem.message}<//>`}
     ${made
-      ? html`<p>Type this on the machine, once and within an hour:</p>
+      ? html`<p>Type this on the machine, once, within an hour and before you sign out:</p>
           <p class="secret"><code data-testid="join-command">${made.command}</code><${CopyButton} text=${made.command} label="Copy the command" class="compact" /></p>
-          <p class="quiet small">It appears in the list as soon as it has joined.</p>`
+          <p class="quiet small">It appears in the list as soon as it has joined, without your secrets, git passwords, dotfiles and settings. To give it those: <code>portico codespace edit NAME --personal true</code>.</p>`
       : html`<button type="button" class="button" onClick=${make} data-testid="register-machine"><${Icon} name="plus" />Register a machine</button>`}
   </section>`;
 }

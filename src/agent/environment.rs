@@ -16,7 +16,7 @@ use super::{git_credentials, personal::Personal};
 use crate::{
     devcontainer::expand_inside,
     domain::{GitHost, SecretName},
-    protocol::bootstrap::{Bootstrap, MARK_VARIABLE, PASSED_VARIABLES},
+    protocol::bootstrap::{Bootstrap, JOIN_TOKEN, MARK_VARIABLE, PASSED_VARIABLES},
 };
 
 /// Where programs are looked for when the agent itself has no PATH.
@@ -45,6 +45,7 @@ impl Environment {
     pub fn compose(own: impl IntoIterator<Item = (OsString, OsString)>, bootstrap: &Bootstrap) -> Self {
         let mut all: BTreeMap<OsString, OsString> = own
             .into_iter()
+            .filter(|(name, _)| name != JOIN_TOKEN)
             .filter(|(name, _)| bootstrap.whole_environment || passes(&name.to_string_lossy()))
             .collect();
         all.insert("HOME".into(), bootstrap.home.clone().into());
@@ -204,6 +205,18 @@ fn passes(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::protocol::bootstrap::Secret;
+
+    #[test]
+    fn a_machine_of_ones_own_passes_all_but_the_token_that_made_it_one() {
+        let bootstrap = Bootstrap {
+            whole_environment: true,
+            ..Bootstrap::default()
+        };
+        let own = [(JOIN_TOKEN, "ptm_x"), ("OF_THE_MACHINE", "yes")].map(|(name, value)| (name.into(), value.into()));
+        let environment = Environment::compose(own, &bootstrap);
+        assert_eq!(environment.value(JOIN_TOKEN), None);
+        assert!(environment.value("OF_THE_MACHINE").is_some());
+    }
 
     #[test]
     fn only_what_is_named_passes() {

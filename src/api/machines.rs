@@ -13,7 +13,8 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 
-/// Makes a token with which one machine, wherever it is, becomes a codespace of yours. It is good once, for an hour.
+/// Makes a token with which one machine, wherever it is, becomes a codespace of yours. It is good once, for an hour, and
+/// for as long as the login session or the token lasts that asked for it.
 #[utoipa::path(post, path = "/api/v1/machines/registrations", tag = "machines", responses(
     (status = 201, body = MachineRegistration),
     (status = 409, body = ProblemBody, description = "There are as many as there may be"),
@@ -26,20 +27,24 @@ pub async fn register(
 ) -> Result<(StatusCode, Json<MachineRegistration>), Problem> {
     let who = who.in_full()?;
     let owner = own_account(&services, &who)?;
-    let made = services.codespaces.register_machine(&owner.id, &by)?;
+    let made = services.codespaces.register_machine(&owner.id, &who.credential, &by)?;
     let token = secrecy::ExposeSecret::expose_secret(&made.token).to_owned();
     let shown = MachineRegistration {
-        command: format!("portico agent join --gateway {} --token {token}", services.sites.gateway()),
+        command: format!(
+            "PORTICO_JOIN_TOKEN={token} portico agent join --gateway {}",
+            services.sites.gateway()
+        ),
         token,
         expires_at: made.expires_at,
     };
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-/// Makes the machine that asks a codespace of whoever made the token, and tells it its credential. Machines ask, not people.
+/// Makes the machine that asks a codespace of whoever made the token, and tells it its credential; nothing of what its owner
+/// keeps (secrets, passwords for git, dotfiles, settings) until the owner changes `personal`. Machines ask, not people.
 #[utoipa::path(post, path = "/api/v1/machines/join", tag = "machines", security(()), request_body = JoinMachine, responses(
     (status = 201, body = JoinedMachine),
-    (status = 403, body = ProblemBody, description = "The token is used up, too old, or never was"),
+    (status = 403, body = ProblemBody, description = "The token is used up, too old, never was, or its maker signed out"),
     (status = 409, body = ProblemBody, description = "Its owner has as many codespaces as they may"), (status = 422, body = ProblemBody),
 ))]
 pub async fn join(
@@ -52,6 +57,7 @@ pub async fn join(
     let shown = JoinedMachine {
         editor_url: format!("{}/", services.sites.editor(&joined.name)),
         name: joined.name.to_string(),
+        personal: joined.personal,
         orders,
     };
     Ok((StatusCode::CREATED, Json(shown)))

@@ -70,7 +70,7 @@ impl Auth {
     }
 
     /// Makes a login session for a user who proved to be that user.
-    pub(super) async fn open_session(&self, user: &User, client: &Client, now: OffsetDateTime) -> Result<Fresh, StoreError> {
+    pub(crate) async fn open_session(&self, user: &User, client: &Client, now: OffsetDateTime) -> Result<Fresh, StoreError> {
         self.open_session_by(user, Vouching::default(), client, now).await
     }
 

@@ -137,6 +137,30 @@ impl Auth {
         self.token(id).map(|token| token.ended.clone())
     }
 
+    /// Whether what proved an identity proves it still.
+    pub fn proves_still(&self, credential: &Credential, now: OffsetDateTime) -> bool {
+        match credential {
+            Credential::Cookie(session) => self.alive(session, now).is_some(),
+            Credential::Token(token) => self.token(token).is_some_and(|token| !token.is_over(now)),
+            Credential::Operator => true,
+        }
+    }
+
+    /// Fires when the login session or the token ends that proved an identity; did already if it is no more. None for the
+    /// operator's, which never ends.
+    pub fn credential_ended(&self, credential: &Credential) -> Option<CancellationToken> {
+        let ended = match credential {
+            Credential::Cookie(session) => self.login_session(session).map(|session| session.ended()),
+            Credential::Token(token) => self.token_ended(token),
+            Credential::Operator => return None,
+        };
+        Some(ended.unwrap_or_else(|| {
+            let ended = CancellationToken::new();
+            ended.cancel();
+            ended
+        }))
+    }
+
     /// Makes a token. A codespace has one [`Scope::Inside`] token at most: making it revokes the one before; they do not
     /// count among those that a user may have.
     pub async fn create_token(

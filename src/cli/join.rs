@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::Write as _,
+    io::{BufRead as _, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -25,10 +25,13 @@ use super::{
 use crate::{
     agent::{self, control::Over, orders},
     api::model::{JoinMachine, JoinedMachine},
-    protocol::bootstrap::Bootstrap,
+    protocol::bootstrap::{Bootstrap, JOIN_TOKEN},
     route::Origin,
     runtime::process::editor,
 };
+
+/// Most bytes of a token that are read.
+const MAX_TOKEN: u64 = 1024;
 
 /// Joins, if this machine has not yet, and runs the agent until it is told to end.
 pub async fn run(join: Join) -> anyhow::Result<ExitCode> {
@@ -64,13 +67,14 @@ pub async fn run(join: Join) -> anyhow::Result<ExitCode> {
 }
 
 async fn enrol(join: &Join, home: &Path, data: &Path, file: &Path) -> anyhow::Result<()> {
-    let (Some(gateway), Some(token)) = (&join.gateway, &join.token) else {
-        let why = "this machine has not joined yet. Make a token on the page for a new codespace, then: portico agent join --gateway URL --token TOKEN";
+    let token = token(join)?;
+    let (Some(gateway), Some(token)) = (&join.gateway, token) else {
+        let why = "this machine has not joined yet. Make a token on the page for a new codespace, then: PORTICO_JOIN_TOKEN=TOKEN portico agent join --gateway URL";
         return Err(Usage(why.into()).into());
     };
     let origin: Origin = gateway.parse().map_err(|_| Usage(format!("{gateway:?} is no gateway's URL")))?;
     let body = JoinMachine {
-        token: token.clone(),
+        token,
         name: join.name.clone().unwrap_or_else(machine_name),
     };
     let client = Client::new(Place::Url(origin.clone()), None);
@@ -93,8 +97,29 @@ async fn enrol(join: &Join, home: &Path, data: &Path, file: &Path) -> anyhow::Re
     };
     write(file, &orders)?;
     words(&format!("This machine is the codespace {} now: {}", joined.name, joined.editor_url));
+    if !joined.personal {
+        let name = &joined.name;
+        words("It has none of the secrets, passwords for git, dotfiles and settings that you keep at the gateway.");
+        words(&format!(
+            "To give it those, where you are signed in: portico codespace edit {name} --personal true"
+        ));
+    }
     words("It is one as long as this runs; the same command takes it up again.");
     Ok(())
+}
+
+/// The token, from where nobody else on the machine sees it, or from the command line.
+fn token(join: &Join) -> anyhow::Result<Option<String>> {
+    match join.token.as_deref() {
+        None => Ok(place::variable(JOIN_TOKEN)),
+        Some("-") => {
+            let mut line = String::new();
+            let mut input = std::io::stdin().lock().take(MAX_TOKEN);
+            input.read_line(&mut line).context("no token could be read from standard input")?;
+            Ok(Some(line.trim().to_owned()).filter(|token| !token.is_empty()))
+        }
+        Some(token) => Ok(Some(token.to_owned())),
+    }
 }
 
 fn machine_name() -> String {

@@ -47,7 +47,9 @@ pub enum CodespaceError {
     /// Somebody asked to stop it.
     #[error("it is a machine of its owner's: it stops when the agent there is stopped")]
     OwnMachine,
-    #[error("that token makes no machine a codespace: it was used, is older than an hour, or never was one. Make another")]
+    #[error(
+        "that token makes no machine a codespace: it was used, is older than an hour, never was one, or whoever made it signed out since. Make another"
+    )]
     BadRegistration,
     #[error("you have {limit} tokens that wait for their machine. Use one of them, or wait for an hour")]
     TooManyRegistrations { limit: usize },

@@ -1,20 +1,22 @@
 //! Machines of people's own: registered once by a token, and a codespace from then on that nobody here starts or stops.
 //!
-//! Owns the tokens, each good once and for an hour, and what a machine is told when it joins. They live in memory: a
-//! gateway that was started again knows none. Refuses a machine more than any agent has.
+//! Owns the tokens, each good once, for an hour, and no longer than what its maker was signed in by; and what a machine is
+//! told when it joins, which is nothing that its owner keeps until the owner says so. Tokens live in memory: a gateway that
+//! was started again knows none. Refuses a machine more than any agent has.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use time::{Duration, OffsetDateTime};
+use tokio_util::sync::CancellationToken;
 
 use super::{BTreeSet, BadChange, CodespaceError, Codespaces, Ports, Shares, launch, naming, request};
 use crate::{
     audit::Actor,
-    auth::hash_secret,
-    domain::{CodespaceName, Generation, Phase, UserId, Wakers},
+    auth::{Auth, User, hash_secret},
+    domain::{CodespaceName, Credential, Generation, Phase, UserId, Wakers},
     protocol::bootstrap::{Bootstrap, Secret},
     runtime::external::EXTERNAL,
     store::CodespaceRecord,
@@ -33,6 +35,10 @@ pub struct Registrations(Mutex<HashMap<[u8; 32], Waiting>>);
 
 struct Waiting {
     owner: UserId,
+    /// What its maker was signed in by.
+    made_by: Credential,
+    /// Fires when that ends, or is cut off because its user is suspended; the operator's never does.
+    ended: Option<CancellationToken>,
     until: OffsetDateTime,
 }
 
@@ -47,35 +53,58 @@ pub struct Registration {
 #[derive(Debug)]
 pub struct Joined {
     pub name: CodespaceName,
+    /// Whether it is told what its owner keeps.
+    pub personal: bool,
     pub orders: Bootstrap,
 }
 
 impl Registrations {
     /// Adds a token; false if the user has as many as may be.
-    fn add(&self, hash: [u8; 32], owner: &UserId, now: OffsetDateTime) -> bool {
+    fn add(&self, hash: [u8; 32], waiting: Waiting, auth: &Auth, now: OffsetDateTime) -> bool {
         let mut all = self.0.lock();
-        all.retain(|_, waiting| waiting.until > now);
-        if all.values().filter(|waiting| waiting.owner == *owner).count() >= MAX_WAITING {
+        all.retain(|_, waiting| waiting.is_good(auth, now));
+        if all.values().filter(|other| other.owner == waiting.owner).count() >= MAX_WAITING {
             return false;
         }
-        let (owner, until) = (owner.clone(), now + LASTING);
-        all.insert(hash, Waiting { owner, until });
+        all.insert(hash, waiting);
         true
     }
 
-    /// Takes a token, once; whose it is.
-    fn take(&self, hash: &[u8; 32], now: OffsetDateTime) -> Option<UserId> {
-        let waiting = self.0.lock().remove(hash)?;
-        (waiting.until > now).then_some(waiting.owner)
+    /// Whose a token is that is good now.
+    fn owner(&self, hash: &[u8; 32], auth: &Auth, now: OffsetDateTime) -> Option<Arc<User>> {
+        let all = self.0.lock();
+        let waiting = all.get(hash).filter(|waiting| waiting.is_good(auth, now))?;
+        auth.user(&waiting.owner).filter(|user| !user.suspended)
+    }
+
+    fn take(&self, hash: &[u8; 32]) -> Option<Waiting> {
+        self.0.lock().remove(hash)
+    }
+
+    fn put_back(&self, hash: [u8; 32], waiting: Waiting) {
+        self.0.lock().insert(hash, waiting);
+    }
+}
+
+impl Waiting {
+    fn is_good(&self, auth: &Auth, now: OffsetDateTime) -> bool {
+        let cut_off = self.ended.as_ref().is_some_and(CancellationToken::is_cancelled);
+        self.until > now && !cut_off && auth.proves_still(&self.made_by, now)
     }
 }
 
 impl Codespaces {
-    /// Makes a token with which one machine becomes a codespace of this user.
-    pub fn register_machine(&self, owner: &UserId, actor: &Actor) -> Result<Registration, CodespaceError> {
-        let now = self.inner.deps.clock.now();
+    /// Makes a token with which one machine becomes a codespace of this user, for as long as `made_by` proves who asked.
+    pub fn register_machine(&self, owner: &UserId, made_by: &Credential, actor: &Actor) -> Result<Registration, CodespaceError> {
+        let (now, auth) = (self.inner.deps.clock.now(), &self.inner.deps.auth);
         let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-        if !self.inner.registrations.add(hash_secret(&token), owner, now) {
+        let waiting = Waiting {
+            owner: owner.clone(),
+            made_by: made_by.clone(),
+            ended: auth.credential_ended(made_by),
+            until: now + LASTING,
+        };
+        if !self.inner.registrations.add(hash_secret(&token), waiting, auth, now) {
             return Err(CodespaceError::TooManyRegistrations { limit: MAX_WAITING });
         }
         let audit = &self.inner.deps.audit;
@@ -86,30 +115,46 @@ impl Codespaces {
         })
     }
 
-    /// Makes a machine a codespace of whoever made the token, which is used up. `from` is where it asks from.
+    /// Makes a machine a codespace of whoever made the token, which is used up if that works. `from` is where it asks from.
     pub async fn join_machine(&self, token: &SecretString, display_name: &str, from: &Actor) -> Result<Joined, CodespaceError> {
         let display_name = request::text(display_name, BadChange::DisplayName)?;
-        let deps = &self.inner.deps;
-        let now = deps.clock.now();
-        let taken = self.inner.registrations.take(&hash_secret(token.expose_secret()), now);
-        let owner = taken.and_then(|id| deps.auth.user(&id)).filter(|user| !user.suspended);
-        let owner = owner.ok_or(CodespaceError::BadRegistration)?;
+        let hash = hash_secret(token.expose_secret());
+        let (deps, registrations) = (&self.inner.deps, &self.inner.registrations);
+        let good = || {
+            registrations
+                .owner(&hash, &deps.auth, deps.clock.now())
+                .ok_or(CodespaceError::BadRegistration)
+        };
+        // Nobody without a token waits for the lock; what one is worth counts once it is held.
+        good()?;
         let _one = self.inner.creating.lock().await;
+        let owner = good()?;
         let limit = deps.codespaces_per_user;
         if self.owned_by(&owner.id).len() >= limit {
             return Err(CodespaceError::TooMany { limit });
         }
+        // Taken before anything is awaited: a request that is given up here must not leave a token that was used.
+        let taken = registrations.take(&hash).ok_or(CodespaceError::BadRegistration)?;
+        let joined = self.make_machine(&owner, display_name, from).await;
+        if joined.is_err() {
+            registrations.put_back(hash, taken);
+        }
+        joined
+    }
+
+    async fn make_machine(&self, owner: &User, display_name: String, from: &Actor) -> Result<Joined, CodespaceError> {
+        let deps = &self.inner.deps;
         let credential = Secret(BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
         let record = machine(
             owner.id.clone(),
             display_name,
             hash_secret(&credential.0),
             deps.default_idle_minutes,
-            now,
+            deps.clock.now(),
         );
         let record = self.inner.add_record(record).await?;
         let orders = launch::bootstrap(deps, &record, credential).await;
-        let name = record.name.clone();
+        let (name, personal) = (record.name.clone(), record.personal);
         let codespace = self.inner.add_handle(record, Ports::new(), Shares::new(), BTreeSet::new());
         let by = Actor {
             name: owner.name.to_string(),
@@ -128,7 +173,7 @@ impl Codespaces {
             name.to_string(),
             codespace.snapshot().record.display_name.clone(),
         );
-        Ok(Joined { name, orders })
+        Ok(Joined { name, personal, orders })
     }
 }
 
@@ -152,7 +197,8 @@ fn machine(owner: UserId, display_name: String, agent_hash: [u8; 32], idle_timeo
         work: None,
         idle_timeout_minutes,
         woken_by: Wakers::default(),
-        personal: true,
+        // Whoever got hold of the token must not get what its owner keeps besides: that is given by the owner alone.
+        personal: false,
         started_at: None,
         traffic_counts: false,
         announced_at: None,

@@ -109,13 +109,8 @@ impl Lease {
 
     /// Fires when the login session or the token ends that the permit was given to.
     fn ends(&self) -> Option<CancellationToken> {
-        let ended = match self.credential.as_ref()? {
-            Credential::Cookie(session) => self.edge.auth.login_session(session).map(|session| session.ended()),
-            Credential::Token(token) => self.edge.auth.token_ended(token),
-            Credential::Operator => return None,
-        };
-        // A session that is gone by now must not leave an exchange that nothing ends.
-        Some(ended.unwrap_or_else(already_ended))
+        // Of a session that is gone by now it fired already: that must not leave an exchange that nothing ends.
+        self.edge.auth.credential_ended(self.credential.as_ref()?)
     }
 
     /// Has the connection (of HTTP/2: the stream) end when the permit falls, until the guard is dropped. A body that
@@ -129,12 +124,6 @@ impl Lease {
         });
         done.drop_guard()
     }
-}
-
-fn already_ended() -> CancellationToken {
-    let ended = CancellationToken::new();
-    ended.cancel();
-    ended
 }
 
 /// The leases on which an HTTP/1.1 connection or a stream of HTTP/2 depends.

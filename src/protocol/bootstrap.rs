@@ -66,6 +66,9 @@ impl std::fmt::Debug for Bootstrap {
     }
 }
 
+/// Where a machine that joins finds its token; nothing inside is given it.
+pub const JOIN_TOKEN: &str = "PORTICO_JOIN_TOKEN";
+
 /// The variable that marks a codespace's processes in the `process` runtime.
 pub const MARK_VARIABLE: &str = "PORTICO_MARK";
 

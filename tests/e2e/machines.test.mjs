@@ -122,8 +122,8 @@ test('a machine of one’s own', async (t) => {
     await signIn(page, gateway, ada, '/new');
     await page.getByTestId('register-machine').click();
     const command = await page.getByTestId('join-command').innerText();
-    assert.match(command, /^portico agent join --gateway http:\/\/\S+ --token ptm_\S+$/);
-    gateway.keepSecret('a token on the page', command.split(' ').at(-1));
+    assert.match(command, /^PORTICO_JOIN_TOKEN=ptm_\S+ portico agent join --gateway http:\/\/\S+$/);
+    gateway.keepSecret('a token on the page', command.split(/[= ]/)[1]);
     await shot(page, 'machines-register');
     await page.goto(`${gateway.origin}/`);
     const row = page.getByTestId('codespace-row').filter({ hasText: 'workstation' });

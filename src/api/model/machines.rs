@@ -12,7 +12,7 @@ pub struct MachineRegistration {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: OffsetDateTime,
-    /// What to type on the machine.
+    /// What to type on the machine; the token stands in its environment, which nobody else there sees.
     pub command: String,
 }
 
@@ -32,6 +32,10 @@ pub struct JoinedMachine {
     /// The codespace's name.
     pub name: String,
     pub editor_url: String,
+    /// Whether it is told what its owner keeps: secrets, passwords for git, dotfiles, settings. A machine that joined is not,
+    /// until its owner changes that.
+    #[serde(default)]
+    pub personal: bool,
     /// For the agent alone: its credential, and the environment of what runs inside.
     #[schema(value_type = Object)]
     pub orders: serde_json::Value,

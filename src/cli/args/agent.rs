@@ -36,16 +36,18 @@ pub enum AgentVerb {
 
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
-  portico agent join --gateway https://portico.example.com --token ptm_…
+  PORTICO_JOIN_TOKEN=ptm_… portico agent join --gateway https://portico.example.com
 
-The token comes from the page for a new codespace; it is good once, for an hour. The agent dials out, so no port of this
+The token comes from the page for a new codespace; it is good once, for an hour, while its maker stays signed in. The agent dials out, so no port of this
 machine need be open. It runs until it is stopped; the same command, or just `portico agent join`, takes it up again. All
-ports of this machine can be reached by the codespace's owner, and by those with whom they share one.")]
+ports of this machine can be reached by the codespace's owner, and by those with whom they share one. It is told none of the owner's secrets, passwords
+for git, dotfiles and settings until the owner says so: portico codespace edit NAME --personal true.")]
 pub struct Join {
     /// The gateway's URL.
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
-    /// The token that makes this machine a codespace; of no use after the first time.
+    /// The token that makes this machine a codespace, of no use after the first time: `-` reads it from standard input.
+    /// Better in PORTICO_JOIN_TOKEN: a command line is seen by everybody on the machine.
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
     /// What the list of codespaces calls it; the machine's name without one.
