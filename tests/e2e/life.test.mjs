@@ -8,7 +8,7 @@ import { repository } from './harness/repositories.mjs';
 import * as vscode from './harness/vscode.mjs';
 
 /** Forty idle "minutes" are forty seconds: an agent tells of activity every fifteen. */
-const CONFIG = '[codespaces]\nidle_minute = "1s"\nwarning = "15s"\n';
+const CONFIG = '[codespaces]\nidle_minute = "1s"\nwarning = "30s"\n';
 const IDLE = 40;
 const PATIENCE = { timeout: 120_000, seconds: 120 };
 
