@@ -82,10 +82,10 @@ test('limits of a port, and what is closed', async (t) => {
     await stranger.goto(url);
     assert.equal(await stranger.getByTestId('report-abuse').getAttribute('href'), 'mailto:abuse@example.com');
     await stranger.getByTestId('warning-continue').click();
-    await stranger.getByText('hi').waitFor();
+    await stranger.getByText('hi', { exact: true }).waitFor();
     // Once for the codespace: its other public port opens without a warning, and each host has a cookie of its own.
     await stranger.goto((await gateway.listed(bob.token, codespace.name, second)).url);
-    await stranger.getByText('second').waitFor();
+    await stranger.getByText('second', { exact: true }).waitFor();
     const hosts = (await stranger.context().cookies()).filter(({ name }) => name === '__Host-portico_warned').map(({ domain }) => domain);
     assert.deepEqual(hosts.sort(), [port, second].map((number) => `${codespace.name}-${number}.codespaces.localhost`).sort());
     await stranger.goto(url);
