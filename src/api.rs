@@ -23,6 +23,7 @@ mod links;
 mod log;
 mod machines;
 pub mod model;
+mod noticed;
 mod openapi;
 pub mod outside;
 pub mod parse;

@@ -4,6 +4,7 @@
 //! Owns phases, ports and their visibility, agents' reports and their meaning, names, creation and its undoing, and the
 //! facts that policy is asked with. Refuses to know: HTTP, pages, what is allowed (`policy` says), how a runtime works.
 
+mod attention;
 mod ceiling;
 mod closures;
 mod creation_log;
@@ -37,11 +38,8 @@ use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    ceiling::OwnersCeilings, credentials::Credentials, machines::Registrations, snapshot::Shared, sockets::Sockets, strangers::Strangers,
-    task::Order, waking::Starts,
-};
 pub use self::{
+    attention::Attention,
     ceiling::{Closed, Closing, OwnersCeiling},
     closures::Closures,
     declaration::Offer,
@@ -54,6 +52,10 @@ pub use self::{
     snapshot::{PortView, Ports, Shares, Snapshot},
     sockets::{OpenSocket, SocketLimits, SocketOf, TooManySockets},
     strangers::{Counted, StrangerCaps, TooMuch},
+};
+use self::{
+    ceiling::OwnersCeilings, credentials::Credentials, machines::Registrations, snapshot::Shared, sockets::Sockets, strangers::Strangers,
+    task::Order, waking::Starts,
 };
 use crate::{
     audit::{Actor, Audit},

@@ -1,6 +1,7 @@
 //! One command run for somebody on the other end of a WebSocket.
 //!
-//! Owns the conversation and the command's life: it ends with the socket. Refuses to know who asked.
+//! Owns the conversation and the command's life: it ends with the socket. What passes either way is use of the codespace,
+//! an open socket is not. Refuses to know who asked.
 
 use std::{collections::BTreeMap, os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
@@ -70,8 +71,14 @@ struct Running {
     closing: bool,
 }
 
-/// Serves one command until it or the socket ends.
-pub async fn serve(mut socket: Socket, workshop: Arc<Workshop>) {
+/// What a command is run as: a way in of its own counts by its own name.
+pub fn kind(query: &str) -> ActivityKind {
+    let is_ssh = form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "as" && value == "ssh");
+    if is_ssh { ActivityKind::Ssh } else { ActivityKind::Exec }
+}
+
+/// Serves one command until it or the socket ends; `kind` is what it counts as.
+pub async fn serve(mut socket: Socket, workshop: Arc<Workshop>, kind: ActivityKind) {
     workshop.environment.personal().told().await;
     let started = match timeout(FIRST_MESSAGE, socket.next()).await {
         Ok(Ok(Heard::Text(text))) => serde_json::from_str(&text)
@@ -89,8 +96,9 @@ pub async fn serve(mut socket: Socket, workshop: Arc<Workshop>) {
             return;
         }
     };
-    workshop.reporter.activity(ActivityKind::Exec);
-    let ended = running.converse(&mut socket, &workshop).await;
+    let used = || workshop.reporter.activity(kind);
+    used();
+    let ended = running.converse(&mut socket, used).await;
     let process = running.process;
     drop(running);
     match ended {
@@ -195,7 +203,7 @@ fn on_terminal(order: &Order, environment: &Environment, directory: &PathBuf) ->
 
 impl Running {
     /// Moves bytes until the command ended and its output is told; gives its status.
-    async fn converse(&mut self, socket: &mut Socket, workshop: &Workshop) -> Result<i32, Over> {
+    async fn converse(&mut self, socket: &mut Socket, used: impl Fn()) -> Result<i32, Over> {
         let (mut status, mut open, mut linger) = (None, true, None);
         loop {
             if let Some(status) = status
@@ -210,7 +218,7 @@ impl Running {
             tokio::select! {
                 piece = self.output.recv(), if open => match piece {
                     Some((channel, bytes)) => {
-                        workshop.reporter.activity(ActivityKind::Exec);
+                        used();
                         let mut message = BytesMut::with_capacity(bytes.len() + 1);
                         message.extend_from_slice(&[channel]);
                         message.extend_from_slice(&bytes);
@@ -218,7 +226,11 @@ impl Running {
                     }
                     None => open = false,
                 },
-                heard = hear(socket, idle && !self.closing || self.input.is_none()) => self.heard(heard?),
+                heard = hear(socket, idle && !self.closing || self.input.is_none()) => {
+                    if self.heard(heard?) {
+                        used();
+                    }
+                }
                 written = write(&mut self.input, &self.waiting), if !idle => match written {
                     Some(count) => self.waiting.advance(count),
                     // It reads no more: what is left is for nobody.
@@ -233,11 +245,13 @@ impl Running {
         }
     }
 
-    fn heard(&mut self, heard: Heard) {
+    /// Takes what was said; whether it was input.
+    fn heard(&mut self, heard: Heard) -> bool {
         match heard {
             Heard::Binary(mut bytes) if bytes.first() == Some(&STDIN) && self.input.is_some() => {
                 bytes.advance(1);
                 self.waiting = bytes;
+                return true;
             }
             Heard::Binary(_) => {}
             Heard::Text(text) => match serde_json::from_str(&text) {
@@ -257,6 +271,7 @@ impl Running {
                 Err(error) => tracing::debug!(%error, "a message to a command is not understood"),
             },
         }
+        false
     }
 
     async fn end_input(&mut self) {

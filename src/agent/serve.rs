@@ -72,8 +72,8 @@ async fn route(request: Request<Incoming>, workshop: Arc<Workshop>) -> Result<An
         (&Method::POST, ["leases"]) => take_lease(request, &workshop).await,
         (&Method::DELETE, ["leases", id]) if workshop.leases.end(id) => Ok(no_content()),
         (&Method::GET, ["exec"]) => {
-            let inside = Arc::clone(&workshop);
-            upgrade(request, &workshop, async move |socket| exec::serve(socket, inside).await)
+            let (inside, kind) = (Arc::clone(&workshop), exec::kind(request.uri().query().unwrap_or_default()));
+            upgrade(request, &workshop, async move |socket| exec::serve(socket, inside, kind).await)
         }
         (&Method::GET, ["work"]) => Ok(json_reply(StatusCode::OK, &work::look(&workshop.git()).await)),
         (&Method::GET, ["ports"]) => Ok(json_reply(StatusCode::OK, &workshop.ports.scan().await)),

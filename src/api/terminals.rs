@@ -92,8 +92,22 @@ pub async fn attach(
     websocket::forward(&services, who, codespace, request, &path, websocket::Kind::Terminal).await
 }
 
+#[derive(Default, Deserialize)]
+struct ExecQuery {
+    #[serde(rename = "as")]
+    way: Option<Way>,
+}
+
+/// A way in of its own.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Way {
+    Ssh,
+}
+
 /// Runs a command: a WebSocket that begins with what to run and ends with its exit status.
-#[utoipa::path(get, path = "/api/v1/codespaces/{name}/exec", tag = "terminals", params(("name" = String, Path)), responses(
+#[utoipa::path(get, path = "/api/v1/codespaces/{name}/exec", tag = "terminals",
+    params(("name" = String, Path), ("as" = Option<String>, Query, description = "`ssh`, so that it counts as use by that name")), responses(
     (status = 101, description = "WebSocket"), (status = 400, body = ProblemBody, description = "No valid WebSocket handshake"),
     (status = 404, body = ProblemBody),
     (status = 409, body = ProblemBody), (status = 426, body = ProblemBody, description = "It is no WebSocket handshake"), (status = 502, body = ProblemBody), (status = 503, body = ProblemBody),
@@ -102,11 +116,17 @@ pub async fn exec(
     State(services): State<Services>,
     Who(who): Who,
     Params(name): Params<String>,
+    uri: Uri,
     request: Request,
 ) -> Result<Response, Problem> {
     let codespace = services.codespace(&who, &name, Access::Work)?;
-    codespace.touch(Activity::Exec);
-    websocket::forward(&services, who, codespace, request, "/exec", websocket::Kind::Command).await
+    let Query(query) = Query::<ExecQuery>::try_from_uri(&uri).map_err(|_| bad_query("`as` is `ssh`, or is left out."))?;
+    let (activity, path) = match query.way {
+        Some(Way::Ssh) => (Activity::Ssh, "/exec?as=ssh"),
+        None => (Activity::Exec, "/exec"),
+    };
+    codespace.touch(activity);
+    websocket::forward(&services, who, codespace, request, path, websocket::Kind::Command).await
 }
 
 /// Checks an id before it becomes part of a path that the agent reads.
@@ -115,16 +135,13 @@ fn terminal_id(id: &str) -> Result<&str, Problem> {
     plain.then_some(id).ok_or_else(|| agent_calls::refusal(StatusCode::NOT_FOUND, b""))
 }
 
+fn bad_query(detail: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-query", "The query is not right", detail)
+}
+
 /// Writes the query anew from what was understood of it.
 fn attach_query(uri: &Uri) -> Result<String, Problem> {
-    let bad = || {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "bad-query",
-            "The query is not right",
-            "`since` is a number, `client` at most 64 of a-z, A-Z, 0-9, - and _.",
-        )
-    };
+    let bad = || bad_query("`since` is a number, `client` at most 64 of a-z, A-Z, 0-9, - and _.");
     let Query(query) = Query::<AttachQuery>::try_from_uri(uri).map_err(|_| bad())?;
     let plain = |id: &str| id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !query.client.as_deref().is_none_or(plain) {

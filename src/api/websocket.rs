@@ -19,10 +19,11 @@ use super::{
     Services,
     agent_calls::{dial, refusal, timed_out},
     identify::ownership,
+    noticed::Noticed,
     problem::Problem,
 };
 use crate::{
-    codespace::{Codespace, Question, Room, SocketOf},
+    codespace::{Activity, Attention, Codespace, Question, Room, SocketOf},
     domain::{Access, Credential, Identity, Port},
     policy::grants,
     relay::{WriteTimeout, relay},
@@ -58,6 +59,7 @@ pub async fn forward(
     };
     let stall = kind.write_stall(&whose);
     let counted = services.codespaces.open_socket(codespace.name(), whose)?;
+    let attention = kind.attention(&codespace);
     let opening = async {
         let stream = dial(services, &codespace).await?;
         shake_hands(services, stream, path, &key).await
@@ -76,7 +78,8 @@ pub async fn forward(
         let _counted = counted;
         // A client that went away before its 101 is no fault of anyone's.
         if let Ok(client) = client.await {
-            let outcome = relay(WriteTimeout::new(TokioIo::new(client), stall), TokioIo::new(agent), ended).await;
+            let client = Noticed::new(WriteTimeout::new(TokioIo::new(client), stall), attention);
+            let outcome = relay(client, TokioIo::new(agent), ended).await;
             tracing::debug!(forth = outcome.forth, back = outcome.back, end = ?outcome.end, "a socket to an agent ended");
         }
     });
@@ -203,6 +206,16 @@ impl Kind {
             Self::Terminal => AtDrain::End,
             Self::Command | Self::Port(_) => AtDrain::GoOn,
         }
+    }
+
+    /// Notices what passes to and from a port, where its codespace's owner said that this is use. What a terminal or a
+    /// command is used for, the agent knows better.
+    fn attention(&self, codespace: &Arc<Codespace>) -> Option<Attention> {
+        let counts = matches!(self, Self::Port(_)) && codespace.snapshot().record.traffic_counts;
+        counts.then(|| {
+            codespace.touch(Activity::Traffic);
+            Attention::new(Arc::clone(codespace), Activity::Traffic)
+        })
     }
 
     fn write_stall(&self, whose: &SocketOf) -> Duration {

@@ -31,7 +31,7 @@ pub async fn run(verb: Verb, output: Output) -> anyhow::Result<ExitCode> {
         Verb::Rebuild(named) => return start(&named, "rebuild", output).await,
         Verb::Edit(edit) => self::edit(edit, output).await?,
         Verb::Delete(delete) => return self::delete(&delete, output).await,
-        Verb::Exec(exec) => return exec::run(exec).await,
+        Verb::Exec(exec) => return exec::run(exec, exec::Way::Exec).await,
         Verb::Logs(named) => logs(&named).await?,
         Verb::Ssh(ssh) => return shell::run(ssh).await,
         Verb::Cp(copy) => return copy::run(copy).await,

@@ -70,8 +70,16 @@ enum Said {
     Other,
 }
 
+/// What the gateway counts it as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    Exec,
+    /// `portico codespace ssh` or `cp`.
+    Ssh,
+}
+
 /// Runs the command; gives its exit status.
-pub async fn run(exec: Exec) -> anyhow::Result<ExitCode> {
+pub async fn run(exec: Exec, way: Way) -> anyhow::Result<ExitCode> {
     let client = place::gateway(&exec.place).await?;
     let given = exec.name.as_deref().or(exec.which.codespace.as_deref());
     let name = place::codespace(&client, given).await?;
@@ -86,14 +94,14 @@ pub async fn run(exec: Exec) -> anyhow::Result<ExitCode> {
             term: std::env::var("TERM").unwrap_or_else(|_| "xterm-256color".to_owned()),
         }),
     };
-    let socket = begin(&client, &name, &start).await?;
+    let socket = begin(&client, &name, &start, way).await?;
     let raw = if exec.tty { Raw::enter() } else { None };
     let status = converse(socket, exec.tty, tokio::io::stdin(), tokio::io::stdout()).await;
     drop(raw);
     Ok(ExitCode::from(u8::try_from(status? & 0xff).unwrap_or(1)))
 }
 
-/// Runs a command inside with bytes of ours in and out, and its complaints on our standard error; gives its exit status.
+/// Runs a command of `cp` inside with bytes of ours in and out, and its complaints on our standard error; gives its exit status.
 pub async fn piped(
     client: &Client,
     name: &str,
@@ -109,12 +117,16 @@ pub async fn piped(
         rows: None,
         env: None,
     };
-    let socket = begin(client, name, &start).await?;
+    let socket = begin(client, name, &start, Way::Ssh).await?;
     converse(socket, false, input, output).await
 }
 
-async fn begin(client: &Client, name: &str, start: &Start<'_>) -> anyhow::Result<Socket> {
-    let mut socket = client.websocket(&format!("{}/exec", path(name))).await?;
+async fn begin(client: &Client, name: &str, start: &Start<'_>, way: Way) -> anyhow::Result<Socket> {
+    let query = match way {
+        Way::Exec => "",
+        Way::Ssh => "?as=ssh",
+    };
+    let mut socket = client.websocket(&format!("{}/exec{query}", path(name))).await?;
     socket.send(Message::text(serde_json::to_string(start)?)).await.context(LOST)?;
     Ok(socket)
 }

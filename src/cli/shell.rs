@@ -16,13 +16,13 @@ pub async fn run(ssh: Ssh) -> anyhow::Result<ExitCode> {
     let interactive = ssh.command.is_empty();
     // Joined by spaces and read by a shell there, as ssh(1) does it.
     let line = if interactive { SHELL.to_owned() } else { ssh.command.join(" ") };
-    exec::run(Exec {
+    let exec = Exec {
         name: None,
         which: ssh.which,
         tty: interactive && std::io::stdin().is_terminal(),
         cwd: None,
         place: ssh.place,
         command: ["sh", "-c"].map(str::to_owned).into_iter().chain([line]).collect(),
-    })
-    .await
+    };
+    exec::run(exec, exec::Way::Ssh).await
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::DropGuard;
 
 use super::{context::Exchange, diagnosis::Ear, lease::Lease, upstream::Return};
 use crate::{
+    codespace::Attention,
     forward::trailers::{self, Trailers},
     inspect::Recorded,
 };
@@ -47,6 +48,8 @@ struct Streaming {
     ear: Option<Box<Ear>>,
     /// Writes down what passes, of a port whose owner keeps a log.
     recorded: Option<Recorded>,
+    /// Where what passes is use of the codespace.
+    attention: Option<Attention>,
 }
 
 /// What is to be done with an app's body besides passing it on.
@@ -54,6 +57,7 @@ pub(super) struct Manner {
     pub trailers: Trailers,
     pub ear: Option<Box<Ear>>,
     pub recorded: Option<Recorded>,
+    pub attention: Option<Attention>,
 }
 
 impl Default for Body {
@@ -101,6 +105,7 @@ impl Body {
                 trailers: manner.trailers,
                 ear: manner.ear,
                 recorded: manner.recorded,
+                attention: manner.attention,
             })),
             exchange: None,
         }
@@ -182,6 +187,9 @@ impl Streaming {
             };
             let frame = match frame.into_data() {
                 Ok(data) => {
+                    if let Some(attention) = &mut self.attention {
+                        attention.notice(data.len());
+                    }
                     if let Some(ear) = self.ear.take() {
                         ear.hear(&data);
                     }

@@ -109,6 +109,7 @@ impl Forwarding {
         if let Some(activity) = awake.permitted.counts_as(target.key.endpoint) {
             awake.permitted.codespace.touch(activity);
         }
+        body.attend(awake.permitted.attention_of_body(target.key.endpoint));
         if let Some(most) = awake.permitted.body_limit() {
             body.at_most(most);
         }
@@ -166,6 +167,7 @@ impl Edge {
             trailers: Trailers::of(trailers, &parts.headers),
             ear: Ear::for_refusal(self, &awake.permitted, &target, parts.status, &parts.headers),
             recorded,
+            attention: awake.permitted.attention_of_body(target.key.endpoint),
         };
         let announced = trailers.then(|| trailers::announced(&parts.headers)).flatten();
         response::filter(&mut parts.headers, target.world, target.translation(self, visit));

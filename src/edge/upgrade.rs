@@ -33,7 +33,7 @@ use super::{
     visit::{Awake, Visit},
 };
 use crate::{
-    codespace::{Activity, Codespace, Counted, OpenSocket, SocketOf},
+    codespace::{Activity, Attention, Counted, OpenSocket, SocketOf},
     doctor::Trouble,
     forward::{response, trailers::Trailers},
     inspect::Recorded,
@@ -83,6 +83,7 @@ impl Edge {
                 trailers: Trailers::Drop,
                 ear: Ear::for_refusal(self, &awake.permitted, &target, answer.status(), answer.headers()),
                 recorded,
+                attention: None,
             };
             response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
             let (parts, incoming) = answer.into_parts();
@@ -99,14 +100,13 @@ impl Edge {
         response::filter_switch(&mut headers, target.world, target.translation(self, visit));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
-        let counts = awake.permitted.counts_as(target.key.endpoint);
-        let touch = counts.map(|activity| (Arc::clone(&awake.permitted.codespace), activity));
+        let attention = awake.permitted.attention(target.key.endpoint);
         let joined = join(
             client_upgrade,
             upstream_upgrade,
             lease,
             (Arc::clone(&visit.exchange), recorded),
-            touch,
+            attention,
             self.drain.clone(),
             visit.peer.patience.write,
         );
@@ -172,7 +172,7 @@ async fn join(
     upstream: OnUpgrade,
     lease: Arc<Lease>,
     (exchange, recorded): (Arc<Exchange>, Option<Recorded>),
-    touch: Option<(Arc<Codespace>, Activity)>,
+    attention: Option<Attention>,
     drain: CancellationToken,
     write_limit: Duration,
 ) {
@@ -183,9 +183,7 @@ async fn join(
     let (client, early) = client_side(client, write_limit);
     let client = Attentive {
         inner: client,
-        codespace: touch,
-        since: Instant::now(),
-        bytes: 0,
+        attention,
         counted: exchange.counted().cloned(),
     };
     client.count(early.len());
@@ -224,17 +222,11 @@ fn app_side(app: Upgraded) -> (impl Relayed, Bytes) {
     }
 }
 
-/// How much a client must send within a window to count as someone working: an editor's page left alone sends a few
-/// dozen bytes of keep-alive every few seconds.
-const WORKING_BYTES: usize = 1024;
-const WINDOW: Duration = Duration::from_secs(15);
-
-/// A client's side of an editor's socket that notices when someone works.
+/// A client's side of a socket that notices when it is used: an editor's by what its user sends, a port's by what passes
+/// either way.
 struct Attentive<S> {
     inner: S,
-    codespace: Option<(Arc<Codespace>, Activity)>,
-    since: Instant,
-    bytes: usize,
+    attention: Option<Attention>,
     /// What a stranger's bytes are counted by, where strangers are capped.
     counted: Option<Counted>,
 }
@@ -252,15 +244,17 @@ impl<S> Attentive<S> {
         }
     }
 
-    fn notice(&mut self, bytes: usize) {
-        let Some((codespace, activity)) = &self.codespace else { return };
-        if self.since.elapsed() > WINDOW {
-            (self.since, self.bytes) = (Instant::now(), 0);
+    fn notice_done(&mut self, polled: &Poll<io::Result<usize>>) {
+        if let (Some(attention), Poll::Ready(Ok(bytes))) = (&mut self.attention, polled)
+            && attention.activity() == Activity::Traffic
+        {
+            attention.notice(*bytes);
         }
-        let before = self.bytes;
-        self.bytes += bytes;
-        if before < WORKING_BYTES && self.bytes >= WORKING_BYTES {
-            codespace.touch(*activity);
+    }
+
+    fn notice(&mut self, bytes: usize) {
+        if let Some(attention) = &mut self.attention {
+            attention.notice(bytes);
         }
     }
 }
@@ -278,6 +272,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Attentive<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Attentive<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.notice_done(&polled);
         self.count_done(&polled);
         polled
     }
@@ -305,6 +300,7 @@ impl<S: Relayed> Relayed for Attentive<S> {
 
     fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         let polled = self.inner.poll_drain(cx, pipe);
+        self.notice_done(&polled);
         self.count_done(&polled);
         polled
     }

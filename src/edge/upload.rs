@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep};
 
 use super::body::BodyError;
+use crate::codespace::Attention;
 
 /// A request's body; it fails when it is waited for and stands still for too long.
 pub struct Upload {
@@ -26,6 +27,8 @@ pub struct Upload {
     waiting: bool,
     /// Bytes that may still come; none for any number.
     room: Option<(u64, TooLarge)>,
+    /// Where what passes is use of the codespace.
+    attention: Option<Attention>,
 }
 
 enum Source {
@@ -61,12 +64,18 @@ impl Upload {
             timer: None,
             waiting: false,
             room: None,
+            attention: None,
         }
     }
 
     /// Has it fail once it has more than so many bytes.
     pub(super) fn at_most(&mut self, bytes: u64) {
         self.room = Some((bytes, TooLarge(bytes)));
+    }
+
+    /// Has what passes noticed.
+    pub(super) fn attend(&mut self, attention: Option<Attention>) {
+        self.attention = attention;
     }
 
     /// Lets it stand still for as long as its client likes.
@@ -87,6 +96,9 @@ impl HttpBody for Upload {
         };
         if polled.is_ready() {
             this.waiting = false;
+            if let (Some(attention), Poll::Ready(Some(Ok(frame)))) = (&mut this.attention, &polled) {
+                attention.notice(frame.data_ref().map_or(0, Bytes::len));
+            }
             if let (Some((room, too_large)), Poll::Ready(Some(Ok(frame)))) = (&mut this.room, &polled) {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 match room.checked_sub(bytes) {

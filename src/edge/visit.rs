@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::{self, Auth},
-    codespace::{Activity, Codespace, Question, Shown, Snapshot},
+    codespace::{Activity, Attention, Codespace, Question, Shown, Snapshot},
     domain::{CodespaceName, Credential, Identity, ShareKind, UserId, Visibility},
     forward::names::TOKEN_HEADER,
     policy::{Manner, Permit, Presented, Subject, browser},
@@ -198,6 +198,18 @@ impl Permitted {
             Endpoint::Port(_) => self.snapshot.record.traffic_counts.then_some(Activity::Traffic),
             Endpoint::Agent => None,
         }
+    }
+
+    /// Looks after a connection to an endpoint, if what passes there counts as use.
+    pub fn attention(&self, endpoint: Endpoint) -> Option<Attention> {
+        let activity = self.counts_as(endpoint)?;
+        Some(Attention::new(Arc::clone(&self.codespace), activity))
+    }
+
+    /// The same for a body, which can take longer than an idle codespace lives: an app's alone, where it counts.
+    pub fn attention_of_body(&self, endpoint: Endpoint) -> Option<Attention> {
+        let activity = self.counts_as(endpoint).filter(|activity| *activity == Activity::Traffic)?;
+        Some(Attention::new(Arc::clone(&self.codespace), activity))
     }
 
     /// Whether a signed-in navigation should first sign in to siblings that were not visited (decision 3).

@@ -13,6 +13,8 @@ pub enum Activity {
     TerminalInput,
     FileChange,
     Exec,
+    /// A shell or a copy over `portico codespace ssh` or `cp`.
+    Ssh,
     /// Editor traffic that the user caused.
     Editor,
     /// Requests to its ports, where its owner said that they count.
@@ -80,6 +82,7 @@ impl Activity {
             Self::TerminalInput => "typing in a terminal",
             Self::FileChange => "changed files",
             Self::Exec => "a command that was run",
+            Self::Ssh => "a shell or a copy (portico codespace ssh, cp)",
             Self::Editor => "use of the editor",
             Self::Traffic => "requests to its ports",
             Self::Request => "it was started, changed or asked for",

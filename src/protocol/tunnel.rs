@@ -225,6 +225,10 @@ pub enum ActivityKind {
     TerminalInput,
     FileChange,
     Exec,
+    Ssh,
+    /// Something that an agent of a later version knows.
+    #[serde(other)]
+    Other,
 }
 
 #[cfg(test)]

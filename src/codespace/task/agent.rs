@@ -140,8 +140,8 @@ impl Task {
             FromAgent::Editor { state } => self.now.editor = Some(state),
             FromAgent::Leases { leases } => self.hear_leases(leases),
             FromAgent::Activity { kinds } => {
-                for kind in kinds {
-                    self.touch(activity(kind)).await;
+                for kind in kinds.into_iter().filter_map(activity) {
+                    self.touch(kind).await;
                 }
                 return;
             }
@@ -172,11 +172,13 @@ impl Task {
     }
 }
 
-fn activity(kind: ActivityKind) -> Activity {
-    match kind {
+fn activity(kind: ActivityKind) -> Option<Activity> {
+    Some(match kind {
         ActivityKind::TerminalOutput => Activity::TerminalOutput,
         ActivityKind::TerminalInput => Activity::TerminalInput,
         ActivityKind::FileChange => Activity::FileChange,
         ActivityKind::Exec => Activity::Exec,
-    }
+        ActivityKind::Ssh => Activity::Ssh,
+        ActivityKind::Other => return None,
+    })
 }
