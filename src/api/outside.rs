@@ -215,7 +215,7 @@ pub async fn start_link(
 /// Takes an identity off the account; not the last way into it.
 #[utoipa::path(delete, path = "/api/v1/user/identities/{id}", tag = "account", params(("id" = String, Path)), responses(
     (status = 204), (status = 404, body = ProblemBody),
-    (status = 409, body = ProblemBody, description = "It is the only way into the account, or made it"),
+    (status = 409, body = ProblemBody, description = "It is the only way into the account, made it, or brings an organisation with a ceiling"),
 ))]
 pub async fn unlink(State(services): State<Services>, who: Who, Params(id): Params<String>) -> Result<StatusCode, Problem> {
     let who = who.in_full()?;
@@ -223,7 +223,14 @@ pub async fn unlink(State(services): State<Services>, who: Who, Params(id): Para
     let found = linked.iter().find(|identity| id_of(identity) == id);
     let identity = found.ok_or_else(|| Problem::not_found("There is no such identity."))?;
     let now = services.clock.now();
-    services.auth.unlink(&who.user, &identity.issuer, &identity.subject, now).await?;
+    let (issuer, subject) = (&identity.issuer, &identity.subject);
+    if who.credential == Credential::Operator {
+        services.auth.unlink(&who.user, issuer, subject, now).await?;
+    } else {
+        let codespaces = services.codespaces.clone();
+        let may_go = move |from: &_, to: &_| !codespaces.escapes_ceiling(from, to);
+        services.auth.unlink_if(&who.user, issuer, subject, may_go, now).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -129,6 +129,12 @@ impl From<UserError> for Problem {
             UserError::IdentityTaken => Self::new(StatusCode::CONFLICT, "identity-taken", "That identity is taken", said),
             UserError::LastWayIn => Self::new(StatusCode::CONFLICT, "last-way-in", "You could not sign in any more", said),
             UserError::Belongs => Self::new(StatusCode::CONFLICT, "belongs-to-provider", "The account belongs to it", said),
+            UserError::UnderCeiling => Self::new(
+                StatusCode::CONFLICT,
+                "under-ceiling",
+                "An organisation's ceiling depends on it",
+                said,
+            ),
             UserError::NoOwnWays => Self::new(StatusCode::FORBIDDEN, "no-own-ways", "The account has no password of its own", said),
             UserError::Password(_) => Self::unprocessable("bad-password", "That password will not do", said),
             UserError::LastAdmin => Self::new(StatusCode::CONFLICT, "last-admin", "Somebody must administer", said),

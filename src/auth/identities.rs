@@ -74,6 +74,17 @@ impl Table {
         found
     }
 
+    /// The organisations that a user is of once an identity is taken off.
+    fn organisations_without(&self, identity: &LinkedIdentity) -> BTreeSet<Organisation> {
+        let others = self.of(&identity.user).into_iter();
+        let others = others.filter(|other| (&other.issuer, &other.subject) != (&identity.issuer, &identity.subject));
+        let said: Vec<_> = others.filter_map(|other| other.organisations.clone()).collect();
+        if said.is_empty() {
+            return BTreeSet::from([Organisation::of_everybody()]);
+        }
+        said.into_iter().flatten().collect()
+    }
+
     /// Has what was allowed by accounts and organisations asked again.
     pub fn ask_again(&self) {
         self.changes.send_replace(());
@@ -175,6 +186,19 @@ impl Auth {
     /// [`UserError::Belongs`] if it is the identity by which the account was made. An account that somebody here made is
     /// afterwards of the organisations that it was of before it was linked.
     pub async fn unlink(&self, user: &UserId, issuer: &str, subject: &str, now: OffsetDateTime) -> Result<(), UserError> {
+        self.unlink_if(user, issuer, subject, |_, _| true, now).await
+    }
+
+    /// The same for a user alone: [`UserError::UnderCeiling`] if `may_go` says so of the organisations that the account is
+    /// of with the identity, and without it.
+    pub async fn unlink_if(
+        &self,
+        user: &UserId,
+        issuer: &str,
+        subject: &str,
+        may_go: impl FnOnce(&BTreeSet<Organisation>, &BTreeSet<Organisation>) -> bool + Send + 'static,
+        now: OffsetDateTime,
+    ) -> Result<(), UserError> {
         let owned = self.identity(issuer, subject).filter(|identity| identity.user == *user);
         let identity = owned.ok_or(UserError::Missing)?;
         let account = self.user(user).ok_or(UserError::Missing)?;
@@ -193,6 +217,12 @@ impl Auth {
             // Without it nobody would say any more of which organisations the account is, nor end it.
             if user.made_by.as_ref() == Some(&identity.issuer) && !others.any(|other| other.issuer == identity.issuer) {
                 return Err(UserError::Belongs);
+            }
+            if !may_go(
+                &auth.organisations(&user.id),
+                &auth.inner.identities.organisations_without(&identity),
+            ) {
+                return Err(UserError::UnderCeiling);
             }
             auth.inner.store.remove_identity(&identity.issuer, &identity.subject).await?;
             auth.inner.identities.forget(&identity);
@@ -266,6 +296,29 @@ mod tests {
         assert!(again.share_organisation(&ada, &bob));
         again.unlink(&bob, "https://id.example", "b2", now()).await.expect("unlinked");
         assert!(!again.share_organisation(&ada, &bob));
+    }
+
+    #[tokio::test]
+    async fn share_3_whoever_would_leave_a_ceiling_behind_keeps_the_identity() {
+        let (_, store) = auth().await;
+        let auth = auth_with(store, options(), now()).await;
+        let ada = user(&auth, "ada").await.id.clone();
+        let of = |names: &[&str]| names.iter().filter_map(|name| Organisation::parse(name)).collect::<BTreeSet<_>>();
+        for (subject, names) in [("a", ["eng", "ops"]), ("b", ["eng", "art"])] {
+            auth.keep_identity(identity(&ada, subject, Some(&names))).await.expect("linked");
+        }
+        let unlink = async |subject, expected: BTreeSet<Organisation>, may| {
+            let may_go = move |from: &BTreeSet<_>, to: &BTreeSet<_>| {
+                assert_eq!((from, to), (&of(&["art", "eng", "ops"]), &expected));
+                may
+            };
+            auth.unlink_if(&ada, "https://id.example", subject, may_go, now()).await
+        };
+        let refused = unlink("a", of(&["art", "eng"]), false).await;
+        assert!(matches!(refused, Err(UserError::UnderCeiling)), "{refused:?}");
+        assert_eq!(auth.organisations(&ada), of(&["art", "eng", "ops"]));
+        unlink("b", of(&["eng", "ops"]), true).await.expect("unlinked");
+        assert_eq!(auth.organisations(&ada), of(&["eng", "ops"]));
     }
 
     #[tokio::test]

@@ -198,6 +198,7 @@ fn first_user_error(error: UserError) -> LinkError {
         | UserError::IdentityTaken
         | UserError::LastWayIn
         | UserError::Belongs
+        | UserError::UnderCeiling
         | UserError::NoOwnWays => LinkError::Gone,
         UserError::Password(error) => LinkError::Password(error),
         UserError::Busy | UserError::TooManyTokens { .. } | UserError::LastAdmin => LinkError::Busy,

@@ -56,6 +56,10 @@ pub enum UserError {
     Belongs,
     #[error("the account belongs to the provider that made it, and has no other way in; whoever runs this gateway can allow that")]
     NoOwnWays,
+    #[error(
+        "it makes you a member of an organisation whose ceiling limits what you share; ask an administrator, who can lift the ceiling or have it taken off on the gateway's own machine"
+    )]
+    UnderCeiling,
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("an account may have {limit} tokens at once; revoke one that is no longer needed, or ask an administrator for more")]

@@ -5,7 +5,7 @@
 //! what a ceiling means: `policy` does.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -62,6 +62,12 @@ impl Codespaces {
     /// The ceilings as they are.
     pub fn ceilings(&self) -> Ceilings {
         self.inner.ceilings.state.lock().ceilings.clone()
+    }
+
+    /// Whether an owner might share further who is of the second organisations in place of the first.
+    pub fn escapes_ceiling(&self, from: &BTreeSet<Organisation>, to: &BTreeSet<Organisation>) -> bool {
+        let state = self.inner.ceilings.state.lock();
+        !state.ceilings.of(to).is_within(state.ceilings.of(from))
     }
 
     /// What would be closed if a ceiling were set; nothing is changed.

@@ -333,6 +333,7 @@ fn asleep_page(edge: &Edge, visit: &Visit, asleep: &Asleep, dashboard: &str) -> 
                 _ if !asleep.may_start => None,
                 Kind::Navigation { framed: false } => Some(pages::Start::Button(visit.target.to_string())),
                 Kind::Navigation { framed: true } => Some(pages::Start::NewTab(format!("{}{}", visit.origin, visit.target))),
+                _ if !is_owner => Some(pages::Start::Visit),
                 _ => Some(pages::Start::Call(format!(
                     "{}/api/v1/codespaces/{}/start",
                     edge.sites.gateway(),

@@ -62,6 +62,11 @@ impl Ceiling {
         }
     }
 
+    /// Whether it allows nothing that another does not.
+    pub fn is_within(self, other: Self) -> bool {
+        self.and(other) == self
+    }
+
     /// Whether links open anything: where nothing may be public, strangers come in by no link either.
     pub fn allows_links(self) -> bool {
         self.links && self.most == Visibility::Public

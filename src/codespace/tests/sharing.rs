@@ -239,6 +239,16 @@ async fn share_3_a_ceiling_of_an_organisation_follows_its_members() {
         links: true,
     };
     assert_eq!(bench.spaces.set_ceiling(Some(eng), lower, &by).await.expect("stored"), []);
+    let of = |names: &[&str]| names.iter().filter_map(|name| crate::domain::Organisation::parse(name)).collect();
+    for (from, to, escapes) in [
+        (&["eng"][..], &[][..], true),
+        (&["eng", "art"], &["art"], true),
+        (&["eng", "art"], &["eng"], false),
+        (&["art"], &[], false),
+        (&[], &["eng"], false),
+    ] {
+        assert_eq!(bench.spaces.escapes_ceiling(&of(from), &of(to)), escapes, "{from:?} to {to:?}");
+    }
     let mut changes = codespace.changes();
     for (group, expected) in [("eng", Visibility::Private), ("art", Visibility::Public)] {
         changes.borrow_and_update();

@@ -57,8 +57,10 @@ pub enum Start {
     Button(String),
     /// In a tab of its own, because a frame starts nothing.
     NewTab(String),
-    /// By a call of the API, with a token.
+    /// By a call of the API, with a token: its owner alone.
     Call(String),
+    /// By opening the address as a page.
+    Visit,
 }
 
 /// Says that a codespace is not running, and what to do.
@@ -73,9 +75,12 @@ pub fn stopped(prefix: &str, stopped: Stopped<'_>) -> Page {
         notice = notice.advice(format!("Why: {reason}"));
     }
     if stopped.phase == Phase::Deleting {
-        return notice
-            .advice("Create another one from the same repository when you need it.")
-            .page();
+        return match stopped.dashboard {
+            Some(_) => notice
+                .advice("Create another one from the same repository when you need it.")
+                .page(),
+            None => notice.page(),
+        };
     }
     notice = match stopped.start {
         Some(Start::Button(next)) => notice
@@ -85,6 +90,7 @@ pub fn stopped(prefix: &str, stopped: Stopped<'_>) -> Page {
         Some(Start::Call(url)) => notice
             .advice("Open this address in a browser to start it, or start it by the API.")
             .hint("start", url),
+        Some(Start::Visit) => notice.advice("Open this address in a browser to start it."),
         None => notice.advice(format!(
             "{} can start it. Ask them; this page goes on by itself once it runs.",
             stopped.owner
@@ -159,7 +165,10 @@ pub fn not_connected(prefix: &str, name: &CodespaceName, again: Option<String>, 
         format!("{name} is running, but its connection to the gateway is down."),
     )
     .sign(Sign::Waiting)
-    .advice("It usually comes back within seconds. Nothing inside it has stopped. If it stays away, stop and start it from its page.")
+    .advice(match dashboard {
+        Some(_) => "It usually comes back within seconds. Nothing inside it has stopped. If it stays away, look at its page.",
+        None => "It usually comes back within seconds. This page goes on by itself then.",
+    })
     .watch(Watch::Problem);
     with_its_page(startable(notice, again), dashboard)
 }

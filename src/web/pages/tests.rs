@@ -64,6 +64,10 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
             "stopped, called",
             stopped("/static/", stopped_of(text, Some(Start::Call(text.into())))),
         ),
+        (
+            "stopped, for whoever opens it",
+            stopped("/static/", stopped_of(text, Some(Start::Visit))),
+        ),
         ("stopped, a guest's", stopped("/static/", stopped_of(text, None))),
         ("too many starts", too_many_starts("/static/", 30, 7)),
         ("starting", starting("/static/", &name(), &steps, Some(text.into()), Some(text))),
@@ -124,6 +128,39 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("share_beyond", share_beyond()),
         ("framed_sign_in", framed_sign_in("/static/", text)),
     ]
+}
+
+/// Nobody is told to do what they cannot: only the owner has a page of the codespace, or creates one anew.
+#[test]
+fn a_stranger_is_told_who_starts_it_and_not_how() {
+    let asleep = |phase, start| {
+        let stranger = Stopped {
+            phase,
+            reason: None,
+            dashboard: None,
+            ..stopped_of("mara", start)
+        };
+        stopped("/static/", stranger)
+    };
+    for phase in [Phase::Stopped, Phase::Stopping, Phase::Failed] {
+        let page = asleep(phase, None);
+        assert!(page.html.contains("mara can start it. Ask them"), "{}", page.html);
+    }
+    let pages = [
+        asleep(Phase::Stopped, None),
+        asleep(Phase::Stopped, Some(Start::Visit)),
+        asleep(Phase::Failed, None),
+        asleep(Phase::Deleting, None),
+        starting("/static/", &name(), &[], None, None),
+        not_connected("/static/", &name(), None, None),
+    ];
+    for page in pages {
+        for owners in ["its page", "Create another", "See its log", "API", "<form"] {
+            assert!(!page.html.contains(owners), "{owners}: {}", page.html);
+        }
+    }
+    let (own, url) = (not_connected("/static/", &name(), None, Some("/c")), "href=\"/c\"");
+    assert!(own.html.contains("look at its page") && own.html.contains(url), "{}", own.html);
 }
 
 #[test]
