@@ -143,8 +143,11 @@ pub struct IdentityRecord {
     pub provider: String,
     /// What people know it by, a login or an e-mail address; decides nothing.
     pub shown: String,
-    /// The organisations that the provider named when it was used last; none if it does not speak of any.
+    /// The organisations that the provider named last; none if it is not asked for any.
     pub organisations: Option<Vec<Organisation>>,
+    /// Whether it was asked for them when it was used last and said nothing: then those that it named before still bind,
+    /// and open nothing.
+    pub withheld: bool,
     pub linked_at: OffsetDateTime,
     pub used_at: OffsetDateTime,
 }

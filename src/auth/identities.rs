@@ -29,9 +29,40 @@ pub(super) struct Table {
 #[derive(Default)]
 struct State {
     identities: HashMap<(String, String), Arc<LinkedIdentity>>,
-    /// Of the users of whom a provider said something: the issuer that said it, and the name. What two issuers call by one
-    /// name is two organisations: anybody may found one of any name elsewhere.
-    organisations: HashMap<UserId, BTreeSet<(String, Organisation)>>,
+    /// Of the users of whom a provider was asked.
+    memberships: HashMap<UserId, Membership>,
+}
+
+/// What providers say of one user's organisations.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Membership {
+    /// Those that open what is shared with them: the issuer that said it, and the name. What two issuers call by one name is
+    /// two organisations: anybody may found one of any name elsewhere.
+    shares: BTreeSet<(String, Organisation)>,
+    /// Those whose ceilings hold: also what a provider that says nothing now named before. None if nobody ever said.
+    binds: Option<BTreeSet<Organisation>>,
+}
+
+impl Membership {
+    /// Puts together what the identities of one user say; none if no provider was asked.
+    fn of<'a>(identities: impl Iterator<Item = &'a Arc<LinkedIdentity>>) -> Option<Self> {
+        let (mut membership, mut asked) = (Self::default(), false);
+        for identity in identities {
+            asked |= identity.withheld || identity.organisations.is_some();
+            let Some(names) = &identity.organisations else { continue };
+            membership.binds.get_or_insert_default().extend(names.iter().cloned());
+            if !identity.withheld {
+                let named = names.iter().map(|name| (identity.issuer.clone(), name.clone()));
+                membership.shares.extend(named);
+            }
+        }
+        asked.then_some(membership)
+    }
+
+    fn binding(membership: Option<&Self>) -> BTreeSet<Organisation> {
+        let said = membership.and_then(|membership| membership.binds.clone());
+        said.unwrap_or_else(|| BTreeSet::from([Organisation::of_everybody()]))
+    }
 }
 
 impl Default for Table {
@@ -74,15 +105,13 @@ impl Table {
         found
     }
 
-    /// The organisations that a user is of once an identity is taken off.
-    fn organisations_without(&self, identity: &LinkedIdentity) -> BTreeSet<Organisation> {
-        let others = self.of(&identity.user).into_iter();
-        let others = others.filter(|other| (&other.issuer, &other.subject) != (&identity.issuer, &identity.subject));
-        let said: Vec<_> = others.filter_map(|other| other.organisations.clone()).collect();
-        if said.is_empty() {
-            return BTreeSet::from([Organisation::of_everybody()]);
-        }
-        said.into_iter().flatten().collect()
+    /// The organisations whose ceilings hold for a user once an identity is taken off.
+    fn binding_without(&self, identity: &LinkedIdentity) -> BTreeSet<Organisation> {
+        let all = self.of(&identity.user);
+        let others = all
+            .iter()
+            .filter(|other| (&other.issuer, &other.subject) != (&identity.issuer, &identity.subject));
+        Membership::binding(Membership::of(others).as_ref())
     }
 
     /// Has what was allowed by accounts and organisations asked again.
@@ -93,20 +122,13 @@ impl Table {
     /// Puts together what all identities of a user say of organisations, and tells who watches if that is new.
     fn derive(&self, user: &UserId) {
         let mut state = self.state.write();
-        let said = state.identities.values().filter(|identity| identity.user == *user);
-        let mut said = said
-            .filter_map(|identity| Some((&identity.issuer, identity.organisations.as_ref()?)))
-            .peekable();
-        let organisations = said.peek().is_some().then(|| {
-            said.flat_map(|(issuer, names)| names.iter().map(|name| (issuer.clone(), name.clone())))
-                .collect::<BTreeSet<_>>()
-        });
-        if state.organisations.get(user) == organisations.as_ref() {
+        let membership = Membership::of(state.identities.values().filter(|identity| identity.user == *user));
+        if state.memberships.get(user) == membership.as_ref() {
             return;
         }
-        match organisations {
-            Some(organisations) => state.organisations.insert(user.clone(), organisations),
-            None => state.organisations.remove(user),
+        match membership {
+            Some(membership) => state.memberships.insert(user.clone(), membership),
+            None => state.memberships.remove(user),
         };
         drop(state);
         self.changes.send_replace(());
@@ -114,21 +136,18 @@ impl Table {
 }
 
 impl Auth {
-    /// The organisations of a user as they are now: what the providers of the user's identities said last, and where no
-    /// provider says anything, the one of everybody.
+    /// The organisations whose ceilings hold for a user: what the providers of the user's identities said last, and where no
+    /// provider ever said anything, the one of everybody. Who of them opens what is another question.
     pub fn organisations(&self, user: &UserId) -> BTreeSet<Organisation> {
-        let state = self.inner.identities.state.read();
-        match state.organisations.get(user) {
-            Some(said) => said.iter().map(|(_, name)| name.clone()).collect(),
-            None => BTreeSet::from([Organisation::of_everybody()]),
-        }
+        Membership::binding(self.inner.identities.state.read().memberships.get(user))
     }
 
-    /// Whether two users share an organisation now (SHARE-7).
+    /// Whether two users share an organisation now (SHARE-7). A provider that was asked and said nothing makes nobody a
+    /// member.
     pub fn share_organisation(&self, one: &UserId, other: &UserId) -> bool {
         let state = self.inner.identities.state.read();
-        match (state.organisations.get(one), state.organisations.get(other)) {
-            (Some(one), Some(other)) => !one.is_disjoint(other),
+        match (state.memberships.get(one), state.memberships.get(other)) {
+            (Some(one), Some(other)) => !one.shares.is_disjoint(&other.shares),
             (None, None) => true,
             _ => false,
         }
@@ -138,10 +157,10 @@ impl Auth {
     pub fn organisations_of(&self, user: &UserId) -> Vec<String> {
         let state = self.inner.identities.state.read();
         let mut names: Vec<String> = state
-            .organisations
+            .memberships
             .get(user)
             .into_iter()
-            .flatten()
+            .flat_map(|membership| &membership.shares)
             .map(|(_, organisation)| organisation.to_string())
             .collect();
         names.sort();
@@ -218,10 +237,8 @@ impl Auth {
             if user.made_by.as_ref() == Some(&identity.issuer) && !others.any(|other| other.issuer == identity.issuer) {
                 return Err(UserError::Belongs);
             }
-            if !may_go(
-                &auth.organisations(&user.id),
-                &auth.inner.identities.organisations_without(&identity),
-            ) {
+            let (from, to) = (auth.organisations(&user.id), auth.inner.identities.binding_without(&identity));
+            if !may_go(&from, &to) {
                 return Err(UserError::UnderCeiling);
             }
             auth.inner.store.remove_identity(&identity.issuer, &identity.subject).await?;
@@ -268,6 +285,7 @@ mod tests {
             provider: "id".into(),
             shown: subject.into(),
             organisations: organisations.map(|names| names.iter().filter_map(|name| Organisation::parse(name)).collect()),
+            withheld: false,
             linked_at: now(),
             used_at: now(),
         }
@@ -296,6 +314,40 @@ mod tests {
         assert!(again.share_organisation(&ada, &bob));
         again.unlink(&bob, "https://id.example", "b2", now()).await.expect("unlinked");
         assert!(!again.share_organisation(&ada, &bob));
+    }
+
+    #[tokio::test]
+    async fn share_3_and_7_what_a_provider_withholds_binds_still_and_opens_nothing() {
+        let (auth, store) = auth().await;
+        let [ada, bob, eve] = ["ada", "bob", "eve"].map(|name| user(&auth, name));
+        let (ada, bob, eve) = (ada.await.id.clone(), bob.await.id.clone(), eve.await.id.clone());
+        let of = |names: &[&str]| names.iter().filter_map(|name| Organisation::parse(name)).collect::<BTreeSet<_>>();
+        let says = async |identity| auth.keep_identity(identity).await.expect("kept");
+        let withholds = async |identity| {
+            let identity = LinkedIdentity {
+                withheld: true,
+                ..identity
+            };
+            auth.keep_identity(identity).await.expect("kept");
+        };
+        for (who, subject) in [(&ada, "a"), (&bob, "b")] {
+            says(identity(who, subject, Some(&["eng"]))).await;
+        }
+        let mut changes = auth.organisation_changes();
+        withholds(identity(&ada, "a", Some(&["eng"]))).await;
+        assert!(changes.has_changed().expect("a change"));
+        changes.mark_unchanged();
+        assert!(!auth.share_organisation(&ada, &bob) && auth.organisations_of(&ada).is_empty());
+        assert_eq!(auth.organisations(&ada), of(&["eng"]));
+        let again = auth_with(store, options(), now()).await;
+        assert!(!again.share_organisation(&ada, &bob), "after a restart too");
+        assert_eq!(again.organisations(&ada), of(&["eng"]));
+        // Of whom nothing was ever said is under everybody's ceiling, and a colleague of nobody.
+        withholds(identity(&eve, "e", None)).await;
+        assert_eq!(auth.organisations(&eve), BTreeSet::from([Organisation::of_everybody()]));
+        assert!(!auth.share_organisation(&eve, &bob) && !auth.share_organisation(&eve, &ada));
+        says(identity(&ada, "a", Some(&[]))).await;
+        assert!(auth.organisations(&ada).is_empty(), "an empty list is an answer");
     }
 
     #[tokio::test]

@@ -160,6 +160,7 @@ async fn oidc_1_an_identity_has_one_user(store: SharedStore) {
         provider: "id".into(),
         shown: "ada@example.org".into(),
         organisations: Organisation::parse("eng").map(|eng| vec![eng]),
+        withheld: false,
         linked_at: at(1),
         used_at: at(2),
     };
@@ -177,6 +178,7 @@ async fn oidc_1_an_identity_has_one_user(store: SharedStore) {
     assert!(matches!(store.put_identity(&identity("u2", "s1")).await, Err(StoreError::Conflict)));
     let changed = IdentityRecord {
         organisations: None,
+        withheld: true,
         shown: "lovelace".into(),
         used_at: at(3),
         ..identity("u1", "s1")

@@ -47,14 +47,12 @@ impl Auth {
         now: OffsetDateTime,
     ) -> Result<(), Reason> {
         admit(person, rules)?;
-        let linked = self
-            .identity(&person.issuer, &person.subject)
-            .is_some_and(|known| known.user == *account);
+        let known = self.identity(&person.issuer, &person.subject);
+        let linked = known.as_ref().is_some_and(|known| known.user == *account);
         if !linked && self.user(account).is_none_or(|user| !self.may_have_own_ways(&user)) {
             return Err(Reason::Belongs);
         }
-        let linked_at = self.identity(&person.issuer, &person.subject).map_or(now, |known| known.linked_at);
-        let identity = identity(person, account, provider, rules, (linked_at, now));
+        let identity = identity(person, account, provider, rules, (known.as_deref(), now));
         self.keep_identity(identity).await.map_err(|error| match error {
             UserError::IdentityTaken => Reason::Taken {
                 shown: person.shown.clone(),
@@ -84,7 +82,10 @@ impl Auth {
                         shown: person.shown.clone(),
                     });
                 }
-                let identity = identity(person, &user.id, provider, rules, (known.linked_at, now));
+                if person.withheld {
+                    tracing::warn!(user = %user.name, provider, "the provider said nothing of groups: none is a reason to let them in anywhere, and the ceilings of those before hold");
+                }
+                let identity = identity(person, &user.id, provider, rules, (Some(&known), now));
                 self.keep_identity(identity).await.map_err(|error| failed(&error))?;
                 self.follow_groups(user, rules, person, client, now).await?
             }
@@ -165,7 +166,7 @@ impl Auth {
                 made_by: Some(person.issuer.clone()),
                 password: None,
             };
-            let identity = identity(person, &user.id, provider, rules, (now, now));
+            let identity = identity(person, &user.id, provider, rules, (None, now));
             match self.inner.store.add_user_with_identity(&user.record(), &identity).await {
                 Ok(()) => {
                     let user = Arc::new(user);
@@ -187,17 +188,22 @@ fn identity(
     user: &UserId,
     provider: &str,
     rules: &Rules,
-    (linked_at, used_at): (OffsetDateTime, OffsetDateTime),
+    (known, now): (Option<&LinkedIdentity>, OffsetDateTime),
 ) -> LinkedIdentity {
+    let said = match known.filter(|_| person.withheld) {
+        Some(known) => known.organisations.clone(),
+        None => person.organisations(rules),
+    };
     LinkedIdentity {
         issuer: person.issuer.clone(),
         subject: person.subject.clone(),
         user: user.clone(),
         provider: provider.to_owned(),
         shown: person.shown.clone(),
-        organisations: person.organisations(rules),
-        linked_at,
-        used_at,
+        organisations: said,
+        withheld: person.withheld,
+        linked_at: known.map_or(now, |known| known.linked_at),
+        used_at: now,
     }
 }
 

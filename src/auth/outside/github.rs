@@ -82,6 +82,7 @@ pub(super) async fn person(
         shown: shortened(&user.login),
         email,
         groups,
+        withheld: false,
         stay: Stay::default(),
     })
 }

@@ -60,6 +60,7 @@ fn read(headers: &HeaderMap, options: &HeaderOptions) -> Option<Person> {
         shown: shortened(&subject),
         email: email.and_then(|email| address(&email)),
         groups,
+        withheld: false,
         subject,
         stay: Stay::default(),
     })

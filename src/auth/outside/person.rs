@@ -26,6 +26,9 @@ pub struct Person {
     pub shown: String,
     /// Their groups; none if the provider is not asked for any.
     pub groups: Option<Vec<String>>,
+    /// Whether the provider was asked for groups and said nothing of them: they get nothing by a group, and are not known
+    /// to have left any.
+    pub withheld: bool,
     pub stay: Stay,
 }
 
@@ -68,6 +71,7 @@ impl Person {
         let verified = claims.get("email_verified") == Some(&Value::Bool(true));
         let email = claims.get("email").and_then(Value::as_str).and_then(address).filter(|_| verified);
         let names = ["preferred_username", "nickname", "email", "name"].into_iter().filter_map(text);
+        let said = groups_claim.map(|claim| groups_in(claims, claim));
         Some(Self {
             names: names.collect(),
             shown: email
@@ -76,7 +80,8 @@ impl Person {
                 .or_else(|| text("name"))
                 .unwrap_or_else(|| shortened(&subject)),
             email,
-            groups: groups_claim.map(|claim| groups_in(claims, claim)),
+            withheld: matches!(said, Some(None)),
+            groups: said.map(Option::unwrap_or_default),
             stay: Stay::default(),
             issuer: issuer.to_owned(),
             subject,
@@ -167,22 +172,21 @@ fn account_name(text: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// The groups in a claim: a list of texts or one text. `a.b` also finds `b` inside `a`.
-fn groups_in(claims: &Claims, claim: &str) -> Vec<String> {
+/// The groups in a claim: a list of texts or one text; none if there is no such claim, which is how a provider leaves out
+/// what it does not say (OpenID Connect Core §5.3.2), or what has another shape. `a.b` also finds `b` inside `a`.
+fn groups_in(claims: &Claims, claim: &str) -> Option<Vec<String>> {
     let nested = || {
         let mut parts = claim.split('.');
         let first = claims.get(parts.next()?)?;
         parts.try_fold(first, |value, part| value.get(part))
     };
     match claims.get(claim).or_else(nested) {
-        Some(Value::String(one)) => vec![one.clone()],
-        Some(Value::Array(several)) => several
-            .iter()
-            .filter_map(Value::as_str)
-            .take(MAX_GROUPS)
-            .map(str::to_owned)
-            .collect(),
-        _ => Vec::new(),
+        Some(Value::String(one)) => Some(vec![one.clone()]),
+        Some(Value::Array(several)) => {
+            let names = several.iter().filter_map(Value::as_str).take(MAX_GROUPS);
+            Some(names.map(str::to_owned).collect())
+        }
+        _ => None,
     }
 }
 
@@ -257,7 +261,7 @@ mod tests {
     #[test]
     fn groups_admit_and_make_organisations() {
         #[track_caller]
-        fn check(groups: &Value, admitted: bool, organisations: &[&str]) {
+        fn check(groups: &Value, admitted: bool, organisations: &[&str], withheld: bool) {
             let rules = Rules {
                 allowed_groups: vec!["eng".into()],
                 organisations: vec!["eng".into(), "ops".into()],
@@ -265,6 +269,7 @@ mod tests {
             };
             let person = person(&json!({"sub": "1", "groups": groups}));
             assert_eq!(person.admitted(&rules).is_ok(), admitted, "{groups}");
+            assert_eq!(person.withheld, withheld, "{groups}");
             let found = person.organisations(&rules).expect("groups are asked for");
             assert_eq!(
                 found.iter().map(Organisation::as_str).collect::<Vec<_>>(),
@@ -272,12 +277,15 @@ mod tests {
                 "{groups}"
             );
         }
-        check(&json!(["ops", "eng", "everyone", "eng"]), true, &["eng", "ops"]);
-        check(&json!("eng"), true, &["eng"]);
-        check(&json!("eng ops"), false, &[]);
-        check(&json!({"eng": true}), false, &[]);
-        check(&json!([1, null]), false, &[]);
-        check(&json!(null), false, &[]);
+        check(&json!(["ops", "eng", "everyone", "eng"]), true, &["eng", "ops"], false);
+        check(&json!("eng"), true, &["eng"], false);
+        check(&json!("eng ops"), false, &[], false);
+        check(&json!({"eng": true}), false, &[], true);
+        check(&json!([1, null]), false, &[], false);
+        check(&json!([]), false, &[], false);
+        check(&json!(null), false, &[], true);
+        let absent = person(&json!({"sub": "1"}));
+        assert_eq!((absent.groups, absent.withheld), (Some(Vec::new()), true));
         let nested = json!({"sub": "1", "realm_access": {"roles": ["eng"]}});
         let nested = Person::from_claims(nested.as_object().expect("an object"), "i", Some("realm_access.roles"));
         assert_eq!(nested.and_then(|person| person.groups), Some(vec!["eng".to_owned()]));

@@ -259,6 +259,7 @@ async fn share_3_a_ceiling_of_an_organisation_follows_its_members() {
             provider: "id".into(),
             shown: "mara".into(),
             organisations: Some(vec![crate::domain::Organisation::parse(group).expect("a name")]),
+            withheld: false,
             linked_at: bench.clock.now(),
             used_at: bench.clock.now(),
         };

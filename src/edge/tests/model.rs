@@ -303,6 +303,7 @@ impl World {
                     provider: "id".into(),
                     shown: String::new(),
                     organisations: groups.as_ref().map(|groups| groups.iter().map(named).collect()),
+                    withheld: false,
                     linked_at: now,
                     used_at: now,
                 };

@@ -15,11 +15,13 @@ use crate::{
     store::{IdentityRecord, StoreError},
 };
 
-pub(super) const IDENTITY: &str = "SELECT issuer, subject, user, provider, shown, organisations, linked_at, used_at FROM identities";
-pub(super) const ADD: &str = "INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+pub(super) const IDENTITY: &str =
+    "SELECT issuer, subject, user, provider, shown, organisations, linked_at, used_at, withheld FROM identities";
+pub(super) const ADD: &str = "INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 /// Changes no row of another user.
-pub(super) const PUT: &str = "INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (issuer, subject) DO UPDATE SET
-     provider = ?4, shown = ?5, organisations = ?6, linked_at = ?7, used_at = ?8 WHERE user = ?3";
+pub(super) const PUT: &str =
+    "INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (issuer, subject) DO UPDATE SET
+     provider = ?4, shown = ?5, organisations = ?6, linked_at = ?7, used_at = ?8, withheld = ?9 WHERE user = ?3";
 
 pub(super) fn identity(row: &SqliteRow) -> Result<IdentityRecord, StoreError> {
     let row = Columns(row);
@@ -32,6 +34,7 @@ pub(super) fn identity(row: &SqliteRow) -> Result<IdentityRecord, StoreError> {
         organisations: row.get::<Option<&str>>(5)?.map(read_organisations).transpose()?,
         linked_at: row.time(6)?,
         used_at: row.time(7)?,
+        withheld: row.get(8)?,
     })
 }
 
@@ -49,7 +52,8 @@ pub(super) fn bind<'q>(query: &'static str, identity: &IdentityRecord) -> Result
         .bind(identity.shown.clone())
         .bind(organisations)
         .bind(kept_time(identity.linked_at))
-        .bind(kept_time(identity.used_at)))
+        .bind(kept_time(identity.used_at))
+        .bind(identity.withheld))
 }
 
 fn read_organisations(text: &str) -> Result<Vec<Organisation>, StoreError> {

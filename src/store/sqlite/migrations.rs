@@ -216,6 +216,10 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE codespaces ADD COLUMN personal INTEGER NOT NULL DEFAULT 1;
 ",
+    // Whether a provider that was asked for somebody's groups said nothing.
+    "
+    ALTER TABLE identities ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Makes the changes that a file does not have yet.
