@@ -117,13 +117,19 @@ pub async fn replay(
         entry,
         reply,
     });
-    let trace = trace.await.map_err(|why| match why {
-        Refused::Busy => Problem::new(
+    let busy = |detail: String| {
+        Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-replays",
             "Too many replays are under way",
-            "Try again in a moment.",
-        ),
+            detail,
+        )
+    };
+    let trace = trace.await.map_err(|why| match why {
+        Refused::Busy => busy("Others take all the places there are. Try again in a moment.".to_owned()),
+        Refused::OwnersBusy(most) => busy(format!(
+            "{most} of yours are, and no more may be at once. Try again when one has ended."
+        )),
         Refused::Asleep => Problem::new(
             StatusCode::CONFLICT,
             "not-running",

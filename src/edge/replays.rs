@@ -1,11 +1,11 @@
 //! Requests that the owner of a port has made again from its log: the same way as any other request, with the owner's
 //! permit instead of a credential.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 use http_body_util::BodyExt as _;
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     visit::{Awake, Visit},
 };
 use crate::{
-    domain::Identity,
+    domain::{Identity, UserId},
     forward::{admission, names},
     inspect::{Entry, Orders, Refused, Replay, ReplayOf},
 };
@@ -33,7 +33,9 @@ const READ_BYTES: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Replays that are under way at once, each until its answer was read; more are refused.
-pub(super) const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 16;
+/// Of one owner: an app that never answers leaves the others their places.
+pub(super) const AT_ONCE_EACH: usize = 4;
 /// How long one may take in all.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -44,16 +46,20 @@ pub async fn serve(edge: Edge, orders: Orders, drain: CancellationToken) {
 
 /// The same, with another limit.
 pub(super) async fn serve_within(limit: Duration, edge: Edge, mut orders: Orders, drain: CancellationToken) {
-    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let places = Places::default();
     loop {
         let order = tokio::select! {
             () = drain.cancelled() => return,
             order = orders.recv() => order,
         };
         let Some(order) = order else { return };
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-            let _ = order.reply.send(Err(Refused::Busy));
-            continue;
+        let place = match places.take(&order.who.user) {
+            Ok(place) => place,
+            Err(why) => {
+                // Whoever went away meanwhile does not hear it.
+                let _ = order.reply.send(Err(why));
+                continue;
+            }
         };
         let again = edge.clone();
         edge.tasks.spawn(async move {
@@ -61,6 +67,46 @@ pub(super) async fn serve_within(limit: Duration, edge: Edge, mut orders: Orders
             let _ = tokio::time::timeout(limit, again.replay(order)).await;
             drop(place);
         });
+    }
+}
+
+/// Who has replays under way, and how many.
+#[derive(Clone, Debug, Default)]
+struct Places(Arc<Mutex<HashMap<UserId, usize>>>);
+
+/// Room for one replay, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    places: Places,
+    owner: UserId,
+}
+
+impl Places {
+    fn take(&self, owner: &UserId) -> Result<Place, Refused> {
+        let mut taken = self.0.lock();
+        if taken.get(owner).is_some_and(|own| *own >= AT_ONCE_EACH) {
+            return Err(Refused::OwnersBusy(AT_ONCE_EACH));
+        }
+        if taken.values().sum::<usize>() >= AT_ONCE {
+            return Err(Refused::Busy);
+        }
+        *taken.entry(owner.clone()).or_default() += 1;
+        Ok(Place {
+            places: self.clone(),
+            owner: owner.clone(),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock();
+        if let Some(own) = taken.get_mut(&self.owner) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.owner);
+            }
+        }
     }
 }
 
@@ -152,5 +198,25 @@ async fn read(mut body: Body) {
         if bytes > READ_BYTES {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_of_one_owner_and_so_many_in_all() {
+        let places = Places::default();
+        let take = |owner: &str| places.take(&UserId(owner.into()));
+        let mut ada: Vec<Place> = (0..AT_ONCE_EACH).map(|_| take("ada").expect("room")).collect();
+        assert_eq!(take("ada").err(), Some(Refused::OwnersBusy(AT_ONCE_EACH)));
+        let others = ["bob", "eve", "kim"].map(|owner| [0; AT_ONCE_EACH].map(|_| take(owner).expect("room")));
+        assert_eq!(take("zoe").err(), Some(Refused::Busy));
+        drop(ada.pop());
+        let zoe = take("zoe").expect("room again");
+        assert_eq!(take("ada").err(), Some(Refused::Busy));
+        drop((ada, others, zoe));
+        assert!(places.0.lock().is_empty(), "nobody is remembered");
     }
 }

@@ -38,6 +38,8 @@ pub enum Refused {
     Denied(String),
     #[error("too many replays are under way, or the gateway is going")]
     Busy,
+    #[error("{0} replays of yours are under way, and no more are let in at once")]
+    OwnersBusy(usize),
 }
 
 /// Where replays are handed in. Cheap to clone.

@@ -12,6 +12,7 @@ use crate::{
 };
 
 const SILENT: u16 = 4000;
+const FULL: Refused = Refused::OwnersBusy(replays::AT_ONCE_EACH);
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// An exchange that can be asked for again.
@@ -48,7 +49,7 @@ async fn replay(bench: &Bench, replays: &Replays, port: u16) -> Result<String, R
     soon(asked).await
 }
 
-/// Fills every place with replays that an app never answers.
+/// Fills every place of one owner with replays that an app never answers.
 async fn filled(limit: Duration) -> (Bench, Replays, TcpListener) {
     let (bench, _endings) = bench(LIMITS, false).await;
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
@@ -56,7 +57,7 @@ async fn filled(limit: Duration) -> (Bench, Replays, TcpListener) {
     bench.app.others.lock().insert(SILENT, address);
     let (replays, orders) = desk();
     tokio::spawn(replays::serve_within(limit, bench.edge.clone(), orders, bench.drain.clone()));
-    for number in 0..replays::AT_ONCE {
+    for number in 0..replays::AT_ONCE_EACH {
         let made = replay(&bench, &replays, SILENT).await;
         assert!(made.is_ok(), "{number}: {made:?}");
     }
@@ -65,7 +66,7 @@ async fn filled(limit: Duration) -> (Bench, Replays, TcpListener) {
 
 async fn until_there_is_room(bench: &Bench, replays: &Replays) {
     while let Err(why) = replay(bench, replays, 3000).await {
-        assert_eq!(why, Refused::Busy);
+        assert_eq!(why, FULL);
         tokio::task::yield_now().await;
     }
 }
@@ -73,7 +74,7 @@ async fn until_there_is_room(bench: &Bench, replays: &Replays) {
 #[tokio::test]
 async fn so_many_replays_are_under_way_and_no_more() {
     let (bench, replays, silent) = filled(LONG).await;
-    assert_eq!(replay(&bench, &replays, 3000).await, Err(Refused::Busy));
+    assert_eq!(replay(&bench, &replays, 3000).await, Err(FULL));
     // Whose app goes away gives its places back.
     drop(silent);
     soon(until_there_is_room(&bench, &replays)).await;
