@@ -182,10 +182,13 @@ fn protocols(value: &[u8]) -> Option<Vec<u8>> {
 /// Whether a value says by its first word that it is a credential.
 fn is_credential(value: &[u8]) -> bool {
     let word = value.split(|byte| *byte == b' ').next().unwrap_or_default();
-    word.len() < value.len()
-        && [&b"bearer"[..], b"basic", b"digest", b"negotiate", b"token"]
-            .iter()
-            .any(|one| word.eq_ignore_ascii_case(one))
+    word.len() < value.len() && is_scheme(word)
+}
+
+/// Whether a credential follows this word.
+fn is_scheme(word: &[u8]) -> bool {
+    let schemes = [&b"bearer"[..], b"basic", b"digest", b"negotiate", b"token"];
+    schemes.iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
 fn cookie_names(value: &[u8]) -> Vec<u8> {

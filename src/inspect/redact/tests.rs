@@ -165,6 +165,29 @@ fn bodies_lose_the_values_of_secrets() {
     check("secret: |\n  canary\n  canary\nb: 1\n", "secret: REMOVED\nb: 1\n");
     check("tokens:\n  access: canary\nb: 1", "tokens:REMOVED\nb: 1");
     check("  tokens: 12\n", "  tokens: 12\n");
+    for (given, expected) in [
+        ("signed in with token=canary, user=ada", "signed in with token=REMOVED user=ada"),
+        ("tried password='can ary' twice", "tried password='REMOVED' twice"),
+        ("tried password=\"can ary", "tried password=\"REMOVED"),
+        ("run --db.password=can$ary! now", "run --db.password=REMOVED now"),
+        (
+            "a login failed, password: canary for ada",
+            "a login failed, password: REMOVED for ada",
+        ),
+        ("run x=1=token=canary now", "run x=1=token=REMOVED now"),
+        ("{password:\"canary\",n:1}", "{password:\"REMOVED\",n:1}"),
+        ("it gave key=canarycanary then", "it gave key=REMOVED then"),
+        (
+            "it ended with code=200 state=open max_tokens=12",
+            "it ended with code=200 state=open max_tokens=12",
+        ),
+        ("it has tokens: 12, no key: none", "it has tokens: 12, no key: none"),
+        ("sent authorization: Bearer can/ary to it", "sent authorization: REMOVED to it"),
+        ("pt_canarycanarycanary=token=1 went", "REMOVED went"),
+        ("see session://a/b and password= nothing", "see session://a/b and password= nothing"),
+    ] {
+        check(given, expected);
+    }
     check("<password>canary</password>", "<password>REMOVED</password>");
     check(
         "<w:Password t=\"x\">canary</w:Password>",
@@ -288,6 +311,16 @@ fn no_byte_is_looked_at_often() {
         "tokens,",
         "auth.",
         "a1B",
+        "a=",
+        "token=",
+        "-token=!",
+        "a token=\"1",
+        "a token='",
+        "a tokens=\"1",
+        "a code=! ",
+        "a token: ",
+        "a token:/",
+        "a token :",
     ] {
         check(piece);
     }
@@ -313,6 +346,8 @@ proptest! {
             Just("\nDB_PASSWORD=canary\n"),
             Just("\n  password: canary\n"),
             Just("<password>canary</password>"),
+            Just("see password=canary! now"),
+            Just("see token='canary canary' now"),
         ],
         after in proptest::collection::vec(any::<u8>(), 0..60),
     ) {

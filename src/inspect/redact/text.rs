@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{ADDRESSES, REMOVED, examined, names_secret, span};
+use super::{ADDRESSES, Means, REMOVED, examined, is_count, is_scheme, meaning, names_secret, span};
 
 /// Values that are random are at least so long.
 const RANDOM_BYTES: usize = 20;
@@ -156,6 +156,11 @@ impl Piece {
         let without = Some([before, REMOVED.as_bytes()].concat());
         Self { length, without }
     }
+
+    /// How many of its bytes stay.
+    fn kept_before(&self) -> usize {
+        self.without.as_ref().map_or(self.length, |without| without.len() - REMOVED.len())
+    }
 }
 
 /// A query or a fragment; of an address, whatever its bytes are.
@@ -199,7 +204,7 @@ fn word(text: &[u8], place: Place) -> Piece {
     let (word, after) = text.split_at(length);
     let scheme = [&b"bearer"[..], b"basic"].into_iter().find(|scheme| ends_with_word(word, scheme));
     if let Some(scheme) = scheme {
-        let blank = span(after, |byte| byte == b' ' || byte == b'\t');
+        let blank = span(after, is_blank);
         let credential = span(&after[blank..], |byte| is_of_word(byte) || byte == b'/');
         if blank > 0 && credential >= CREDENTIAL_BYTES {
             return Piece::removed(length + blank + credential, &word[..length - scheme.len()]);
@@ -217,11 +222,73 @@ fn word(text: &[u8], place: Place) -> Piece {
     {
         return Piece::removed(length, &word[..=equals]);
     }
-    match token(word) {
-        Some(at) => Piece::removed(length, &word[..at]),
-        None if token(decoded).is_some() => Piece::removed(length, b""),
-        None => Piece::kept(length),
+    let named = if place == Place::Text { named(text, length) } else { None };
+    let is_secret = named.as_ref().is_some_and(|named| named.without.is_some());
+    match (token(word), named) {
+        // A token may stand before the name as well.
+        (Some(at), Some(named)) if is_secret => Piece::removed(named.length, &word[..at.min(named.kept_before())]),
+        (None, Some(named)) if is_secret => named,
+        (Some(at), _) => Piece::removed(length, &word[..at]),
+        (None, _) if token(decoded).is_some() => Piece::removed(length, b""),
+        (None, named) => named.unwrap_or(Piece::kept(length)),
     }
+}
+
+/// What a word in a line names: `token=value`, or `token: value` where the name can mean nothing else. None if it names no
+/// secret.
+fn named(text: &[u8], length: usize) -> Option<Piece> {
+    let (word, after) = text.split_at(length);
+    let mut began = 0;
+    for (at, _) in word.iter().enumerate().filter(|(_, byte)| **byte == b'=') {
+        let means = meaning(&String::from_utf8_lossy(&word[began..at]));
+        if means != Means::Nothing {
+            return Some(value(text, at + 1, means));
+        }
+        began = at + 1;
+    }
+    let colon = span(after, is_blank);
+    if after.get(colon) != Some(&b':') || meaning(&String::from_utf8_lossy(&word[began..])) != Means::Secret {
+        return None;
+    }
+    let start = length + colon + 1;
+    let start = start + span(&text[start..], is_blank);
+    // `session://` is an address.
+    (text.get(start) != Some(&b'/')).then(|| value(text, start, Means::Secret))
+}
+
+/// The beginning of a text up to the end of a value that has a name.
+fn value(text: &[u8], start: usize, means: Means) -> Piece {
+    let quote = text.get(start).copied().filter(|byte| b"\"'`".contains(byte));
+    let begins = start + usize::from(quote.is_some());
+    let ends = |byte: u8| match quote {
+        Some(quote) => byte == quote || byte == b'\n' || byte == b'\r',
+        None => byte.is_ascii_whitespace() || b"\"'`<>".contains(&byte),
+    };
+    let mut end = begins + span(&text[begins..], |byte| !ends(byte));
+    if quote.is_none() && is_scheme(&text[begins..end]) {
+        let blank = span(&text[end..], is_blank);
+        end += blank + span(&text[end + blank..], |byte| !ends(byte));
+    }
+    let value = &text[begins..end];
+    let is_secret = match means {
+        Means::Nothing => false,
+        Means::SecretOrCount => !is_count(value),
+        // In the middle of a line `code=200` and `state=open` tell nothing.
+        Means::MaybeSecret => value.len() >= CREDENTIAL_BYTES && !is_count(value),
+        Means::Secret => !value.is_empty(),
+    };
+    if is_secret {
+        Piece::removed(end, &text[..begins])
+    } else if value.len() < CREDENTIAL_BYTES {
+        // Short enough to be looked at once more.
+        Piece::kept(begins)
+    } else {
+        Piece::kept(end)
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
 }
 
 /// Where a token of ours or a JSON Web Token begins in a word.
