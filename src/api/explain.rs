@@ -10,14 +10,14 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     RequestId, Services,
-    identify::Who,
+    identify::{From, Who},
     links::link,
-    model::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, Link, RecentTrouble},
+    model::{ClosedSharing, ExplainedLimit, ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, Link, RecentTrouble},
     problem::{Problem, ProblemBody},
     views::setting,
 };
 use crate::{
-    codespace::{Question, Snapshot},
+    codespace::{Question, Snapshot, StrangerCaps},
     doctor::{As, Ask, Examination, Note, Speech, What},
     domain::{Access, Credential, Identity, Port, Protocol, Visibility},
     policy::{Denial, Ownership, Presented, Subject, grants},
@@ -53,6 +53,7 @@ struct About {
 pub async fn explain(
     State(services): State<Services>,
     Who(who): Who,
+    from: From,
     request_id: Option<Extension<RequestId>>,
     headers: HeaderMap,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
@@ -72,7 +73,15 @@ pub async fn explain(
         _ => None,
     };
     let trace_id = request_id.map(|Extension(id)| id.0).unwrap_or_default();
-    Ok(Json(services.explanation(&who, &snapshot, about, examination.as_ref(), trace_id)))
+    let mut explanation = services.explanation(&who, &snapshot, about, examination.as_ref(), trace_id);
+    let kept_out = from
+        .0
+        .address
+        .filter(|address| port.is_some_and(|port| !snapshot.admits(port, *address)));
+    if let (Some(address), Some(port)) = (kept_out, port) {
+        explanation.advice.insert(0, format!("You come from {address}, which the port's limits keep out. Its owner changes them with: portico ports limit {port} --from …"));
+    }
+    Ok(Json(explanation))
 }
 
 /// Whether the person means to ask, so that no page can have an app asked by an address alone (CSRF-2).
@@ -203,6 +212,8 @@ impl Services {
             connected: snapshot.connected,
             visibility: self.explained_visibility(snapshot, port, now),
             links: open_links(who, snapshot, port, now),
+            closures: port.map_or_else(Vec::new, |port| self.explained_closures(snapshot, port)),
+            limits: port.map_or_else(Vec::new, |port| limits_of(snapshot, port, self.codespaces.stranger_caps())),
             you: self.explained_you(who, snapshot, port, now),
             upstream: port.map(|port| explained_upstream(snapshot, port, &origin.authority(), examination)),
             advice,
@@ -238,6 +249,11 @@ impl Services {
                 .map(|settings| settings.users.iter().map(account).collect())
                 .unwrap_or_default(),
         }
+    }
+
+    fn explained_closures(&self, snapshot: &Snapshot, port: Port) -> Vec<ClosedSharing> {
+        let closures = snapshot.all_closures(port);
+        closures.iter().map(|closure| self.show_closure(closure)).collect()
     }
 
     fn explained_you(&self, who: &Identity, snapshot: &Snapshot, port: Option<Port>, now: OffsetDateTime) -> ExplainedYou {
@@ -292,6 +308,35 @@ fn open_links(who: &Identity, snapshot: &Snapshot, port: Option<Port>, now: Offs
     }
     let shares = snapshot.shares.values().filter(|share| Some(share.terms.port) == port);
     shares.map(|share| link(share, now)).filter(|link| link.state == "open").collect()
+}
+
+/// What limits what comes in, in words.
+fn limits_of(snapshot: &Snapshot, port: Port, caps: StrangerCaps) -> Vec<ExplainedLimit> {
+    let view = snapshot.ports.get(&port);
+    let own = view.map(|view| view.settings.limits.clone()).unwrap_or_default();
+    let from: Vec<String> = own.from.iter().map(ToString::to_string).collect();
+    let set = [
+        own.rate
+            .map(|most| counted(u64::from(most), "request", " a second, all clients together")),
+        own.connections
+            .map(|most| format!("at most {most} at once, requests and sockets together")),
+        own.body.map(|most| counted(most, "byte", " in the body of a request")),
+        (!from.is_empty()).then(|| format!("clients from {} alone", from.join(", "))),
+    ];
+    let capped = [
+        (caps.requests_per_port, "request", " a minute of all strangers together"),
+        (caps.requests_per_address, "request", " a minute from one stranger's address"),
+        (caps.bytes_per_port, "byte", " a minute of all strangers together"),
+        (caps.bytes_per_address, "byte", " a minute from one stranger's address"),
+    ];
+    let capped = capped.into_iter().filter_map(|(most, of, how)| Some(counted(most?, of, how)));
+    let said = |what: String, by: &str| ExplainedLimit { what, by: by.to_owned() };
+    let set = set.into_iter().flatten().map(|what| said(what, "owner"));
+    set.chain(capped.map(|what| said(what, "operator"))).collect()
+}
+
+fn counted(most: u64, of: &str, how: &str) -> String {
+    format!("at most {most} {of}{}{how}", if most == 1 { "" } else { "s" })
 }
 
 fn explained_upstream(snapshot: &Snapshot, port: Port, forwarded: &str, examination: Option<&Examination>) -> ExplainedUpstream {

@@ -24,7 +24,7 @@ pub use belongings::{ChangePersonalSettings, GitCredential, PersonalSettings, Se
 pub use ceilings::{Ceiling, CeilingChanged, ClosedLink, ClosedShare, SetCeiling};
 pub use change::ChangeCodespace;
 pub use container::{Notice, Step};
-pub use explanation::{ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
+pub use explanation::{ExplainedLimit, ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
 pub use log::{Exchange, ExchangeDetail, ExchangeField, ExchangePart, VisitHour, VisitNamed};
 pub use machines::{JoinMachine, JoinedMachine, MachineRegistration};

@@ -64,6 +64,16 @@ fn text(explained: &Explanation) -> String {
             .map_or_else(|| "until it is revoked".to_owned(), |deadline| format!("until {deadline}"));
         say("link", format!("{} ({}) opens {} {until}", link.name, link.kind, link.path));
     }
+    for closure in &explained.closures {
+        say("closed", format!("{} by {}: {}", closure.what, closure.by, closure.reason));
+    }
+    for limit in &explained.limits {
+        let whose = match limit.by.as_str() {
+            "owner" => "its owner set that",
+            _ => "the operator set that for strangers",
+        };
+        say("limit", format!("{}; {whose}", limit.what));
+    }
     let you = &explained.you;
     let may = if you.allowed { "may open it" } else { "may not open it" };
     say(

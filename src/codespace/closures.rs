@@ -46,13 +46,15 @@ impl Closures {
         if closed.is_empty() {
             return None;
         }
-        let extents = [
-            Extent::All,
-            Extent::User(owner.clone()),
-            Extent::Codespace(codespace.clone()),
-            Extent::Port(codespace.clone(), port),
-        ];
+        let extents = extents(owner, codespace, port);
         extents.iter().find_map(|extent| closed.get(extent)).map(Arc::clone)
+    }
+
+    /// All that closes a port, the widest first.
+    pub fn all_over(&self, owner: &UserId, codespace: &CodespaceName, port: Port) -> Vec<Arc<ClosureRecord>> {
+        let closed = self.closed.load();
+        let extents = extents(owner, codespace, port);
+        extents.iter().filter_map(|extent| closed.get(extent)).map(Arc::clone).collect()
     }
 
     fn set(&self, change: impl FnOnce(&mut BTreeMap<Extent, Arc<ClosureRecord>>)) {
@@ -60,6 +62,16 @@ impl Closures {
         change(&mut closed);
         self.closed.store(Arc::new(closed));
     }
+}
+
+/// What a port belongs to, the widest first.
+fn extents(owner: &UserId, codespace: &CodespaceName, port: Port) -> [Extent; 4] {
+    [
+        Extent::All,
+        Extent::User(owner.clone()),
+        Extent::Codespace(codespace.clone()),
+        Extent::Port(codespace.clone(), port),
+    ]
 }
 
 impl Codespaces {

@@ -159,6 +159,11 @@ impl Snapshot {
         self.closures.over(&self.record.owner, &self.record.name, port)
     }
 
+    /// All that operators have closed a port with, the widest first.
+    pub fn all_closures(&self, port: Port) -> Vec<Arc<ClosureRecord>> {
+        self.closures.all_over(&self.record.owner, &self.record.name, port)
+    }
+
     /// The most open that a port can be now, whatever its owner sets.
     pub fn most_visible(&self, port: Port) -> Visibility {
         self.closure(port).map_or(self.ceiling().most, |_| Visibility::Private)

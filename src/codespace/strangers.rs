@@ -86,6 +86,11 @@ struct Window {
 }
 
 impl Codespaces {
+    /// What strangers may cost.
+    pub fn stranger_caps(&self) -> StrangerCaps {
+        self.inner.strangers.caps
+    }
+
     /// Counts a request of a stranger to a port; none where nothing is capped.
     pub fn count_stranger(&self, name: &CodespaceName, port: Port, address: IpAddr, now: Instant) -> Result<Option<Counted>, TooMuch> {
         self.inner.strangers.count(name, port, address, now)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{ChangePort, Link};
+use super::{ChangePort, ClosedSharing, Link};
 
 /// How the gateway decides about a URL of a codespace, step by step.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
@@ -21,6 +21,12 @@ pub struct Explanation {
     pub visibility: ExplainedVisibility,
     /// The links that open it now besides, for those who may revoke them.
     pub links: Vec<Link>,
+    /// What administrators closed that the port belongs to, the widest first: as long as there is any, it is its owner's alone.
+    #[serde(default)]
+    pub closures: Vec<ClosedSharing>,
+    /// What limits that which comes in; empty if nothing does.
+    #[serde(default)]
+    pub limits: Vec<ExplainedLimit>,
     pub you: ExplainedYou,
     /// How the app is asked; none for the editor.
     pub upstream: Option<ExplainedUpstream>,
@@ -50,6 +56,15 @@ pub struct ExplainedVisibility {
     pub owner: String,
     /// Accounts that may open it besides the owner.
     pub users: Vec<String>,
+}
+
+/// A limit of what comes in.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct ExplainedLimit {
+    /// In plain words.
+    pub what: String,
+    /// Who set it: `owner` for everybody who comes, or `operator` for strangers.
+    pub by: String,
 }
 
 /// Who asks, and what they would get.

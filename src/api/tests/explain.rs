@@ -122,3 +122,42 @@ async fn a_refusal_is_remembered_until_the_setting_changes() {
     let mended = api.send(Call::new(Method::PATCH, path).token(&token).json(&advice["set"])).await;
     assert_eq!((mended.status, ports().await[0]["advice"].clone()), (200, Value::Null));
 }
+
+#[tokio::test]
+async fn limits_and_closures_are_told_to_who_may_know() {
+    let api = TestApi::start().await;
+    let (bob, ada) = (api.token("bob", "all").await, api.token("ada", "all").await);
+    let path = "/api/v1/codespaces/bob-x/ports/3000";
+    let limits = json!({ "limits": { "requests_per_second": 1, "connections": 5, "body_bytes": 1000, "addresses": ["10.0.0.0/8"] } });
+    let set = api.send(Call::new(Method::PATCH, path).token(&bob).json(&limits)).await;
+    assert_eq!(set.status, 200);
+    for what in ["codespace:bob-x", "user:bob", "port:bob-x:3000", "port:bob-x:8000"] {
+        let call = Call::new(Method::PUT, &format!("/api/v1/sharing/closed/{what}")).token(&ada);
+        let closed = api.send(call.json(&json!({ "reason": format!("because of {what}") }))).await;
+        assert_eq!(closed.status, 200, "{}", closed.short());
+    }
+    let told = api.send(Call::get(URL).token(&bob)).await.json();
+    let words = |list: &str, word: &str| -> Vec<String> {
+        let all = told[list].as_array().expect("a list").iter();
+        all.map(|one| one[word].as_str().expect("words").to_owned()).collect()
+    };
+    assert_eq!(words("closures", "what"), ["user:bob", "codespace:bob-x", "port:bob-x:3000"]);
+    assert_eq!(words("closures", "reason")[0], "because of user:bob");
+    assert_eq!(
+        words("limits", "what"),
+        [
+            "at most 1 request a second, all clients together",
+            "at most 5 at once, requests and sockets together",
+            "at most 1000 bytes in the body of a request",
+            "clients from 10.0.0.0/8 alone",
+        ]
+    );
+    assert_eq!(words("limits", "by"), ["owner"; 4]);
+    let editor = Call::get("/api/v1/explain?url=bob-x.codespaces.localhost");
+    let told = api.send(editor.token(&bob)).await.json();
+    assert_eq!(
+        (&told["closures"], &told["limits"]),
+        (&json!([]), &json!([])),
+        "an editor is nobody else's anyway"
+    );
+}
