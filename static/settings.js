@@ -58,7 +58,7 @@ function Elsewhere({ call, user, elsewhere, load }) {
     ${problem && html`<${Message}>${problem.message}<//>`}
     ${identities.length > 0 && html`<ul class="lines">${identities.map((identity) => html`<li key=${identity.id} data-testid="identity">
       <div><strong>${identity.label}</strong> <span class="quiet small block">${identity.shown} · used ${ago(identity.used_at)}</span></div>
-      <button type="button" class="button plain compact" onClick=${() => unlink(identity)} aria-label="Unlink ${identity.label}, ${identity.shown}" data-testid="unlink">Unlink</button></li>`)}</ul>`}
+      ${(own || identities.length > 1) && html`<button type="button" class="button plain compact" onClick=${() => unlink(identity)} aria-label="Unlink ${identity.label}, ${identity.shown}" data-testid="unlink">Unlink</button>`}</li>`)}</ul>`}
     ${own && ways.providers.map((provider) => html`<button type="button" class="button" key=${provider.id} onClick=${() => link(provider)} data-testid="link-${provider.id}"><${Icon} name="plus" />Link ${provider.label}</button> `)}
   </section>`;
 }

@@ -49,7 +49,7 @@ export function Sharing({ call }) {
       <div class="row-actions"><button type="button" class="button" onClick=${() => setOpening(one)} data-testid="open-again">Open again</button></div>
     </li>`)}</ul>
     <${Close} ...${{ call, load }} />
-    <h2>How far owners may share</h2>
+    <h2 class="apart">How far owners may share</h2>
     <${Ceilings} call=${call} />
     ${opening && html`<${Dialog} title="Open it again?" onClose=${() => setOpening(undefined)}>
       <p>${inWords(opening.what)}: whoever could open it before can do so again at once, as its owners have set it by now.</p>

@@ -278,7 +278,7 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
         Reason::Asleep(asleep) => asleep_page(edge, visit, &asleep, &dashboard),
         Reason::TooManyStarts { limit, seconds } => pages::too_many_starts(prefix, limit, seconds),
         Reason::ForeignPost => pages::forbidden_origin(prefix),
-        Reason::Dial(endpoint, error) => dial_page(visit, endpoint, &error, &dashboard),
+        Reason::Dial(endpoint, error) => dial_page(edge, visit, endpoint, &error, &dashboard),
         Reason::Trouble(port, trouble, Some(snapshot)) => {
             let known = known_to_owner(edge, visit, &snapshot, &dashboard);
             pages::port_trouble(prefix, port, trouble, &known, visit.exchange.id())
@@ -290,13 +290,14 @@ fn page_of(edge: &Edge, visit: &Visit, reason: Reason) -> Page {
         Reason::TooManySockets(error) => pages::too_many_sockets(prefix, &error.to_string()),
         Reason::TooMuch(error) => pages::too_much(prefix, &error.to_string(), seconds(error.retry_after)),
         Reason::Limited(port, exceeded, owner) => {
+            let own = matches!(&visit.who, Presented::Valid(identity) if identity.user == owner);
             let owner = edge.auth.user(&owner);
-            pages::limited(
-                prefix,
-                port,
-                exceeded,
-                owner.as_ref().map_or("its owner", |owner| owner.name.as_str()),
-            )
+            let raises = match &owner {
+                _ if own => pages::Raises::Reader(&dashboard),
+                Some(owner) => pages::Raises::Owner(owner.name.as_str()),
+                None => pages::Raises::Owner("its owner"),
+            };
+            pages::limited(prefix, port, exceeded, raises)
         }
         Reason::NotFound => {
             let mut page = pages::bad_request(prefix, "there is no such page under /.portico/");
@@ -353,10 +354,14 @@ fn asleep_page(edge: &Edge, visit: &Visit, asleep: &Asleep, dashboard: &str) -> 
     }
 }
 
-fn dial_page(visit: &Visit, endpoint: Endpoint, error: &DialError, dashboard: &str) -> Page {
+fn dial_page(edge: &Edge, visit: &Visit, endpoint: Endpoint, error: &DialError, dashboard: &str) -> Page {
     let prefix = CODESPACE_PREFIX;
     match (endpoint, error) {
-        (_, DialError::NotConnected) => pages::not_connected(prefix, &visit.name, None, Some(dashboard)),
+        (_, DialError::NotConnected) => {
+            let codespace = edge.codespaces.find(&visit.name);
+            let owns = codespace.is_some_and(|codespace| is_owner(visit, &codespace.snapshot()));
+            pages::not_connected(prefix, &visit.name, None, Some(dashboard).filter(|_| owns))
+        }
         (_, DialError::Refused(Refusal::EditorAbsent)) => pages::workbench(prefix, &visit.name, "/.portico/api/v1"),
         (_, DialError::Refused(Refusal::EditorStarting)) => pages::editor_starting(prefix, &visit.name),
         (_, _) => pages::editor_failed(prefix, &visit.name, dashboard),

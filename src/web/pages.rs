@@ -22,7 +22,7 @@ pub use codespace::{
 pub use hop::{arrive, carry, framed_sign_in, spread, unregister_worker};
 pub use port::{Known, Listening, app_unavailable, credentials_hint, port_trouble};
 pub use refusal::{
-    bad_request, busy, crowded, forbidden_origin, head_too_large, internal, limited, method_not_allowed, misdirected, not_found,
+    Raises, bad_request, busy, crowded, forbidden_origin, head_too_large, internal, limited, method_not_allowed, misdirected, not_found,
     too_many_sockets, too_much, unauthorized, uri_too_long,
 };
 

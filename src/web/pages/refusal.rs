@@ -145,8 +145,17 @@ pub fn too_much(prefix: &str, said: &str, seconds: u64) -> Page {
     .page()
 }
 
+/// Who can raise a limit of a port.
+#[derive(Clone, Copy, Debug)]
+pub enum Raises<'a> {
+    /// Whoever reads the page: where the codespace's settings are.
+    Reader(&'a str),
+    /// Somebody else, by name.
+    Owner(&'a str),
+}
+
 /// Says which limit of a port a request ran into, and who can raise it.
-pub fn limited(prefix: &str, port: Port, exceeded: Exceeded, owner: &str) -> Page {
+pub fn limited(prefix: &str, port: Port, exceeded: Exceeded, raises: Raises<'_>) -> Page {
     let (slug, status, title) = match exceeded {
         Exceeded::Rate(_) => ("limit-rate", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
         Exceeded::Connections(_) => ("limit-connections", StatusCode::TOO_MANY_REQUESTS, "Too much at once"),
@@ -158,16 +167,27 @@ pub fn limited(prefix: &str, port: Port, exceeded: Exceeded, owner: &str) -> Pag
     } else {
         Sign::Closed
     };
-    Notice::new(
-        prefix,
-        slug,
-        status,
-        title,
-        format!("Port {port} has a limit that its owner set: {exceeded}. Ask {owner} to raise it."),
-    )
-    .sign(sign)
-    .advice(format!("The owner raises it with: portico ports limit {port}"))
-    .page()
+    let passes = match exceeded {
+        Exceeded::Rate(_) => "Load this page again in a moment.",
+        Exceeded::Connections(_) => "Load this page again when something else has ended.",
+        Exceeded::Body(_) | Exceeded::Address => "",
+    };
+    let (whose, who) = match raises {
+        Raises::Reader(_) => ("you", String::new()),
+        Raises::Owner(owner) => ("its owner", format!(" Only {owner} can raise it.")),
+    };
+    let detail = format!("Port {port} has a limit that {whose} set: {exceeded}.{who}");
+    let mut notice = Notice::new(prefix, slug, status, title, detail).sign(sign);
+    if !passes.is_empty() {
+        notice = notice.advice(passes);
+    }
+    if let Raises::Reader(settings) = raises {
+        notice = notice
+            .advice("The port's options have all its limits; so has the command line:")
+            .command(Some(&format!("portico ports limit {port} --none")))
+            .action_in_new_tab("Open its codespace", settings);
+    }
+    notice.page()
 }
 
 /// Owns up to a fault of ours.

@@ -90,7 +90,14 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("crowded", crowded("/.portico/static/")),
         ("internal", internal("/static/", text)),
         ("too_much", too_much("/.portico/static/", text, 5)),
-        ("limited", limited("/.portico/static/", port(), Exceeded::Rate(1), text)),
+        (
+            "limited",
+            limited("/.portico/static/", port(), Exceeded::Rate(1), Raises::Owner(text)),
+        ),
+        (
+            "limited, one's own",
+            limited("/.portico/static/", port(), Exceeded::Connections(1), Raises::Reader(text)),
+        ),
         ("unauthorized", unauthorized("/static/", text)),
         ("forbidden_origin", forbidden_origin("/static/")),
         ("carry", carry(text, text, text)),
