@@ -507,6 +507,7 @@ mod tests {
             "portico ports -c amber-x --json",
             "portico ports list -c amber-x",
             "portico ports visibility 3000:public 8000:private -c amber-x --for 2h",
+            "portico ports visibility 3000:org --until 2026-12-24T18:00:00+01:00",
             "portico ports offer --accept -c amber-x",
             "portico ports limit 3000 --rate 5 --from 10.0.0.0/8,::1 -c amber-x",
             "portico ports limit 3000 --none",

@@ -106,7 +106,8 @@ fn row(port: &Port) -> Vec<String> {
 async fn visibility(change: &PortsVisibility, output: Output) -> anyhow::Result<()> {
     let client = place::gateway(&change.place).await?;
     let name = place::codespace(&client, change.which.codespace.as_deref()).await?;
-    let until = change.lasting.map(|lasting| OffsetDateTime::from(SystemTime::now() + lasting));
+    let after = change.lasting.map(|lasting| OffsetDateTime::from(SystemTime::now() + lasting));
+    let until = change.until.or(after);
     let until = until.map(|until| until.format(&Rfc3339)).transpose()?;
     let mut changed = Vec::new();
     for wanted in &change.changes {

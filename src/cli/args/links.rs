@@ -1,6 +1,7 @@
 //! What can be typed after `portico ports visibility`, `share`, `links` and `unshare`.
 
 use clap::Args;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Where, Which};
 
@@ -82,7 +83,8 @@ fn link_id(text: &str) -> Result<String, String> {
 #[command(after_help = "Examples:
   portico ports visibility 3000:public
   portico ports visibility 3000:public 8000:private -c amber-otter-x7k2
-  portico ports visibility 3000:org --for 2h")]
+  portico ports visibility 3000:org --for 2h
+  portico ports visibility 3000:public --until 2026-12-24T18:00:00+01:00")]
 pub struct PortsVisibility {
     /// PORT:VISIBILITY, where VISIBILITY is private, org or public.
     #[arg(required = true, value_name = "PORT:VISIBILITY", value_parser = port_visibility)]
@@ -90,6 +92,9 @@ pub struct PortsVisibility {
     /// Fall back to private after this long, for instance 2h or 30m.
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub lasting: Option<std::time::Duration>,
+    /// Fall back to private at this moment, with its offset from UTC: 2026-12-24T18:00:00+01:00.
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "lasting")]
+    pub until: Option<OffsetDateTime>,
     #[command(flatten)]
     pub which: Which,
     #[command(flatten)]
@@ -101,6 +106,11 @@ pub struct PortsVisibility {
 pub struct PortChange {
     pub port: crate::domain::Port,
     pub visibility: crate::domain::Visibility,
+}
+
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    let read = OffsetDateTime::parse(text, &Rfc3339);
+    read.map_err(|_| "write day, time and offset from UTC, as in 2026-12-24T18:00:00+01:00 or 2026-12-24T17:00:00Z".to_owned())
 }
 
 fn port_visibility(text: &str) -> Result<PortChange, String> {
