@@ -16,7 +16,7 @@ struct Bans {
 
 #[derive(Deserialize)]
 struct Ban {
-    /// `NAME`, or `NAME@<VERSION`.
+    /// `NAME`, or `NAME:<VERSION`.
     #[serde(rename = "crate")]
     spec: String,
     reason: String,
@@ -41,7 +41,7 @@ fn nothing_banned_is_built_in() {
     for ban in &deny.bans.deny {
         let (name, floor) = ban
             .spec
-            .split_once("@<")
+            .split_once(":<")
             .map_or((ban.spec.as_str(), None), |(name, floor)| (name, Some(floor)));
         let banned = |(package, number): &&(String, String)| package == name && floor.is_none_or(|floor| version(number) < version(floor));
         found.extend(
