@@ -4,16 +4,19 @@
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
-# The dependencies alone first: they change less often than the source.
+# The dependencies alone first: they change less often than the source. Cargo wants every target without a path to be there.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs && cargo build --locked --release && rm -rf src
+RUN mkdir src benches && echo 'fn main() {}' > src/main.rs && touch src/lib.rs benches/steps.rs \
+ && cargo build --locked --release && rm -rf src benches
 COPY . .
 # Cargo goes by times, and the placeholders are younger than what was copied.
 RUN touch src/main.rs src/lib.rs && cargo build --locked --release && strip target/release/portico
 
-# The agent of the docker runtime, static so that it starts in any image; named by docker.agent.
-RUN RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target x86_64-unknown-linux-gnu \
- && strip target/x86_64-unknown-linux-gnu/release/portico
+# The agent of the docker runtime, static so that it starts in any image; named by docker.agent. With a target named, what
+# runs while building is not built static.
+RUN host=$(rustc -vV | sed -n 's/^host: //p') \
+ && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$host" \
+ && strip -o agent "target/$host/release/portico"
 
 FROM debian:bookworm-slim AS editor
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates npm && rm -rf /var/lib/apt/lists/*
@@ -27,9 +30,9 @@ RUN apt-get update \
  && useradd --uid 10001 --create-home --home-dir /var/lib/portico --shell /bin/bash portico
 COPY --from=build /source/target/release/portico /usr/local/bin/portico
 COPY --from=editor /opt/portico/editors /opt/portico/editors
-COPY --from=build /source/target/x86_64-unknown-linux-gnu/release/portico /opt/portico/agent
+COPY --from=build /source/agent /opt/portico/agent
 # code-server is found on the PATH, so that the data volume need not hold it.
-RUN printf '#!/bin/sh\ncd="/opt/portico/editors"; for d in "$cd"/code-server-*; do exec "$d"/node_modules/node-linux-*/bin/node "$d"/node_modules/code-server/out/node/entry.js "$@"; done\n' > /usr/local/bin/code-server \
+RUN printf '#!/bin/sh\nfor d in /opt/portico/editors/code-server-*; do exec "$d"/node_modules/node-linux-*/bin/node "$d"/node_modules/code-server/out/node/entry.js "$@"; done\n' > /usr/local/bin/code-server \
  && chmod 755 /usr/local/bin/code-server && code-server --version && rm -rf /root/.config
 USER portico
 WORKDIR /var/lib/portico
