@@ -1,6 +1,14 @@
 //! One connection from its first byte to its last: HTTP/1.1 or HTTP/2, with every time bounded.
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    error::Error as _,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::{Request, StatusCode, header};
@@ -57,7 +65,10 @@ pub(super) mod h2 {
 }
 
 /// How long a connection that was told to end may still take.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long one stays open whose client sent what nobody takes: closed at once, with bytes that nobody read, it would lose
+/// the word that says why, and its client would be back the sooner.
+const LINGERS: Duration = Duration::from_millis(250);
 
 /// What a connection works with.
 pub(super) struct Connection {
@@ -150,10 +161,11 @@ impl Connection {
                 let (edge, streams, refused) = (edge.clone(), streams.clone(), Arc::clone(&refused));
                 async move {
                     let stream = streams.current();
+                    let fields = request.headers().len();
                     let mut response = edge.handle(request, &stream).await;
                     // What ends a connection of HTTP/1.1, which nobody shares, is held against one of HTTP/2.
                     if response.headers_mut().remove(header::CONNECTION).is_some() && !streams.caller.is_proxy() {
-                        refused.add();
+                        refused.add(fields);
                     }
                     Ok::<_, Infallible>(response.map(|body| Answered::of_stream(body, stream)))
                 }
@@ -184,7 +196,7 @@ impl Connection {
 
     /// Drives a connection, tells it to end when it was idle for too long or the gateway drains, and cuts it when it
     /// does not.
-    async fn attend<C: Future>(&self, connection: C, end: impl Fn(Pin<&mut C>), pace: &Pace) {
+    async fn attend<C: Future<Output = hyper::Result<()>>>(&self, connection: C, end: impl Fn(Pin<&mut C>), pace: &Pace) {
         let mut connection = std::pin::pin!(connection);
         // Looked at when it wakes by itself, not with every byte of the connection.
         let mut alarms = FuturesUnordered::new();
@@ -193,7 +205,12 @@ impl Connection {
             tokio::select! {
                 biased;
                 // An error here is the client's: it went away or sent what is no HTTP.
-                _ended = connection.as_mut() => return,
+                ended = connection.as_mut() => {
+                    if ended.is_err_and(|error| is_word_to_client(&error)) {
+                        self.linger().await;
+                    }
+                    return;
+                }
                 alarm = alarms.next() => match alarm {
                     Some(Alarm::End(told)) => {
                         end(connection.as_mut());
@@ -202,6 +219,15 @@ impl Connection {
                     Some(Alarm::Cut) | None => return,
                 },
             }
+        }
+    }
+
+    /// Lets a client that is still there read the last that it was told.
+    async fn linger(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(LINGERS) => {}
+            () = self.drain.cancelled() => {}
+            () = self.cut.cancelled() => {}
         }
     }
 
@@ -225,6 +251,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether a connection ended by what its client sent, of which it was told, and not by its going.
+fn is_word_to_client(error: &hyper::Error) -> bool {
+    error.source().is_some_and(|cause| !cause.is::<io::Error>())
 }
 
 /// Why a connection was told to end already.

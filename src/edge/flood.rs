@@ -9,8 +9,10 @@
 
 mod fields;
 mod frames;
+mod turn;
 
 use std::{
+    future::Future as _,
     io::{self, IoSlice},
     pin::Pin,
     sync::{
@@ -21,22 +23,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
 
-use self::frames::{Frames, Seen};
+use self::{
+    frames::{Frames, Seen},
+    turn::Turn,
+};
 use super::connection::h2::FIELD_BYTES;
 
-/// What a frame that asks for nothing costs, a WINDOW_UPDATE that nothing was sent for, and a head that is refused.
+/// What a frame that asks for nothing costs, a WINDOW_UPDATE that nothing was sent for, a reset, for which a request was
+/// begun, a head that is refused, and each of its fields.
 const VAIN: u32 = 10;
 const UPDATE: u32 = 5;
+const RESET: u32 = 25;
 const REFUSED_HEAD: u32 = 1_000;
-/// How much there is to spend at once: five thousand frames, far above a browser that reorders two thousand requests.
-const AT_ONCE: u32 = 5_000 * VAIN;
+const REFUSED_FIELD: u32 = 4;
+/// How much there is to spend at once: a thousand resets, far above a browser that leaves a page with all that is under way
+/// there, or two thousand frames that set another order.
+const AT_ONCE: u32 = 2_500 * VAIN;
 /// How long it takes to have one more: two thousand frames a second, above a client that measures each round trip by a PING.
 const ONE_MORE: Duration = Duration::from_micros(50);
-/// So much is read in one turn, counted in fields of heads and in what the other frames cost: about half a millisecond of
-/// h2's. Then the others of this thread have theirs, however much there is to read.
-const TURN: u32 = 4_000;
+/// How long nothing is read of a client that sent too much, before it is told to calm down: most of those that are told
+/// come back at once.
+const SILENCE: Duration = Duration::from_millis(250);
 /// For so many bytes that are sent to a client, a WINDOW_UPDATE costs nothing; kept up to so many.
 const UPDATE_BYTES: usize = 4 * 1024;
 const MOST_SENT: usize = 16 * 1024 * 1024;
@@ -45,13 +57,15 @@ const MOST_SENT: usize = 16 * 1024 * 1024;
 /// more than it needs.
 const LAST_FRAMES: usize = (FIELD_BYTES as usize / (16 * 1024)) * 2;
 
-/// Heads of a connection that were refused, until they are counted.
+/// What heads of a connection cost that were refused, until it is counted.
 #[derive(Debug, Default)]
 pub(super) struct RefusedHeads(AtomicU32);
 
 impl RefusedHeads {
-    pub(super) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+    /// One was refused that had so many fields.
+    pub(super) fn add(&self, fields: usize) {
+        let fields = u32::try_from(fields).unwrap_or(u32::MAX);
+        self.0.fetch_add(REFUSED_HEAD + REFUSED_FIELD * fields.min(fields::MOST), Relaxed);
     }
 
     fn take(&self) -> u32 {
@@ -68,16 +82,17 @@ pub(super) struct Bounded<S> {
     refused: Arc<RefusedHeads>,
     /// Bytes sent to the client for which no WINDOW_UPDATE came yet.
     sent: usize,
-    /// What was read in this turn.
-    turn: u32,
+    turn: Turn,
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 enum State {
     Heard,
     /// Too much came; what begins next is not passed on.
     Over,
+    /// Nothing is passed on until then.
+    Silent(Pin<Box<Sleep>>),
     /// So many bytes of [`last_frames`] were passed on instead.
     Ended(usize),
 }
@@ -90,7 +105,7 @@ impl<S> Bounded<S> {
             allowance: Allowance::new(now),
             refused,
             sent: 0,
-            turn: 0,
+            turn: Turn::default(),
             state: State::Heard,
         }
     }
@@ -98,6 +113,7 @@ impl<S> Bounded<S> {
     fn count(&mut self, bytes: &mut [u8]) {
         let Seen {
             vain,
+            resets,
             updates,
             fields,
             crowded,
@@ -105,10 +121,12 @@ impl<S> Bounded<S> {
         let due = updates.min(self.sent / UPDATE_BYTES);
         self.sent -= due * UPDATE_BYTES;
         let updates = u32::try_from(updates - due).unwrap_or(u32::MAX);
-        let refused = self.refused.take().saturating_mul(REFUSED_HEAD);
-        let frames = vain.saturating_mul(VAIN).saturating_add(updates.saturating_mul(UPDATE));
-        self.turn = self.turn.saturating_add(frames).saturating_add(fields);
-        let cost = frames.saturating_add(refused);
+        let costs = [(vain, VAIN), (resets, RESET), (updates, UPDATE)];
+        let frames = costs
+            .iter()
+            .fold(0_u32, |sum, (count, cost)| sum.saturating_add(count.saturating_mul(*cost)));
+        self.turn.read(frames.saturating_add(fields));
+        let cost = frames.saturating_add(self.refused.take());
         // A clock is asked only where there is something to count.
         if crowded || cost > 0 && !self.allowance.spend(cost, Instant::now()) {
             self.state = State::Over;
@@ -153,25 +171,32 @@ fn last_frames() -> [u8; 9 * LAST_FRAMES] {
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let State::Ended(passed) = this.state {
-            return this.end(passed, buf);
-        }
-        if this.turn >= TURN {
-            this.turn = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        match &mut this.state {
+            State::Ended(passed) => {
+                let passed = *passed;
+                return this.end(passed, buf);
+            }
+            State::Silent(silence) => {
+                ready!(silence.as_mut().poll(cx));
+                return this.end(0, buf);
+            }
+            State::Heard | State::Over => ready!(this.turn.poll(cx)),
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
         if polled.is_pending() {
-            this.turn = 0;
+            this.turn.end();
         }
         ready!(polled)?;
-        if this.state == State::Over
+        if matches!(this.state, State::Over)
             && let Some(at) = this.frames.next_begins(&buf.filled()[before..])
         {
             buf.set_filled(before + at);
-            return this.end(0, buf);
+            let mut silence = Box::pin(tokio::time::sleep(SILENCE));
+            // An empty read would be the end of the stream.
+            let polled = if at > 0 { Poll::Ready(()) } else { silence.as_mut().poll(cx) };
+            this.state = State::Silent(silence);
+            return polled.map(Ok);
         }
         this.count(&mut buf.filled_mut()[before..]);
         Poll::Ready(Ok(()))
@@ -271,11 +296,13 @@ mod tests {
         let (data, ping) = (frame(0, 100), frame(PING, 8));
         assert_eq!(read(&data, data.len()).await, data);
         // Refused heads use the allowance up; what is under way then is passed on, what begins after it is not.
-        (0..AT_ONCE / REFUSED_HEAD + 1).for_each(|_| refused.add());
+        (0..AT_ONCE / REFUSED_HEAD + 1).for_each(|_| refused.add(0));
         assert_eq!(read(&ping[..5], 5).await, ping[..5]);
         let rest = [&ping[5..], &data].concat();
+        let before = Instant::now();
         let got = read(&rest, ping.len() - 5 + last_frames().len()).await;
         assert_eq!(got, [&ping[5..], &last_frames()].concat());
+        assert!(before.elapsed() >= SILENCE, "it is not told at once");
         assert!(tokio::time::timeout(Duration::from_millis(20), server.read_u8()).await.is_err());
     }
 
@@ -292,15 +319,19 @@ mod tests {
         while read < PREFACE_BYTES + 100 * head.len() {
             let mut room = [0; 509];
             let mut buf = ReadBuf::new(&mut room);
-            let mut cx = Context::from_waker(std::task::Waker::noop());
-            match Pin::new(&mut server).poll_read(&mut cx, &mut buf) {
-                Poll::Ready(outcome) => outcome.expect("read"),
-                Poll::Pending => turns += 1,
-            }
+            let mut waited = false;
+            std::future::poll_fn(|cx| {
+                let polled = Pin::new(&mut server).poll_read(cx, &mut buf);
+                waited |= polled.is_pending();
+                polled
+            })
+            .await
+            .expect("read");
+            turns += u32::from(waited);
             read += buf.filled().len();
         }
-        assert!((8..=100 * 500 / TURN).contains(&turns), "{turns}, and nothing was missing");
-        assert_eq!(server.state, State::Heard);
+        assert!((30..=100 * 500 / turn::MOST).contains(&turns), "{turns}, and nothing was missing");
+        assert!(matches!(server.state, State::Heard));
     }
 
     #[tokio::test]
@@ -318,10 +349,10 @@ mod tests {
             client.write_all(&update.repeat(AT_ONCE as usize / 20)).await.expect("sent");
             server.read_exact(&mut got).await.expect("passed on");
         }
-        assert_eq!(server.state, State::Heard);
+        assert!(matches!(server.state, State::Heard));
         let mut more = update.repeat(AT_ONCE as usize);
         server.count(&mut more);
         server.count(&mut more);
-        assert_eq!(server.state, State::Over, "nothing was sent for these");
+        assert!(matches!(server.state, State::Over), "nothing was sent for these");
     }
 }
