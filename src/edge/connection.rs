@@ -52,7 +52,8 @@ pub(super) mod h2 {
     use std::time::Duration;
 
     pub(super) const STREAMS: u32 = 128;
-    pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
+    /// What a client may send ahead of an app that reads slowly; of LIM-3's 256 KiB the rest is being written.
+    pub(super) const STREAM_WINDOW: u32 = 192 * 1024;
     pub(super) const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
     /// Largest list of fields. Browsers keep 180 cookies of 4 KiB for a site, and a page can have all of them sent: what
     /// is refused without being read cannot be told to take them away (HDR-10).

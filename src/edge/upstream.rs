@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -41,7 +41,7 @@ use crate::{
     protocol::tunnel::Endpoint,
     route::Scheme,
     tunnel::{
-        DialError, SharedDialer,
+        Backlog, DialError, SharedDialer,
         tls::{self, Offer},
     },
 };
@@ -60,11 +60,12 @@ const MAX_INFORMATIONAL: usize = 16;
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bounds of HTTP/2 to an app. What a client does not read of one stream must not hold up the others of its connection.
+/// Each half of a stream holds no more than what the client's half leaves of 256 KiB (LIM-3).
 mod h2 {
     pub(super) const STREAMS: usize = 32;
-    pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
+    pub(super) const STREAM_WINDOW: u32 = 128 * 1024;
     pub(super) const CONNECTION_WINDOW: u32 = 32 * STREAM_WINDOW;
-    pub(super) const SEND_BUFFER: usize = 128 * 1024;
+    pub(super) const SEND_BUFFER: usize = 64 * 1024;
 }
 
 /// Where a connection leads. Never shared between codespaces or between two starts of one (POOL-1).
@@ -95,6 +96,7 @@ struct Pool {
 
 struct Kept {
     sender: http1::SendRequest<RequestBody>,
+    backlog: Arc<Backlog>,
     since: Instant,
 }
 
@@ -107,7 +109,10 @@ struct Shared {
 
 /// The way to an app for one request.
 enum Sender {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1 {
+        sender: http1::SendRequest<RequestBody>,
+        backlog: Arc<Backlog>,
+    },
     Http2 {
         sender: http2::SendRequest<RequestBody>,
         _under_way: Arc<()>,
@@ -172,10 +177,11 @@ impl Upstreams {
 
     /// A WebSocket comes of HTTP/1.1 alone.
     async fn connect(&self, key: &Key, upgrade: bool) -> Result<Sender, UpstreamError> {
-        let stream = self.pool.dialer.dial(&key.codespace, key.endpoint).await?;
+        let mut stream = self.pool.dialer.dial(&key.codespace, key.endpoint).await?;
+        let backlog = stream.backlog();
         match key.protocol {
             Protocol::Http2 if !upgrade => self.handshake_2(key, stream).await,
-            Protocol::Http | Protocol::Http2 => self.handshake(stream).await,
+            Protocol::Http | Protocol::Http2 => self.handshake(stream, backlog).await,
             Protocol::Https => {
                 let offer = if upgrade { Offer::Http1 } else { Offer::Any };
                 let shaken = tokio::time::timeout(TLS_TIMEOUT, tls::connect(stream, offer)).await;
@@ -184,13 +190,17 @@ impl Upstreams {
                     .map_err(UpstreamError::Tls)?;
                 match http_2 {
                     true => self.handshake_2(key, stream).await,
-                    false => self.handshake(stream).await,
+                    false => self.handshake(stream, backlog).await,
                 }
             }
         }
     }
 
-    async fn handshake(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, UpstreamError> {
+    async fn handshake(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        backlog: Arc<Backlog>,
+    ) -> Result<Sender, UpstreamError> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(stream))
@@ -200,7 +210,7 @@ impl Upstreams {
             // What goes wrong is told to the exchange that waits for a response.
             drop(connection.with_upgrades().await);
         });
-        Ok(Sender::Http1(sender))
+        Ok(Sender::Http1 { sender, backlog })
     }
 
     async fn handshake_2(&self, key: &Key, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, UpstreamError> {
@@ -240,7 +250,10 @@ impl Upstreams {
         let kept = all.get_mut(key)?;
         while let Some(last) = kept.pop() {
             if last.since.elapsed() < KEPT_FOR && last.sender.is_ready() {
-                return Some(Sender::Http1(last.sender));
+                return Some(Sender::Http1 {
+                    sender: last.sender,
+                    backlog: last.backlog,
+                });
             }
         }
         None
@@ -280,7 +293,8 @@ impl Sender {
         key: &Key,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match self {
-            Self::Http1(sender) => {
+            Self::Http1 { sender, backlog } => {
+                request.body_mut().behind(backlog);
                 if request.version() == http::Version::HTTP_2 {
                     crate::forward::request::into_http_1(&mut request);
                 }
@@ -349,25 +363,27 @@ impl Return {
     /// Keeps the connection for the next request, as soon as it is ready for one. One of HTTP/2 was never taken away.
     pub fn put_back(self) {
         let Self { upstreams, key, sender } = self;
-        let Sender::Http1(mut sender) = sender else { return };
+        let Sender::Http1 { mut sender, backlog } = sender else {
+            return;
+        };
         if sender.is_closed() {
             return;
         }
         if sender.is_ready() {
-            return upstreams.keep(key, sender);
+            return upstreams.keep(key, sender, backlog);
         }
         let tasks = upstreams.pool.tasks.clone();
         tasks.spawn(async move {
             // The request's body may still be on its way although the response has ended.
             if let Ok(Ok(())) = tokio::time::timeout(KEPT_FOR, sender.ready()).await {
-                upstreams.keep(key, sender);
+                upstreams.keep(key, sender, backlog);
             }
         });
     }
 }
 
 impl Upstreams {
-    fn keep(&self, key: Key, sender: http1::SendRequest<RequestBody>) {
+    fn keep(&self, key: Key, sender: http1::SendRequest<RequestBody>, backlog: Arc<Backlog>) {
         if self.pool.drain.is_cancelled() {
             return;
         }
@@ -376,6 +392,7 @@ impl Upstreams {
         if kept.len() < MAX_KEPT {
             kept.push(Kept {
                 sender,
+                backlog,
                 since: Instant::now(),
             });
         }
@@ -408,6 +425,8 @@ async fn sweep(pool: Arc<Pool>) {
 /// A request's body on its way to an app, counted.
 pub struct RequestBody {
     body: Option<Upload>,
+    /// What of it waits to be written.
+    backlog: Option<Arc<Backlog>>,
     exchange: Arc<Exchange>,
     /// Of a port whose owner keeps a log.
     recording: Option<Arc<Recording>>,
@@ -415,11 +434,24 @@ pub struct RequestBody {
 
 impl RequestBody {
     pub(super) fn new(body: Option<Upload>, exchange: Arc<Exchange>, recording: Option<Arc<Recording>>) -> Self {
-        let this = Self { body, exchange, recording };
+        let this = Self {
+            body,
+            backlog: None,
+            exchange,
+            recording,
+        };
         if this.is_end_stream() {
             this.over();
         }
         this
+    }
+
+    /// Goes over a connection that tells what it wrote; of HTTP/2, whose own bounds those are, none does.
+    fn behind(&mut self, backlog: &Arc<Backlog>) {
+        if self.body.is_some() {
+            backlog.clear();
+            self.backlog = Some(Arc::clone(backlog));
+        }
     }
 
     fn over(&self) {
@@ -434,10 +466,17 @@ impl HttpBody for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(backlog) = &self.backlog {
+            ready!(backlog.poll_room(cx));
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.exchange.received(bytes);
+                if let Some(backlog) = &self.backlog {
+                    backlog.add(bytes);
+                }
                 if let Some(recording) = &self.recording {
                     recording.sent(frame.data_ref().map_or(&[], Bytes::as_ref));
                     // hyper does not ask again for the end of a body of a known length.

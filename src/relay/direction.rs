@@ -155,7 +155,7 @@ impl Direction {
     fn poll_copy(&mut self, cx: &mut Context<'_>, from: &mut impl Relayed) -> Poll<io::Result<usize>> {
         let mut buffer = Buffer::take();
         let mut room = ReadBuf::new(buffer.room());
-        let polled = Pin::new(from).poll_read(cx, &mut room);
+        let polled = from.poll_gulp(cx, &mut room);
         let filled = room.filled().len();
         if filled == 0 || polled.is_pending() {
             buffer.give_back();

@@ -2,13 +2,14 @@
 
 use std::{
     io,
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, Interest},
+    io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 use tokio_util::either::Either;
@@ -20,6 +21,11 @@ pub trait Relayed: AsyncRead + AsyncWrite + Unpin {
     /// Whether its bytes are its socket's, from the next one on.
     fn splices(&self) -> bool {
         false
+    }
+
+    /// Reads as much as there is room for, also where it is read in sips otherwise.
+    fn poll_gulp(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_read(cx, buf)
     }
 
     /// Moves bytes from the socket into the empty pipe; 0 at the socket's end.
@@ -41,6 +47,13 @@ impl<A: Relayed, B: Relayed> Relayed for Either<A, B> {
         match self {
             Self::Left(stream) => stream.splices(),
             Self::Right(stream) => stream.splices(),
+        }
+    }
+
+    fn poll_gulp(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Left(stream) => stream.poll_gulp(cx, buf),
+            Self::Right(stream) => stream.poll_gulp(cx, buf),
         }
     }
 

@@ -90,6 +90,10 @@ impl<S: Relayed> Relayed for WriteTimeout<S> {
         self.inner.splices()
     }
 
+    fn poll_gulp(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.inner.poll_gulp(cx, buf)
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         self.inner.poll_fill(cx, pipe)
     }

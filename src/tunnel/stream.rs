@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     io::IoSlice,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,12 +16,14 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
+use super::Backlog;
 use crate::relay::{Pipe, Relayed, poll_sip, poll_write_pieces};
 
 /// A byte stream into a codespace. It counts against its agent's limit while it lives.
 pub struct AgentStream {
     io: Held,
     permit: Option<OwnedSemaphorePermit>,
+    backlog: Option<Arc<Backlog>>,
 }
 
 /// The kind of socket that a stream is, so that two plain ones can be spliced.
@@ -35,7 +38,23 @@ pub enum Held {
 
 impl AgentStream {
     pub(super) fn new(io: Held, permit: OwnedSemaphorePermit) -> Self {
-        Self { io, permit: Some(permit) }
+        Self {
+            io,
+            permit: Some(permit),
+            backlog: None,
+        }
+    }
+
+    /// Has it tell what it writes.
+    pub fn backlog(&mut self) -> Arc<Backlog> {
+        Arc::clone(self.backlog.get_or_insert_default())
+    }
+
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(backlog), Poll::Ready(Ok(bytes))) = (&self.backlog, &polled) {
+            backlog.written(*bytes);
+        }
+        polled
     }
 }
 
@@ -45,6 +64,7 @@ impl<T: Into<Held>> From<T> for AgentStream {
         Self {
             io: io.into(),
             permit: None,
+            backlog: None,
         }
     }
 }
@@ -86,12 +106,14 @@ impl AsyncRead for AgentStream {
 }
 
 impl AsyncWrite for AgentStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(polled)
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        poll_write_pieces(Pin::new(&mut self.get_mut().io), cx, bufs)
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = poll_write_pieces(Pin::new(&mut self.io), cx, bufs);
+        self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -110,6 +132,10 @@ impl AsyncWrite for AgentStream {
 impl Relayed for AgentStream {
     fn splices(&self) -> bool {
         matches!(self.io, Held::Unix(_) | Held::Tcp(_))
+    }
+
+    fn poll_gulp(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
