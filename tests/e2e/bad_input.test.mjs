@@ -130,7 +130,7 @@ async function start(arguments_) {
   const done = { stdout: '', stderr: '' };
   child.stdout.on('data', (chunk) => (done.stdout += chunk));
   child.stderr.on('data', (chunk) => (done.stderr += chunk));
-  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), 90_000);
   done.status = await new Promise((end) => child.on('close', (code, signal) => end(code ?? signal)));
   clearTimeout(timer);
   assert.notEqual(done.status, 'SIGKILL', `it started: ${done.stdout}${done.stderr}`);

@@ -1,7 +1,7 @@
 // Back and forward out of the browser's memory: a page that comes back as it was, signed in or out meanwhile.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { browser, signIn } from './harness/browser.mjs';
+import { atSignIn, browser, signIn } from './harness/browser.mjs';
 import { eventually } from './harness/eventually.mjs';
 import { App, visit, world } from './harness/matrix.mjs';
 
@@ -33,11 +33,11 @@ test('back and forward by bfcache', async (t) => {
   await t.test('what comes back works, its calls included', async () => {
     await step(-1);
     await arrived(one);
-    assert.ok(await cameBack(page), 'it was kept: nothing of ours stands in the way');
+    await eventually('it was kept: nothing of ours stands in the way', () => cameBack(page));
     assert.equal(await asks(page), 200);
     await step(1);
     await arrived(two);
-    assert.ok(await cameBack(page));
+    await eventually('it was kept', () => cameBack(page));
     assert.equal(await asks(page), 200);
   });
 
@@ -51,13 +51,11 @@ test('back and forward by bfcache', async (t) => {
     );
     t.diagnostic(`after sign-out, back shows the ${shown}`);
     if (shown === 'app') {
-      assert.ok(await cameBack(page), 'only what was shown already');
+      await eventually('only what was shown already', () => cameBack(page));
       assert.equal(await asks(page), 401);
       await page.evaluate(() => void setTimeout(() => location.reload()));
     }
-    await page.getByTestId('sign-in-name').fill(accounts.ada.name);
-    await page.getByTestId('sign-in-password').fill(accounts.ada.password);
-    await page.getByTestId('sign-in-submit').click();
+    await atSignIn(page, accounts.ada);
     await arrived(one);
     assert.equal(await asks(page), 200);
   });

@@ -67,12 +67,12 @@ test('codespaces are containers', async (t) => {
     t.after(() => host.close());
     await eventually('the server listens', () => host.address());
     const { port } = host.address();
-    const reach = (to) => inside(name, `curl -s -o /dev/null --max-time 3 -w '%{http_code}' http://${to}/ || true`);
-    assert.equal(await reach(`${address}:${port}`), '200', 'the world');
+    const reach = (to, seconds = 3) => inside(name, `curl -s -o /dev/null --max-time ${seconds} -w '%{http_code}' http://${to}/ || true`);
+    assert.equal(await reach(`${address}:${port}`, 60), '200', 'the world');
     assert.equal(await reach(`${peer}:8124`), '000', 'another codespace');
     assert.equal(await reach(`${own}:${port}`), '000', 'this machine, by its side of the network');
     assert.equal(await reach('169.254.169.254'), '000', 'metadata');
-    const closed = await inside(name, `timeout 2 bash -c '</dev/tcp/169.254.169.254/80' 2>&1; true`);
+    const closed = await inside(name, `timeout 30 bash -c '</dev/tcp/169.254.169.254/80' 2>&1; true`);
     assert.match(closed, /Permission denied|No route to host|unreachable/i, 'metadata is refused at once');
     assert.match(await inside(name, 'ip route del prohibit 169.254.0.0/16 2>&1; true'), /not permitted/, 'the fence stays');
     assert.ok(peerGateway, 'the other network has a side of this machine');
@@ -124,6 +124,7 @@ test('codespaces are containers', async (t) => {
       const codespace = await gateway.call(ada.token, 'GET', `/codespaces/${name}`);
       return codespace.connected && engine.docker('inspect', '-f', '{{.State.Running}}', id) === 'true';
     });
+    await gateway.ready(ada.token, name);
     assert.equal(await inside(name, 'cat uncommitted.txt'), 'kept');
   });
 

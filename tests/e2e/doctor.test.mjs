@@ -88,10 +88,11 @@ test('a port that does not answer', async (t) => {
     const [front, api] = [await freePort(), await freePort()];
     await gateway.serveInside(ada.token, name, [process.execPath, APP, `${front}`], front);
     await node(SERVE_MODULE, api);
+    // So that the browser is signed in to both: a visit of one waits for the other only so long.
+    await page.goto(gateway.urlOf(name, api));
+    await page.getByText('document.title').waitFor();
     await page.goto(gateway.urlOf(name, front));
     await page.getByText('Hello from the codespace').waitFor();
-    // Signs in to the other port as well, as any visit of a page of the codespace does.
-    await page.reload();
     const load = (crossorigin) => page.evaluate(
       ([src, crossorigin]) =>
         new Promise((done) => {

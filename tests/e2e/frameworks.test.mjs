@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
-import { eventually } from './harness/eventually.mjs';
+import { becomes, eventually } from './harness/eventually.mjs';
 import { APPS, edit, filesOf, run } from './harness/frameworks.mjs';
 import { Gateway, freePort } from './harness/gateway.mjs';
 import { request } from './harness/http.mjs';
@@ -21,7 +21,9 @@ test('frameworks in the localhost world', async (t) => {
       const { name } = await gateway.codespace(ada.token, repository(t, filesOf(app, 'before')), { editor: false });
       const port = await freePort();
       await run(gateway, ada.token, name, app, port);
-      const word = (text) => page.locator('#word', { hasText: new RegExp(`^${text}$`) }).waitFor({ timeout: 90_000 });
+      const word = (text) => page.locator('#word', { hasText: new RegExp(`^${text}$`) }).waitFor({ timeout: 180_000 });
+      // What tells the page of edits has to be there before one.
+      const listens = new Promise((done) => page.on('websocket', (socket) => socket.on('framereceived', done)));
       await page.goto(gateway.urlOf(name, port));
       await word('before');
       if (app.reloads) {
@@ -36,9 +38,10 @@ test('frameworks in the localhost world', async (t) => {
         // The app's own redirect named localhost, and the browser never saw that.
         assert.equal(page.url(), `${gateway.urlOf(name, port)}thanks?the-form`);
       } else {
-        await page.evaluate(() => (window.notReloaded = true));
         // A page is there before its socket is: an edit that comes first reloads it, whoever serves it.
+        await listens;
         await page.waitForLoadState('networkidle');
+        await page.evaluate(() => (window.notReloaded = true));
         await edit(gateway, ada.token, name, app, 'after an edit');
         await word('after an edit');
         assert.equal(await page.evaluate(() => window.notReloaded), true, 'the page was not reloaded');
@@ -67,8 +70,8 @@ test('frameworks that refuse the host', async (t) => {
 
       await set({ host_header: 'preserve' });
       assert.ok(refused(await eventually('it refuses', async () => ask().then((answer) => refused(answer) && answer))));
-      const noted = await advice();
-      assert.equal(noted?.type, app.refusal);
+      const noted = await eventually('it is noted', advice);
+      assert.equal(noted.type, app.refusal);
       assert.deepEqual(noted.set, { host_header: 'localhost' });
       const told = await gateway.command(['explain', noted.trace_id, '--data', gateway.data]);
       assert.match(told.stdout, /host_header to localhost/);
@@ -76,7 +79,7 @@ test('frameworks that refuse the host', async (t) => {
       await set(noted.set);
       const mended = await ask();
       assert.ok(!refused(mended), `${mended.status} ${mended.text.slice(0, 500)}`);
-      assert.equal(await advice(), undefined);
+      await becomes(advice, undefined);
     });
   }
 });

@@ -5,7 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { signIn } from './harness/browser.mjs';
+import { atSignIn, signIn } from './harness/browser.mjs';
+import { eventually } from './harness/eventually.mjs';
 import { freePort } from './harness/gateway.mjs';
 import { App, records, visit, world } from './harness/matrix.mjs';
 
@@ -93,6 +94,8 @@ test('friendly pages', async (t) => {
 
   await row('a page calls its sibling, with a preflight and with a socket', async (context, watch) => {
     const page = await signedIn(context, scene);
+    // A visit waits for its siblings only so long: this one is signed in whatever the machine does meanwhile.
+    await watch.visits(page, url(5));
     await watch.visits(page, url(4));
     const said = await page.evaluate(async (sibling) => {
       const plain = await (await fetch(`${sibling}data.json`, { credentials: 'include' })).json();
@@ -206,7 +209,10 @@ test('friendly pages', async (t) => {
     const who = async (tag) => {
       await page.goto(`${url(0)}${tag}`, { waitUntil: 'commit' });
       await watch.arrived(page, `${url(0)}${tag}`);
-      return (await records(gateway)).filter((record) => record.path === `/${tag}` && record.status === 200).map(({ account }) => account);
+      return eventually('the log tells it', async () => {
+        const accounts = (await records(gateway)).filter((record) => record.path === `/${tag}` && record.status === 200).map(({ account }) => account);
+        return accounts.length > 0 && accounts;
+      });
     };
     assert.deepEqual([...new Set(await who('as-ada'))], ['ada']);
     await signOut(await home(context, scene));
@@ -214,7 +220,7 @@ test('friendly pages', async (t) => {
     assert.deepEqual([...new Set(await who('as-bob'))], ['bob']);
     // Switching without signing out: the other takes over.
     await page.goto(`${gateway.origin}/sign-in?switch=1`);
-    await fill(page, ada);
+    await atSignIn(page, ada);
     await page.waitForURL(`${gateway.origin}/`);
     assert.deepEqual([...new Set(await who('as-ada-again'))], ['ada']);
   });
@@ -347,18 +353,6 @@ async function home(context, { gateway }) {
 async function signOut(page) {
   await page.getByTestId('sign-out').click();
   await page.getByTestId('sign-in-name').waitFor();
-}
-
-async function fill(page, { name, password }) {
-  await page.getByTestId('sign-in-name').fill(name);
-  await page.getByTestId('sign-in-password').fill(password);
-  await page.getByTestId('sign-in-submit').click();
-}
-
-/** Waits for the sign-in page, wherever the page was, and signs in there. */
-async function atSignIn(page, account) {
-  await page.getByTestId('sign-in-name').waitFor();
-  await fill(page, account);
 }
 
 /** Puts a page under a service worker that controls all of its host. */

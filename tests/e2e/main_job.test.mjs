@@ -65,8 +65,12 @@ test('a repository opens in a real editor, and its app at a URL of its own', asy
 
   await t.test("a server started in VS Code's terminal shows up in the ports", async () => {
     const type = await vscode.terminal(editor);
-    await type('echo ready-$((40+2)) > .terminal-ready');
-    await eventually('the terminal obeys', async () => (await gateway.exec(token, name, ['cat', '.terminal-ready'], { status: null })).stdout === 'ready-42\n');
+    const ready = async () => (await gateway.exec(token, name, ['cat', '.terminal-ready'], { status: null })).stdout === 'ready-42\n';
+    // What is typed before the shell is there may be lost.
+    await eventually('the terminal obeys', async () => {
+      await type('echo ready-$((40+2)) > .terminal-ready');
+      return eventually('it did', ready, { seconds: 10 });
+    });
     await type(`'${process.execPath}' server.mjs ${port}`);
     await gateway.listed(token, name, port);
     await shot(editor, '07-terminal');

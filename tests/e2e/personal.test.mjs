@@ -5,18 +5,26 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
-import { eventually } from './harness/eventually.mjs';
+import { becomes, eventually } from './harness/eventually.mjs';
 import { Gateway } from './harness/gateway.mjs';
 import { repository, serveRepositories } from './harness/repositories.mjs';
 
 const SECRET = 'canary-of-a-secret-0123';
 const PASSWORD = 'canary-of-git-0123';
 
-/** Every file below a directory that holds a text; sockets and what cannot be read are left out. */
-function holding(directory, text) {
-  return readdirSync(directory, { recursive: true })
+/** Every file below a directory that holds a text; sockets and what is taken away meanwhile are left out. */
+async function holding(directory, text) {
+  const names = await eventually('the directory can be read', () => readdirSync(directory, { recursive: true }));
+  return names
     .map((name) => path.join(directory, name))
-    .filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile() && readFileSync(file).includes(text));
+    .filter((file) => {
+      try {
+        return statSync(file).isFile() && readFileSync(file).includes(text);
+      } catch (error) {
+        if (error.code === 'ENOENT') return false;
+        throw error;
+      }
+    });
 }
 
 test('what follows a person', async (t) => {
@@ -74,7 +82,7 @@ test('what follows a person', async (t) => {
 
   await t.test('nothing of it is on the disk in clear, nor in the arguments of a process', async () => {
     for (const secret of [SECRET, PASSWORD]) {
-      assert.deepEqual(holding(gateway.data, secret), []);
+      assert.deepEqual(await holding(gateway.data, secret), []);
       assert.ok(!execFileSync('ps', ['axww', '-o', 'args'], { encoding: 'utf8' }).includes(secret));
     }
   });
@@ -89,7 +97,7 @@ test('what follows a person', async (t) => {
     assert.match((await step(ada, name, 'dotfiles')).detail, /install\.sh/);
     const home = path.join(gateway.data, 'codespaces', name, 'home');
     assert.ok(statSync(path.join(home, 'installed-by-dotfiles')).isFile());
-    assert.match((await cli(['codespace', 'logs', name])).stdout, /installing for somebody/);
+    await eventually('the log tells it', async () => (await cli(['codespace', 'logs', name])).stdout.includes('installing for somebody'));
     const settings = JSON.parse(readFileSync(path.join(home, '.local/share/code-server/User/settings.json'), 'utf8'));
     assert.deepEqual([settings['editor.fontSize'], settings['telemetry.telemetryLevel']], [21, 'off']);
     // There is no gallery in reach of a test: that is told, and nothing else fails for it.
@@ -112,7 +120,7 @@ test('what follows a person', async (t) => {
     await gateway.call(ada.token, 'POST', `/codespaces/${name}/start`);
     await gateway.ready(ada.token, name);
     assert.equal((await gateway.exec(ada.token, name, ['sh', '-c', 'git config user.name; echo $MY_SECRET'])).stdout.trim(), `Ada King\n${SECRET}`);
-    assert.equal((await step(ada, name, 'dotfiles'))?.state, 'skipped');
+    await becomes(async () => (await step(ada, name, 'dotfiles'))?.state, 'skipped');
   });
 
   await t.test("somebody else's codespace has none of it", async () => {

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
 import { eventually } from './harness/eventually.mjs';
 import { Gateway, freePort } from './harness/gateway.mjs';
+import { visit } from './harness/matrix.mjs';
 import * as proxies from './harness/proxies.mjs';
 import { repository } from './harness/repositories.mjs';
 
@@ -35,8 +36,7 @@ for (const kind of proxies.PROXIES) {
     const { person } = await browser(t);
     const page = await (await person({ ignoreHTTPSErrors: true })).newPage();
     await signIn(page, gateway, ada);
-    await page.goto(url);
-    await page.waitForURL(url);
+    await visit(page, url);
     const answer = await page.reload();
     assert.equal(page.url(), url, 'signed in on the port, at its clean URL');
     assert.equal(answer.status(), 200);

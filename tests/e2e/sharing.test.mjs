@@ -63,9 +63,16 @@ test('limits of a port, and what is closed', async (t) => {
     // The second of two navigations is told that it was too fast, and by whom that can be changed.
     const visitor = await bobs.newPage();
     await visitor.goto(url);
+    // However slow the browser is, somebody else of his is faster.
+    let busy = true;
+    const others = Promise.all(Array.from({ length: 4 }, async () => {
+      while (busy) await ask({ 'x-portico-token': bob.token }).catch(() => {});
+    }));
     await eventually('the rate is reached', async () => (await visitor.goto(url)).status() === 429);
     assert.match(await visitor.locator('main').innerText(), /at most 1 request a second.*Ask bob/s);
     await shot(visitor, 'sharing-03-too-many');
+    busy = false;
+    await others;
     await visitor.close();
     await row.getByTestId('port-more').click();
     for (const field of ['rate', 'body', 'addresses']) await row.getByTestId(`port-limit-${field}`).fill('');

@@ -36,7 +36,7 @@ test('an app behind its port', async (t) => {
       assert.equal(await event, `data: ${word}\n\n`);
     }
     response.destroy();
-    await eventually('the app learns that its reader left', async () => (await request(gateway.port, { host, path: '/poke?word=late', headers })).text === '0', { seconds: 5 });
+    await eventually('the app learns that its reader left', async () => (await request(gateway.port, { host, path: '/poke?word=late', headers })).text === '0');
   });
 
   await t.test('a WebSocket echoes', async () => {

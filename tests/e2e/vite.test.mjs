@@ -35,9 +35,12 @@ test('Vite with hot reload', async (t) => {
 
   const page = await context.newPage();
   const sockets = [];
-  page.on('websocket', (socket) => sockets.push(socket.url()));
+  // Hot reload has to be there before an edit is.
+  const listens = new Promise((done) => page.on('websocket', (socket) => (sockets.push(socket.url()), socket.on('framereceived', done))));
   await page.goto(gateway.urlOf(name, port));
   await page.getByText('before', { exact: true }).waitFor();
+  await listens;
+  await page.waitForLoadState('networkidle');
   await page.evaluate(() => (window.notReloaded = true));
 
   await vscode.open(editor, 'message.js');

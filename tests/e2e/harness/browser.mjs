@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
+import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
 
 const PROGRAM = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -16,6 +17,7 @@ export async function browser(t, { authority, keepsPages = false } = {}) {
   const home = authority && trusting(authority);
   const program = await chromium.launch({
     executablePath: PROGRAM,
+    timeout: 180_000,
     env: { ...process.env, ...(home ? { HOME: home } : {}) },
     ...(keepsPages ? { ignoreDefaultArgs: ['--disable-back-forward-cache'] } : {}),
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
@@ -26,7 +28,8 @@ export async function browser(t, { authority, keepsPages = false } = {}) {
   });
   const person = async (options = {}) => {
     const context = await program.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-    context.setDefaultTimeout(30_000);
+    context.setDefaultTimeout(90_000);
+    context.on('page', steady);
     await context.grantPermissions(['clipboard-read', 'clipboard-write']).catch(() => {});
     return context;
   };
@@ -35,6 +38,32 @@ export async function browser(t, { authority, keepsPages = false } = {}) {
     await page.screenshot({ path: path.join(ARTEFACTS, `${name}.png`) });
   };
   return { person, shot };
+}
+
+/** A navigation that was broken off by another one of the page's own. */
+const BROKEN_OFF = /net::ERR_ABORTED|interrupted by another navigation/;
+
+/**
+ * Makes a page's navigations independent of what the page does by itself at that very moment: where somebody was signed
+ * out, our pages go to the sign-in page, and so break off a navigation that was just begun, or one that is waited for.
+ */
+function steady(page) {
+  for (const name of ['goto', 'reload']) {
+    const go = page[name].bind(page);
+    page[name] = (...asked) =>
+      eventually(`${name} ${asked[0] ?? ''}`, async () => {
+        try {
+          return { answer: await go(...asked) };
+        } catch (error) {
+          throw BROKEN_OFF.test(error.message) ? error : Object.assign(error, { fatal: true });
+        }
+      }).then(({ answer }) => answer);
+  }
+  page.waitForURL = async (wanted, { timeout = 90_000 } = {}) => {
+    const is = typeof wanted === 'function' ? wanted : (url) => url.href === wanted;
+    await eventually(`the page is at ${wanted}`, () => is(new URL(page.url())) || Promise.reject(new Error(`it is at ${page.url()}`)), { seconds: timeout / 1000 });
+    await page.waitForLoadState();
+  };
 }
 
 /** A home directory whose certificate store trusts an authority. */
@@ -48,10 +77,18 @@ function trusting(authority) {
 }
 
 /** Signs a person in on the sign-in page. */
-export async function signIn(page, gateway, { name, password }, next = '/') {
+export async function signIn(page, gateway, account, next = '/') {
   await page.goto(`${gateway.origin}/sign-in?next=${encodeURIComponent(next)}`);
+  await atSignIn(page, account);
+  await page.waitForURL((url) => url.pathname === next);
+}
+
+/** Waits for the sign-in page, wherever the page was, and signs in there. */
+export async function atSignIn(page, { name, password }) {
+  await page.getByTestId('sign-in-name').waitFor();
+  // The form is there before its script is.
+  await page.waitForLoadState();
   await page.getByTestId('sign-in-name').fill(name);
   await page.getByTestId('sign-in-password').fill(password);
   await page.getByTestId('sign-in-submit').click();
-  await page.waitForURL((url) => url.pathname === next);
 }

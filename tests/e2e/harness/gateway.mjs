@@ -14,18 +14,30 @@ const EDITORS = process.env.PORTICO_EDITORS;
 /** How much gateways log; `trace` for tests/run hygiene. */
 const LEVEL = process.env.PORTICO_TEST_LOG_LEVEL;
 
-/** A TCP port of loopback that nobody listens on at this moment. */
+const given = new Set();
+
+/**
+ * A TCP port of loopback that nobody listens on, and that nobody else gets: it lies below those that the system gives to
+ * outgoing connections (and beside those of tests/doors), and is given once.
+ */
 export async function freePort() {
-  const server = net.createServer();
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 8000);
+    if (given.has(port)) continue;
+    given.add(port);
+    const server = net.createServer();
+    const free = await new Promise((done) => server.on('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)));
+    if (!free) continue;
+    await new Promise((done) => server.close(done));
+    return port;
+  }
 }
 
 export class Gateway {
   /** What no log may hold: `[what, secret]`. Each gateway's logs are searched for them at its end (LOG-1). */
   secrets = [];
+  /** All that its processes said, one after another. */
+  said = '';
 
   /** Has the logs searched for a secret when the gateway ends. */
   keepSecret(what, secret) {
@@ -98,10 +110,13 @@ export class Gateway {
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.on('data', (chunk) => {
         this.output += chunk;
+        this.said += chunk;
         log.write(chunk);
       });
     }
     this.exited = new Promise((done) => this.process.on('exit', (code, signal) => done(code ?? signal)));
+    // What it started may hold its output open for longer.
+    this.silent = new Promise((done) => this.process.on('close', done));
     let ended;
     this.exited.then((code) => (ended = code));
     await eventually('the gateway is ready', async () => {
@@ -219,6 +234,7 @@ export class Gateway {
     await this.exited;
     clearTimeout(deadline);
     await processes.endAllOf(this.data);
+    await this.silent;
     try {
       this.searchLogs();
     } finally {
@@ -229,11 +245,15 @@ export class Gateway {
   /** Fails if a log, the gateway's or one of its agents', holds a secret. */
   searchLogs() {
     const agents = path.join(this.data, 'codespaces');
+    for (const [what, secret] of this.secrets) {
+      const at = this.said.indexOf(secret);
+      if (at >= 0) throw new Error(`the ${what} is in what the gateway said: ${this.said.slice(Math.max(0, at - 200), at)}…`);
+    }
+    if (LEVEL === 'trace' && !/\bDEBUG\b/.test(this.said)) throw new Error('the gateway did not log everything, so its log proves nothing');
     const files = existsSync(agents) ? readdirSync(agents, { recursive: true }).filter((file) => /^[^/]+\/state\/[^/]*log[^/]*$/.test(file)) : [];
-    const logs = [path.join(ARTEFACTS, `${this.name}.log`), ...files.map((file) => path.join(agents, file))].filter((file) => existsSync(file) && statSync(file).isFile());
+    const logs = files.map((file) => path.join(agents, file)).filter((file) => existsSync(file) && statSync(file).isFile());
     for (const file of logs) {
       const text = readFileSync(file, 'latin1');
-      if (LEVEL === 'trace' && file === logs[0] && !/\bDEBUG\b/.test(text)) throw new Error('the gateway did not log everything, so its log proves nothing');
       for (const [what, secret] of this.secrets) {
         const at = text.indexOf(secret);
         if (at >= 0) throw new Error(`the ${what} is in ${path.basename(file)}: ${text.slice(Math.max(0, at - 200), at)}…`);
@@ -241,9 +261,9 @@ export class Gateway {
     }
   }
 
-  /** The gateway's log so far. */
+  /** The gateway's log so far, of all its processes. */
   log() {
-    return readFileSync(path.join(ARTEFACTS, `${this.name}.log`), 'utf8');
+    return this.said;
   }
 }
 

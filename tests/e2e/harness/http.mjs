@@ -32,7 +32,7 @@ export function request(port, { host, method = 'GET', path = '/', headers = {}, 
 }
 
 /** Sends exact bytes and reads one whole answer, or until the other end closes. */
-export function raw(port, bytes, { seconds = 15 } = {}) {
+export function raw(port, bytes, { seconds = 60 } = {}) {
   return new Promise((done, fail) => {
     const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes));
     const chunks = [];

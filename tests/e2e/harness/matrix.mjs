@@ -42,7 +42,7 @@ let marks = 0;
 export async function records(gateway) {
   const mark = `/mark-${(marks += 1)}`;
   await gateway.request({ path: mark });
-  await eventually('the log is written', () => gateway.output.includes(mark), { seconds: 5 });
+  await eventually('the log is written', () => gateway.output.includes(mark));
   const log = gateway.output.split('\n').filter((line) => line.includes('portico::access'));
   return log.flatMap((line) => {
     try {
@@ -62,8 +62,6 @@ export async function world(t, { tls = false, editor = true, people = ['ada'] } 
   const codespace = async (who, more = {}) => (await gateway.codespace(accounts[who].token, `${git}/project`, { editor, ...more })).name;
   return { gateway, accounts, codespace, ...(await browser(t, { authority: gateway.authority })) };
 }
-
-
 
 /** Opens an address as a person does, and returns when the page itself is there, whatever lies on the way. */
 export async function visit(page, url) {

@@ -42,7 +42,7 @@ export async function endAllOf(data) {
       }
       return left.length === 0;
     },
-    { seconds: 20 },
+    { seconds: 60 },
   );
 }
 

@@ -1,35 +1,57 @@
 // VS Code in the browser, as a person uses it: open a file, change it, save it, type in its terminal.
+//
+// It is drawn before it listens, and draws again while it gets ready: what is pressed too early is pressed again.
+import { eventually } from './eventually.mjs';
+
+/** How long each single try may take, in milliseconds. */
+const TRY = { timeout: 10_000 };
 
 /** Waits until the workbench is there with its files. */
 export async function workbench(page) {
-  await page.locator('.monaco-workbench .part.editor').waitFor({ timeout: 60_000 });
-  await page.locator('.explorer-folders-view .monaco-list-row').first().waitFor({ timeout: 60_000 });
+  await page.locator('.monaco-workbench .part.editor').waitFor({ timeout: 120_000 });
+  await page.locator('.explorer-folders-view .monaco-list-row').first().waitFor({ timeout: 120_000 });
 }
 
 /** Opens a file by its name. */
 export async function open(page, file) {
-  await page.keyboard.press('Control+P');
   const input = page.locator('.quick-input-widget input').first();
-  await input.waitFor();
-  await input.fill(file);
-  await page.locator('.quick-input-list .monaco-list-row').filter({ hasText: file }).first().click();
-  await page.locator('.tab').filter({ hasText: file }).first().waitFor();
+  const found = page.locator('.quick-input-list .monaco-list-row').filter({ hasText: file }).first();
+  const tab = page.locator('.tab').filter({ hasText: file }).first();
+  await eventually(`${file} is open`, async () => {
+    if (await tab.isVisible()) return true;
+    if (!(await input.isVisible())) await page.keyboard.press('Control+P');
+    await input.fill(file, TRY);
+    await found.click(TRY);
+    await tab.waitFor(TRY);
+    return true;
+  });
 }
 
 /** Replaces all of the open file and saves it. */
 export async function replace(page, text) {
-  await page.locator('.editor-instance .view-lines').first().click();
-  await page.keyboard.press('Control+A');
-  await page.keyboard.press('Delete');
-  await page.keyboard.insertText(text);
-  await page.keyboard.press('Control+S');
+  const lines = page.locator('.editor-instance .view-lines').first();
+  const shown = async () => (await lines.innerText(TRY)).replaceAll('\u00a0', ' ').trim();
+  await eventually('the editor shows what was typed', async () => {
+    await lines.click(TRY);
+    await page.keyboard.press('Control+A');
+    await page.keyboard.insertText(text);
+    return eventually('it is drawn', async () => (await shown()) === text.trim(), { seconds: 5 });
+  });
+  await eventually('it is saved', async () => {
+    await page.keyboard.press('Control+S');
+    await page.locator('.tab.active.dirty').waitFor({ state: 'detached', ...TRY });
+    return true;
+  });
 }
 
 /** Opens VS Code's terminal and returns a function that types into it. */
 export async function terminal(page) {
-  await page.keyboard.press('Control+Backquote');
   const rows = page.locator('.terminal-wrapper .xterm-screen').first();
-  await rows.waitFor();
+  await eventually('the terminal is open', async () => {
+    if (!(await rows.isVisible())) await page.keyboard.press('Control+Backquote');
+    await rows.waitFor(TRY);
+    return true;
+  });
   await page.locator('.terminal-wrapper .xterm-helper-textarea').first().focus();
   return async (line) => {
     await page.keyboard.type(line, { delay: 5 });
