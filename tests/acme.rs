@@ -7,7 +7,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const GATEWAY: &str = "portico.example.com";
 const DOMAIN: &str = "apps.example.net";
 
@@ -59,9 +62,17 @@ fn start(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Run
     Running(started.unwrap_or_else(|error| panic!("{program} is not here ({error}): apt-get install pebble, or run tests/run")))
 }
 
+/// A port that nobody else gets: below those that the system gives to outgoing connections, and each but once. Tests of
+/// this file run in processes of their own; each begins elsewhere.
 fn free_port() -> u16 {
-    let listener = StdListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("bound").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() * 61 % 4000).expect("it is small");
+    loop {
+        let port = 16_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 4000;
+        if StdListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Authority {
@@ -364,11 +375,32 @@ async fn certificates(data: &Path) -> serde_json::Value {
     serde_json::from_str(body).expect("a list")
 }
 
-/// What a new connection is shown.
-async fn shown(gateway: &Gateway, root: &CertificateDer<'static>) -> (Vec<u8>, Stream) {
-    let stream = connect(gateway.address.port(), GATEWAY, trusting(root)).await.expect("trusted");
+/// What a new connection is shown, if it is good: on a busy machine the authority may be late.
+async fn shown(gateway: &Gateway, root: &CertificateDer<'static>) -> Option<(Vec<u8>, Stream)> {
+    let stream = connect(gateway.address.port(), GATEWAY, trusting(root)).await.ok()?;
     let chain = stream.get_ref().1.peer_certificates().expect("a certificate");
-    (chain.first().expect("one").to_vec(), stream)
+    Some((chain.first().expect("one").to_vec(), stream))
+}
+
+/// Asks on a connection that is there, and leaves it open.
+async fn asks(stream: &mut Stream) {
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {GATEWAY}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("still open");
+    let mut answer = String::new();
+    let is_whole = |answer: &str| {
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        (body.len() >= length.unwrap_or(0)).then_some(())
+    };
+    while is_whole(&answer).is_none() {
+        let mut piece = [0; 1024];
+        let count = stream.read(&mut piece).await.expect("an answer");
+        assert!(count > 0, "closed: {answer}");
+        answer += &String::from_utf8_lossy(&piece[..count]);
+    }
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 /// Waits until something is so.
@@ -397,24 +429,27 @@ async fn a_certificate_is_renewed_under_a_gateway_that_goes_on() {
         .await
         .expect("it starts");
     is_trusted(&gateway, GATEWAY, &root).await;
-    let (first, mut old) = shown(&gateway, &root).await;
+    let (first, mut old) = until("it is not shown", async || shown(&gateway, &root).await).await;
+    // Who was there before all that is served as ever.
     let renewed = until("it is not renewed", async || {
-        let (now, _) = shown(&gateway, &root).await;
+        asks(&mut old).await;
+        let (now, _) = shown(&gateway, &root).await?;
         (now != first).then_some(now)
     })
     .await;
     until("it is not renewed again", async || {
-        (shown(&gateway, &root).await.0 != renewed).then_some(())
+        asks(&mut old).await;
+        (shown(&gateway, &root).await?.0 != renewed).then_some(())
     })
     .await;
-    // Who was there before all that is served as ever.
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {GATEWAY}\r\nConnection: close\r\n\r\n");
-    old.write_all(request.as_bytes()).await.expect("still open");
-    let mut answer = String::new();
-    old.read_to_string(&mut answer).await.expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    asks(&mut old).await;
 
-    let told = certificates(data.path()).await;
+    // Now and then the authority refuses a good nonce more often than the client asks again: the next try mends that.
+    let told = until("it is not well", async || {
+        let told = certificates(data.path()).await;
+        told[0]["last_error"].is_null().then_some(told)
+    })
+    .await;
     assert_eq!(
         (told[0]["name"].as_str(), told[0]["source"].as_str()),
         (Some(GATEWAY), Some("acme")),
@@ -430,7 +465,7 @@ async fn a_certificate_is_renewed_under_a_gateway_that_goes_on() {
         time("valid_from") < time("next_try_at") && time("next_try_at") < time("expires_at"),
         "{told}"
     );
-    assert!(told[0]["last_error"].is_null() && told[1]["next_try_at"].is_null(), "{told}");
+    assert!(told[1]["next_try_at"].is_null(), "{told}");
     // The authority goes away: the operator is told, and when it is tried again.
     let Authority { directory, _running, .. } = authority;
     drop(_running);

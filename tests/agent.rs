@@ -31,7 +31,7 @@ use tokio::{
 };
 
 const NAME: &str = "amber-quiet-otter-x7k2";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Knows the one agent.
 struct Known {

@@ -130,7 +130,7 @@ impl Bench {
 }
 
 async fn reaches(codespace: &Codespace, wanted: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
-    let reached = timeout(Duration::from_secs(60), codespace.until(wanted)).await;
+    let reached = timeout(Duration::from_secs(180), codespace.until(wanted)).await;
     reached
         .unwrap_or_else(|_| panic!("{:?}", codespace.snapshot()))
         .expect("it is not removed")

@@ -218,6 +218,7 @@ mod tests {
         user_with_password(&auth, "ada").await;
         user(&auth, "carol").await;
         let mut took = Vec::new();
+        // The least of some tries: what a busy machine adds is not the answer's doing.
         for (name, password) in [
             ("ada", "wrong one"),
             ("nobody", PASSWORD),
@@ -226,10 +227,14 @@ mod tests {
             ("../etc", PASSWORD),
             ("", ""),
         ] {
-            let start = Instant::now();
-            let outcome = auth.sign_in(name, secret(password), Client::default(), now()).await;
-            assert!(matches!(outcome, Err(SignInError::Wrong)), "{name}");
-            took.push(start.elapsed());
+            let mut tries = Vec::new();
+            for _ in 0..4 {
+                let start = Instant::now();
+                let outcome = auth.sign_in(name, secret(password), Client::default(), now()).await;
+                assert!(matches!(outcome, Err(SignInError::Wrong)), "{name}");
+                tries.push(start.elapsed());
+            }
+            took.extend(tries.into_iter().min());
         }
         let (least, most) = (took.iter().min(), took.iter().max());
         // No answer skips the hash; how close they are is measured elsewhere.

@@ -143,12 +143,12 @@ impl Bench {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(Wait::from_secs(10), started).await.expect(&call);
+        timeout(Wait::from_secs(60), started).await.expect(&call);
     }
 }
 
 async fn reaches(codespace: &Codespace, wanted: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
-    let reached = timeout(Wait::from_secs(10), codespace.until(wanted)).await;
+    let reached = timeout(Wait::from_secs(60), codespace.until(wanted)).await;
     reached
         .unwrap_or_else(|_| panic!("{:?}", codespace.snapshot()))
         .expect("it is not removed")
@@ -377,7 +377,7 @@ async fn a_share_ends_at_its_deadline_and_watchers_are_told() {
     bench.clock.advance(Duration::hours(2));
     assert_eq!(codespace.snapshot().visibility(port(3000), bench.clock.now()), Visibility::Private);
     codespace.touch(Activity::Editor);
-    timeout(Wait::from_secs(10), changes.changed())
+    timeout(Wait::from_secs(60), changes.changed())
         .await
         .expect("it is told")
         .expect("its task runs");
@@ -401,7 +401,7 @@ async fn it_stops_when_nobody_uses_it() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Wait::from_secs(10), awake).await.expect("output keeps it awake");
+    timeout(Wait::from_secs(60), awake).await.expect("output keeps it awake");
     bench.clock.advance(Duration::minutes(31));
     // Silence is no activity, and neither is a report of ports.
     say(&codespace, 1, listening(3000)).await;
@@ -480,7 +480,7 @@ async fn a_codespace_that_rests_has_no_task() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(Wait::from_secs(10), ended).await.expect("no task is left");
+        timeout(Wait::from_secs(60), ended).await.expect("no task is left");
     };
     let (bench, nobody) = (bench().await, Actor::default());
     let codespace = bench.running().await;

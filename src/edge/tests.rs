@@ -47,7 +47,7 @@ use crate::{
     tunnel::{AgentEvent, AgentStream, DialError, Dialer},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(3600);
 pub(super) const LIMITS: Options = Options {
     connections: 100,

@@ -62,7 +62,9 @@ fn others(gateway: &Gateway) -> Value {
     let mut seen = Vec::new();
     for person in [&gateway.ada, &gateway.bob] {
         let listed = api(gateway, &person.token, "codespaces");
-        let names: Vec<_> = listed.as_array().into_iter().flatten().map(|one| one["name"].clone()).collect();
+        let mut names: Vec<_> = listed.as_array().into_iter().flatten().map(|one| one["name"].clone()).collect();
+        // Of ada's, other tests make some and take them away meanwhile.
+        names.retain(|name| person.codespace == gateway.bob.codespace || *name == *person.codespace);
         let space = view(gateway, &person.token, &person.codespace);
         let parts = [
             "state",

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::{
     gateway::{BOBS, gateway},
-    wire::{Call, Reply, raw},
+    wire::{Call, Connection, Reply, raw},
 };
 
 /// A request to ada's app with her token; `fields` and what follows are written as they are.
@@ -172,17 +172,24 @@ fn smug_5_nothing_passes_before_the_apps_own_101() {
     let socket =
         "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     // The app has no socket here and answers 200: what follows the head is a request like any other.
-    let reply = to_app("GET /", socket, &follow_up());
-    assert_eq!((reply.statuses(), reply.stamps("ADA")), (vec![502, 200], 1), "{}", reply.text);
+    let gateway = gateway();
+    let head = |path: &str| {
+        let (host, token) = (gateway.app(), &gateway.ada.token);
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Portico-Token: {token}\r\n{socket}\r\n")
+    };
+    let mut connection = Connection::open();
+    connection.write(format!("{}{}", head("/"), follow_up()).as_bytes());
+    let (refused, followed) = (connection.response(), connection.response());
+    assert_eq!((refused.status(), refused.stamps("ADA")), (502, 0), "{}", refused.text);
+    assert_eq!((followed.status(), followed.stamps("ADA")), (200, 1), "{}", followed.text);
     // With a length, what follows is a body, and no request.
     let fields = format!("{socket}Content-Length: {}\r\n", follow_up().len());
     assert_eq!(to_app("GET /", &fields, &follow_up()).stamps("ADA"), 0);
-    let opened = to_app("GET /socket", socket, "bytes behind the head");
-    assert!(
-        opened.status() == 101 && opened.text.ends_with("ADAbytes behind the head"),
-        "{}",
-        opened.text
-    );
+    let mut connection = Connection::open();
+    connection.write(format!("{}bytes behind the head", head("/socket")).as_bytes());
+    let opened = connection.response();
+    assert_eq!(opened.status(), 101, "{}", opened.text);
+    assert_eq!(connection.until(b"head"), b"ADAbytes behind the head");
 }
 
 #[test]

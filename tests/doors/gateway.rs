@@ -6,7 +6,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -64,7 +67,7 @@ impl Gateway {
             .env("PORT", address.port().to_string())
             .env("PORTICO_LOG_LEVEL", "trace")
             .env("PORTICO_LOG_FORMAT", "json")
-            .env("PORTICO_LIMITS_HEADER_TIMEOUT", "2s")
+            .env("PORTICO_LIMITS_HEADER_TIMEOUT", "8s")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -212,9 +215,16 @@ pub fn empty_repository() -> String {
     format!("http://{address}/empty.git")
 }
 
+/// An address that nobody else gets: below those that the system gives to outgoing connections, and each but once.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 5000).expect("it is small");
+    loop {
+        let port = 20_000 + (begin + NEXT.fetch_add(1, Relaxed)) % 8000;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().expect("an address");
+        }
+    }
 }
 
 /// Asks again until there is an answer, for two minutes: the machine may be busy.

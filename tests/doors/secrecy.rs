@@ -216,9 +216,9 @@ fn to_1_slow_and_silent_clients_hold_nobody_up() {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a").expect("written");
     }
     assert_eq!(Call::get(gateway.app(), "/").token(&gateway.ada.token).send().stamps("ADA"), 1);
-    // The gateway of these tests gives a head two seconds.
+    // The gateway of these tests gives a head eight seconds.
     for stream in held.iter_mut().take(100) {
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
         match stream.read_to_end(&mut Vec::new()) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "a slow head is given up"),

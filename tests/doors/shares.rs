@@ -35,7 +35,7 @@ fn share_1_and_2_private_until_its_owner_says_otherwise_and_until_the_deadline()
     share_4_a_warning_before_strangers_pages(gateway, &host);
     let mut socket = Connection::open();
     assert_eq!(socket.exchange(&Call::get(host.clone(), "/socket").socket()).status(), 101);
-    let deadline = time::OffsetDateTime::now_utc() + time::Duration::seconds(2);
+    let deadline = time::OffsetDateTime::now_utc() + time::Duration::seconds(8);
     let deadline = deadline.format(&time::format_description::well_known::Rfc3339).expect("a time");
     let reply = set(
         gateway,

@@ -24,7 +24,7 @@ use super::gateway::eventually;
 
 const PORTICO: &str = env!("CARGO_BIN_EXE_portico");
 const HOST: &str = "portico.localhost";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// TLS 1.2's suites for the key that the gateway's own authority makes, and TLS 1.3's.
 const SUITES_2: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];

@@ -8,8 +8,9 @@ use std::{
 
 use super::gateway::gateway;
 
-/// How long an answer may be in coming, and how long an open connection is listened to.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer may be in coming: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a connection that stays open is listened to when all that was promised is there.
 const LISTEN: Duration = Duration::from_millis(400);
 
 /// What came back on a connection.
@@ -134,7 +135,12 @@ impl Call {
     }
 
     pub fn send(&self) -> Reply {
-        exchange(self.at.unwrap_or_else(|| gateway().address), &self.bytes("close"))
+        exchange(self.at.unwrap_or_else(|| gateway().address), &self.bytes("close"), PATIENCE)
+    }
+
+    /// Sends it, and goes soon, whether or not all of the answer came.
+    pub fn send_and_leave(&self) {
+        exchange(self.at.unwrap_or_else(|| gateway().address), &self.bytes("close"), LISTEN);
     }
 
     /// The request as it is sent; `connection` where it says nothing itself.
@@ -155,7 +161,7 @@ impl Call {
 
 /// Sends bytes to the shared gateway.
 pub fn raw(bytes: &[u8]) -> Reply {
-    exchange(gateway().address, bytes)
+    exchange(gateway().address, bytes, PATIENCE)
 }
 
 /// A connection that stays open.
@@ -239,7 +245,37 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {
+/// Whether all that the answers promise is there, the connection's end included.
+fn is_whole(got: &[u8]) -> bool {
+    let (mut rest, mut is_over) = (got, false);
+    while let Some(at) = find(rest, b"\r\n\r\n") {
+        let head = String::from_utf8_lossy(&rest[..at]).to_ascii_lowercase();
+        rest = &rest[at + 4..];
+        let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        if head.starts_with("http/1.1 101") {
+            // A socket is opened to say something.
+            return !rest.is_empty();
+        }
+        if value("connection: ").is_some_and(|value| value.contains("close")) {
+            return false;
+        }
+        let end = match value("content-length: ").and_then(|length| length.parse().ok()) {
+            Some(length) => length,
+            None if value("transfer-encoding: ").is_some() => match find(rest, b"0\r\n\r\n") {
+                Some(at) => at + 5,
+                None => return false,
+            },
+            None => 0,
+        };
+        let Some(beyond) = rest.get(end..) else { return false };
+        // One that only informs has another behind it.
+        (rest, is_over) = (beyond, !head.starts_with("http/1.1 1"));
+    }
+    is_over && rest.is_empty()
+}
+
+/// Sends bytes, and takes what comes back until the other side closes or has nothing more to say.
+fn exchange(address: SocketAddr, bytes: &[u8], patience: Duration) -> Reply {
     let mut stream = TcpStream::connect(address).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     // What is refused early may not be read to its end.
@@ -250,7 +286,8 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {
             Ok(0) => break true,
             Ok(count) => {
                 got.extend_from_slice(&buffer[..count]);
-                stream.set_read_timeout(Some(LISTEN)).expect("set");
+                let more = if is_whole(&got) { LISTEN } else { patience };
+                stream.set_read_timeout(Some(more)).expect("set");
             }
             Err(error) => break error.kind() == std::io::ErrorKind::ConnectionReset,
         }

@@ -247,13 +247,13 @@ async fn a_silent_gateway_is_left_and_activity_is_told_seldom() {
     let path = directory.path().join("gateway.sock");
     let mut gateway = FakeGateway::at(&path);
     let reporter = Reporter::new();
-    let timing = Timing {
-        silence: Duration::from_millis(400),
+    let patient = Timing {
         activity: Duration::from_millis(200),
+        ..Timing::default()
     };
-    let agent = agent(&path, &reporter, timing);
-    let mut control = gateway.welcome().await;
     let began = Instant::now();
+    let telling = agent(&path, &reporter, patient);
+    let mut control = gateway.welcome().await;
     reporter.activity(ActivityKind::TerminalOutput);
     assert_eq!(
         hear(&mut control).await,
@@ -269,11 +269,20 @@ async fn a_silent_gateway_is_left_and_activity_is_told_seldom() {
             kinds: vec![ActivityKind::TerminalInput, ActivityKind::Exec]
         }
     );
-    assert!(began.elapsed() >= timing.activity);
+    assert!(began.elapsed() >= patient.activity);
+    telling.abort();
 
+    let hasty = Timing {
+        silence: Duration::from_millis(400),
+        ..Timing::default()
+    };
+    let began = Instant::now();
+    let leaving = agent(&path, &Reporter::new(), hasty);
+    // Held, so that silence alone makes it come again.
+    let _silent = gateway.welcome().await;
     gateway.welcome().await;
-    assert!(began.elapsed() >= timing.silence);
-    agent.abort();
+    assert!(began.elapsed() >= hasty.silence);
+    leaving.abort();
 }
 
 #[tokio::test]

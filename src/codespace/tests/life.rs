@@ -42,7 +42,7 @@ async fn its_people_are_warned_before_it_stops_and_can_keep_it() {
     poke(&codespace, 1).await;
     let soon = reaches(&codespace, |now| now.stops_soon).await;
     assert_eq!(soon.idle_at, Some(bench.clock.now() + Duration::minutes(4)));
-    timeout(Wait::from_secs(10), events.recv())
+    timeout(Wait::from_secs(60), events.recv())
         .await
         .expect("all are told")
         .expect("they are");
@@ -165,5 +165,5 @@ async fn what_nobody_uses_is_announced_and_then_deleted() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Wait::from_secs(10), told).await.expect("it is in the audit log");
+    timeout(Wait::from_secs(60), told).await.expect("it is in the audit log");
 }

@@ -61,7 +61,7 @@ async fn tell(control: &mut Control, message: &FromAgent) {
 }
 
 async fn hear(control: &mut Control) -> ToAgent {
-    let heard = timeout(Wait::from_secs(10), control.next()).await.expect("in time");
+    let heard = timeout(Wait::from_secs(60), control.next()).await.expect("in time");
     let message = heard.expect("it is open").expect("it is a WebSocket");
     serde_json::from_str(message.to_text().expect("text")).expect("a message")
 }
@@ -134,7 +134,7 @@ async fn agt_4_what_an_agent_was_started_with_is_replaced_while_it_is_connected(
             tokio::task::yield_now().await;
         }
     };
-    let told = timeout(Wait::from_secs(10), told).await.expect("the audit log has it");
+    let told = timeout(Wait::from_secs(60), told).await.expect("the audit log has it");
     assert_eq!(told, (1, 1), "a copy of a credential that is over is told of once");
 }
 

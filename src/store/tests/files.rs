@@ -136,8 +136,8 @@ async fn ten_thousand_codespaces_are_read_fast() {
     let took = start.elapsed();
     assert_eq!(codespaces.len(), 10_000);
     println!("10,000 codespaces in {took:?}");
-    // Unoptimised and on a busy machine; a quadratic mistake would still show.
-    assert!(took < std::time::Duration::from_secs(3), "{took:?}");
+    // Unoptimised and on a busy machine; a quadratic mistake would take minutes.
+    assert!(took < std::time::Duration::from_secs(30), "{took:?}");
 }
 
 /// Bytes changed anywhere in the file make errors, or answers; never a panic.
