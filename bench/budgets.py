@@ -130,5 +130,10 @@ SHOWN = [
     ("idle WebSocket, HTTPS", "idle WebSocket, HTTPS"),
     ("start with 10,000 codespaces", "start, 10,000 codespaces"),
     ("first byte of a stopped codespace's editor", "stopped codespace to first byte of its editor"),
+    ("the same, in a container", "stopped codespace to first byte of its editor, in a container"),
+    ("idle codespace, its agent", "idle codespace: agent"),
+    ("its agent and editor", "idle codespace: agent and editor"),
+    ("in a container, its agent", "idle codespace: agent, in a container"),
+    ("in a container, its agent and editor", "idle codespace: agent and editor, in a container"),
     ("small request with 100,000 codespaces", "small request, HTTP, 100,000 codespaces"),
 ]

@@ -6,9 +6,10 @@ import os
 import subprocess
 import time
 
+import asleep
 import fill
 from measure import PRIVATE, Trouble
-from place import BOTH_CORES, LOAD_CORE, TOP, cpu_seconds, descriptors, end, resident_kib, settled, until
+from place import LOAD_CORE, TOP, cpu_seconds, descriptors, end, resident_kib, settled, until
 
 TEN_GIB = 10 << 30
 
@@ -155,52 +156,6 @@ def scale(bench):
     gateway.close()
 
 
-def wake(bench):
-    """From a visit to a stopped codespace to the first byte of its editor; gateway, agent and editor have both cores."""
-    editors = os.path.expanduser(bench.given.editors)
-    if not os.path.isdir(editors):
-        raise Trouble(f"no editor in {editors}; `portico editor install` brings one, --editors says where it is")
-    gateway = bench.another("wake", core=BOTH_CORES, editors=os.path.realpath(editors), agent_core=BOTH_CORES)
-    gateway.serve()
-    gateway.enrol()
-    codespace = gateway.create()
-    host = codespace.host()
-    url = f"{gateway.scheme}://{host}:{gateway.port}/"
-    _first_byte(gateway, host, url, patience=60)
-    for _ in range(2 if bench.given.quick else 5):
-        gateway.command("codespace", "stop", codespace.name)
-        until("the codespace stopped", lambda: gateway.api("GET", f"/codespaces/{codespace.name}")["state"] == "stopped", pause=0.1)
-        time.sleep(0.5)
-        bench.add("stopped codespace to first byte of its editor", "ms", PRIVATE, _first_byte(gateway, host, url) * 1000)
-    gateway.close()
-
-
-def _first_byte(gateway, host, url, patience=20):
-    """Seconds until the editor itself answered; asked a hundred times a second."""
-    begun, codespace = time.monotonic(), gateway.first()
-
-    started = []
-
-    def answered():
-        if not gateway.cookie_of(host):
-            try:
-                gateway.visit(host)
-            except RuntimeError:
-                return False
-        status, headers, _ = gateway.browse(url, headers={"Sec-Fetch-Site": "none", "Sec-Fetch-User": "?1"})
-        # Pages of ours have another status, or set a cookie of ours.
-        if status in (200, 302) and "__Host-" not in str(headers.get("Set-Cookie")):
-            return True
-        if not started and gateway.api("GET", f"/codespaces/{codespace.name}")["state"] == "stopped":
-            # The visit alone did not start it: the button of its page does.
-            gateway.api("POST", f"/codespaces/{codespace.name}/start")
-            started.append(True)
-        return False
-
-    until("the editor answers", answered, patience, pause=0.01)
-    return time.monotonic() - begun
-
-
 def steps(bench):
     """The pure steps, by criterion, where `cargo bench --no-run` has built them."""
     built = sorted(glob.glob(f"{TOP}/target/release/deps/steps-*[0-9a-f]"), key=os.path.getmtime)
@@ -219,4 +174,4 @@ def steps(bench):
         bench.add(f"step: {name}", "ns", PRIVATE, nanoseconds)
 
 
-PARTS = {"idle": idle, "slow": slow, "start": start_time, "scale": scale, "wake": wake, "steps": steps, "stay": stay}
+PARTS = {"idle": idle, "slow": slow, "start": start_time, "scale": scale, **asleep.PARTS, "steps": steps, "stay": stay}

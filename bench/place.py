@@ -74,6 +74,22 @@ def resident_kib(pid):
         return sum(int(line.split()[1]) for line in status if line.startswith(("RssAnon", "VmSwap")))
 
 
+def children(pid):
+    """Process ids of all that a process started, and of what that started."""
+    below = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as stat:
+                below.setdefault(int(stat.read().rsplit(")", 1)[1].split()[1]), []).append(int(name))
+        except OSError:
+            continue
+    found, left = [], [pid]
+    while left:
+        left += below.get(left[0], [])
+        found += below.get(left.pop(0), [])
+    return found
+
+
 def descriptors(pid):
     """Open descriptors of a process, and how many it may have."""
     with open(f"/proc/{pid}/limits") as limits:

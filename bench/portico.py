@@ -87,12 +87,19 @@ class Portico(Browser):
         if status != 204:
             raise RuntimeError(f"signing in answered {status}: {text}")
 
-    def create(self, app=None):
-        """Makes a codespace of a repository of its own, with an app inside if one is given."""
+    def use_engine(self, engine, image):
+        """Codespaces are containers of an engine from the next start on."""
+        with open(f"{self.directory}/portico.toml") as config:
+            before = config.read()
+        with open(f"{self.directory}/portico.toml", "w") as config:
+            config.write(f'runtime = "docker"\n{before}[docker]\nsocket = "{engine.socket}"\nimage = "{image}"\n')
+
+    def create(self, app=None, repository=None, agent=None):
+        """Makes a codespace of a repository of its own, with an app inside if one is given; `agent` finds the agent by name."""
         before = self.agents()
         directory = f"{self.directory}/codespace-{len(self.codespaces)}"
-        name = self.command("codespace", "create", repository(directory), "--idle-timeout", "240").split()[-1]
-        agent = until("the agent runs", lambda: min(self.agents() - before, default=None))
+        name = self.command("codespace", "create", repository or made(directory), "--idle-timeout", "240").split()[-1]
+        agent = until("the agent runs", lambda: agent(name) if agent else min(self.agents() - before, default=None))
         codespace = Codespace(self, name, agent, directory)
         self.codespaces.append(codespace)
         pin(agent, self.agent_core)
@@ -150,7 +157,7 @@ def environment(more=None):
     return {**kept, **(more or {})}
 
 
-def repository(directory):
+def made(directory):
     """A tiny repository to make a codespace of."""
     git = ["git", "-c", "user.name=Bench", "-c", "user.email=bench@example.org", "-c", "init.defaultBranch=main", "-C", directory]
     os.makedirs(directory)
