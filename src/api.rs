@@ -169,7 +169,8 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/certificates/try", post(certificates::try_now)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/explain", get(explain::explain)),
-        ("/api/v1/machines/registrations", post(machines::register)),
+        ("/api/v1/machines/registrations", get(machines::waiting).post(machines::register)),
+        ("/api/v1/machines/registrations/{id}", delete(machines::revoke)),
         ("/api/v1/machines/join", post(machines::join)),
         ("/api/v1/codespaces", get(codespaces::list).post(codespaces::create)),
         (

@@ -23,6 +23,7 @@ mod join;
 mod keepalive;
 mod links;
 mod login;
+mod machines;
 mod offline;
 mod output;
 mod place;
@@ -62,6 +63,7 @@ fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Agent(agent) => match agent.verb {
             Some(AgentVerb::GitCredential(asked)) => done(belongings::git_credential(asked)),
             Some(AgentVerb::Join(wanted)) => gateway::join(wanted),
+            Some(AgentVerb::Tokens(asked)) => done(machines::tokens(asked, output)),
             None => gateway::agent(agent),
         },
         Command::Codespace(verb) => here(codespace::run(verb, output)),

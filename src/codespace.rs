@@ -46,7 +46,7 @@ pub use self::{
     error::{BadChange, CodespaceError},
     handle::Codespace,
     limited::{Limited, Room},
-    machines::{Joined, Registration},
+    machines::{Joined, Registration, WaitingRegistration},
     question::{Question, Shown},
     shares::{MadeShare, NewShare, ShareError},
     snapshot::{PortView, Ports, Shares, Snapshot},

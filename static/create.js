@@ -1,7 +1,7 @@
 // The form that makes a codespace. A link may fill it in; only a click creates.
 
 import { useTitle } from "./hooks.js";
-import { CopyButton, Icon, Message } from "./parts.js";
+import { ago, attempt, CopyButton, Icon, Message, toast } from "./parts.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 /** Which repository an address names, roughly: enough to tell whether somebody had it before. */
@@ -76,11 +76,26 @@ export function Create({ call, live, go, query }) {
 /** A machine of one's own, made a codespace by a command that is typed there. */
 function OwnMachine({ call }) {
   const [made, setMade] = useState();
+  const [waiting, setWaiting] = useState([]);
   const [problem, setProblem] = useState();
+  const load = () => attempt(async () => setWaiting(await call("GET", "/machines/registrations")));
+  useEffect(() => void load(), []);
+  const revoke = async ({ id }) => {
+    setProblem(undefined);
+    try {
+      await call("DELETE", `/machines/registrations/${id}`);
+      if (made?.id === id) setMade(undefined);
+      toast("No machine joins with that command any more.");
+    } catch (refusal) {
+      setProblem(refusal);
+    }
+    load();
+  };
   const make = async () => {
     setProblem(undefined);
     try {
       setMade(await call("POST", "/machines/registrations", {}));
+      load();
     } catch (refusal) {
       setProblem(refusal);
     }
@@ -93,5 +108,9 @@ function OwnMachine({ call }) {
           <p class="secret"><code data-testid="join-command">${made.command}</code><${CopyButton} text=${made.command} label="Copy the command" class="compact" /></p>
           <p class="quiet small">It appears in the list as soon as it has joined, without your secrets, git passwords, dotfiles and settings. To give it those: <code>portico codespace edit NAME --personal true</code>.</p>`
       : html`<button type="button" class="button" onClick=${make} data-testid="register-machine"><${Icon} name="plus" />Register a machine</button>`}
+    ${waiting.length > 0 && html`<h3 class="small">Commands that wait for their machine</h3>
+      <ul class="lines">${waiting.map((one) => html`<li key=${one.id} data-testid="waiting-machine">
+        <div><span class="mono small">${one.id}</span> <span class="quiet small block">made ${ago(one.made_at)} · ends ${ago(one.expires_at)}${made?.id === one.id ? " · the one above" : ""}</span></div>
+        <button type="button" class="button plain compact" onClick=${() => revoke(one)} aria-label="Revoke the command ${one.id}" data-testid="revoke-machine">Revoke</button></li>`)}</ul>`}
   </section>`;
 }

@@ -8,8 +8,8 @@ use super::{
     account::own_account,
     body::{MaybeSent, Sent},
     codespaces::Nothing,
-    identify::{By, Who},
-    model::{JoinMachine, JoinedMachine, MachineRegistration},
+    identify::{By, Params, Who},
+    model::{JoinMachine, JoinedMachine, MachineRegistration, WaitingMachine},
     problem::{Problem, ProblemBody},
 };
 
@@ -30,6 +30,7 @@ pub async fn register(
     let made = services.codespaces.register_machine(&owner.id, &who.credential, &by)?;
     let token = secrecy::ExposeSecret::expose_secret(&made.token).to_owned();
     let shown = MachineRegistration {
+        id: made.id,
         command: format!(
             "PORTICO_JOIN_TOKEN={token} portico agent join --gateway {}",
             services.sites.gateway()
@@ -38,6 +39,36 @@ pub async fn register(
         expires_at: made.expires_at,
     };
     Ok((StatusCode::CREATED, Json(shown)))
+}
+
+/// Lists the tokens that wait for their machine. What they are is shown when they are made, and never again.
+#[utoipa::path(get, path = "/api/v1/machines/registrations", tag = "machines", responses((status = 200, body = [WaitingMachine])))]
+pub async fn waiting(State(services): State<Services>, who: Who) -> Result<Json<Vec<WaitingMachine>>, Problem> {
+    let who = who.in_full()?;
+    let owner = own_account(&services, &who)?;
+    let all = services.codespaces.machine_registrations(&owner.id).into_iter();
+    let shown = all.map(|one| WaitingMachine {
+        id: one.id,
+        made_at: one.made_at,
+        expires_at: one.expires_at,
+    });
+    Ok(Json(shown.collect()))
+}
+
+/// Revokes a token that waits for its machine. A machine that has joined is a codespace: delete that.
+#[utoipa::path(delete, path = "/api/v1/machines/registrations/{id}", tag = "machines", params(("id" = String, Path)), responses(
+    (status = 204), (status = 404, body = ProblemBody),
+))]
+pub async fn revoke(State(services): State<Services>, who: Who, By(by): By, Params(id): Params<String>) -> Result<StatusCode, Problem> {
+    let who = who.in_full()?;
+    let owner = own_account(&services, &who)?;
+    if services.codespaces.revoke_machine_registration(&owner.id, &id, &by) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found(
+            "There is no such token, or a machine has joined with it. Such a machine is among your codespaces.",
+        ))
+    }
 }
 
 /// Makes the machine that asks a codespace of whoever made the token, and tells it its credential; nothing of what its owner

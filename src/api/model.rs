@@ -27,7 +27,7 @@ pub use container::{Notice, Step};
 pub use explanation::{ExplainedLimit, ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
 pub use links::{CreateLink, Lasting, Link, NewLink};
 pub use log::{Exchange, ExchangeDetail, ExchangeField, ExchangePart, VisitHour, VisitNamed};
-pub use machines::{JoinMachine, JoinedMachine, MachineRegistration};
+pub use machines::{JoinMachine, JoinedMachine, MachineRegistration, WaitingMachine};
 pub use ports::{ChangePort, DecideOffer, Offer, OfferedShare, Port, PortEvent, PortLimits};
 pub use sharing::{CloseSharing, ClosedSharing};
 pub use tokens::{NewToken, Token};

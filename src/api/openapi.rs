@@ -25,7 +25,7 @@ use super::{
         account::end_session, outside::identities, outside::start_link, outside::unlink, belongings::secrets, belongings::set_secret, belongings::delete_secret, belongings::git_credentials,
         belongings::set_git_credential, belongings::delete_git_credential, belongings::settings, belongings::change_settings,
         tokens::list, tokens::create, tokens::revoke, tokens::own, tokens::revoke_own, users::list, users::create, users::change, users::suspend, users::resume, users::link, sharing::list, sharing::close, sharing::open_again, audit::list, ceilings::list, ceilings::set, certificates::list, certificates::try_now,
-        device::begin, device::token, device::request, device::decide, events::events, explain::explain, machines::register, machines::join, codespaces::list,
+        device::begin, device::token, device::request, device::decide, events::events, explain::explain, machines::register, machines::waiting, machines::revoke, machines::join, codespaces::list,
         codespaces::create, codespaces::view, codespaces::change, codespaces::delete, codespaces::start, codespaces::stop, codespaces::rebuild,
         life::activity, life::keep, life::take_lease, life::end_lease, codespaces::work, codespaces::logs, ports::list, ports::change, ports::decide_offer, connect::connect, links::of_port, links::create, links::revoke, links::of_codespace, links::revoke_by_id, log::list, log::view, log::clear, log::replay, log::visits, terminals::list, terminals::create,
         terminals::remove, terminals::attach, terminals::exec,

@@ -14,7 +14,7 @@ mod log;
 mod ports;
 mod sharing;
 
-pub use self::agent::{Agent, AgentVerb, Join};
+pub use self::agent::{Agent, AgentVerb, Join, MachineTokens};
 pub use self::belongings::{GitCredential, HelperCall, Secret, SecretSet, SettingsVerb};
 pub use self::codespace::{Copy, Exec, Ssh};
 pub use self::create::Create;

@@ -39,12 +39,24 @@ struct Waiting {
     made_by: Credential,
     /// Fires when that ends, or is cut off because its user is suspended; the operator's never does.
     ended: Option<CancellationToken>,
+    /// By which its owner names it.
+    id: String,
+    made_at: OffsetDateTime,
     until: OffsetDateTime,
+}
+
+/// A token that waits for its machine, without the token.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WaitingRegistration {
+    pub id: String,
+    pub made_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
 }
 
 /// A token that makes one machine a codespace.
 #[derive(Debug)]
 pub struct Registration {
+    pub id: String,
     pub token: SecretString,
     pub expires_at: OffsetDateTime,
 }
@@ -77,6 +89,29 @@ impl Registrations {
         auth.user(&waiting.owner).filter(|user| !user.suspended)
     }
 
+    /// Those of a user that are good, the latest first.
+    fn list(&self, owner: &UserId, auth: &Auth, now: OffsetDateTime) -> Vec<WaitingRegistration> {
+        let all = self.0.lock();
+        let own = all.values().filter(|waiting| waiting.owner == *owner && waiting.is_good(auth, now));
+        let mut listed: Vec<_> = own
+            .map(|waiting| WaitingRegistration {
+                id: waiting.id.clone(),
+                made_at: waiting.made_at,
+                expires_at: waiting.until,
+            })
+            .collect();
+        listed.sort_by(|a, b| b.made_at.cmp(&a.made_at).then_with(|| a.id.cmp(&b.id)));
+        listed
+    }
+
+    /// Forgets one of a user's; whether there was one.
+    fn remove(&self, owner: &UserId, id: &str) -> bool {
+        let mut all = self.0.lock();
+        let before = all.len();
+        all.retain(|_, waiting| waiting.owner != *owner || waiting.id != id);
+        all.len() < before
+    }
+
     fn take(&self, hash: &[u8; 32]) -> Option<Waiting> {
         self.0.lock().remove(hash)
     }
@@ -98,21 +133,41 @@ impl Codespaces {
     pub fn register_machine(&self, owner: &UserId, made_by: &Credential, actor: &Actor) -> Result<Registration, CodespaceError> {
         let (now, auth) = (self.inner.deps.clock.now(), &self.inner.deps.auth);
         let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        let id = format!("{:016x}", rand::random::<u64>());
         let waiting = Waiting {
             owner: owner.clone(),
             made_by: made_by.clone(),
             ended: auth.credential_ended(made_by),
+            id: id.clone(),
+            made_at: now,
             until: now + LASTING,
         };
         if !self.inner.registrations.add(hash_secret(&token), waiting, auth, now) {
             return Err(CodespaceError::TooManyRegistrations { limit: MAX_WAITING });
         }
         let audit = &self.inner.deps.audit;
-        audit.record("machine.token-made", actor, actor.name.clone(), "");
+        audit.record("machine.token-made", actor, actor.name.clone(), id.clone());
         Ok(Registration {
+            id,
             token: token.into(),
             expires_at: now + LASTING,
         })
+    }
+
+    /// The tokens of a user that wait for their machine.
+    pub fn machine_registrations(&self, owner: &UserId) -> Vec<WaitingRegistration> {
+        let deps = &self.inner.deps;
+        self.inner.registrations.list(owner, &deps.auth, deps.clock.now())
+    }
+
+    /// Ends a token that waits for its machine; whether there was one.
+    pub fn revoke_machine_registration(&self, owner: &UserId, id: &str, actor: &Actor) -> bool {
+        let revoked = self.inner.registrations.remove(owner, id);
+        if revoked {
+            let audit = &self.inner.deps.audit;
+            audit.record("machine.token-revoked", actor, actor.name.clone(), id.to_owned());
+        }
+        revoked
     }
 
     /// Makes a machine a codespace of whoever made the token, which is used up if that works. `from` is where it asks from.

@@ -124,7 +124,14 @@ test('a machine of one’s own', async (t) => {
     const command = await page.getByTestId('join-command').innerText();
     assert.match(command, /^PORTICO_JOIN_TOKEN=ptm_\S+ portico agent join --gateway http:\/\/\S+$/);
     gateway.keepSecret('a token on the page', command.split(/[= ]/)[1]);
+    await page.getByTestId('waiting-machine').scrollIntoViewIfNeeded();
     await shot(page, 'machines-register');
+    await page.getByTestId('revoke-machine').click();
+    await page.getByTestId('waiting-machine').waitFor({ state: 'detached' });
+    await page.getByTestId('register-machine').waitFor();
+    const late = new Machine(t, gateway);
+    late.start('--gateway', gateway.origin, '--token', command.split(/[= ]/)[1], '--name', 'late');
+    assert.equal(await late.ended, 3, late.output);
     await page.goto(`${gateway.origin}/`);
     const row = page.getByTestId('codespace-row').filter({ hasText: 'workstation' });
     await row.getByText('Connected').waitFor();
@@ -148,10 +155,16 @@ test('a machine of one’s own', async (t) => {
     for (let count = 0; count < 20; count += 1) await gateway.api(bob.token, 'POST', '/machines/registrations', {});
     const refused = await gateway.api(bob.token, 'POST', '/machines/registrations', {});
     assert.deepEqual([refused.status, refused.json.type], [409, 'urn:portico:too-many-registrations']);
+    const waiting = JSON.parse((await gateway.command(['agent', 'tokens', '--json'], { token: bob.token })).stdout);
+    assert.equal(waiting.length, 20);
+    assert.equal((await gateway.api(ada.token, 'DELETE', `/machines/registrations/${waiting[0].id}`)).status, 404, 'another person’s');
+    await gateway.command(['agent', 'tokens', '--revoke', waiting[0].id], { token: bob.token });
+    assert.match((await gateway.command(['agent', 'tokens', '--revoke', waiting[0].id], { token: bob.token, status: 4 })).stderr, /no such token/);
+    assert.equal((await gateway.api(bob.token, 'POST', '/machines/registrations', {})).status, 201);
     const admin = await gateway.user('root', { admin: true });
     await eventually('the log tells it', async () => {
       const actions = (await gateway.call(admin.token, 'GET', '/audit?event=machine')).map(({ event }) => event);
-      return actions.includes('machine.joined') && actions.includes('machine.token-made');
+      return ['machine.joined', 'machine.token-made', 'machine.token-revoked'].every((event) => actions.includes(event));
     });
   });
 });

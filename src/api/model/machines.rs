@@ -7,6 +7,8 @@ use utoipa::ToSchema;
 /// A token that makes one machine a codespace.
 #[derive(Clone, Deserialize, Serialize, ToSchema)]
 pub struct MachineRegistration {
+    /// By which it is revoked before it was used.
+    pub id: String,
     /// Good once; it is never shown again.
     pub token: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -14,6 +16,18 @@ pub struct MachineRegistration {
     pub expires_at: OffsetDateTime,
     /// What to type on the machine; the token stands in its environment, which nobody else there sees.
     pub command: String,
+}
+
+/// A token that waits for its machine.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct WaitingMachine {
+    pub id: String,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub made_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: OffsetDateTime,
 }
 
 /// A machine that joins.

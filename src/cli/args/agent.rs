@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::HelperCall;
+use super::{HelperCall, Where};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -29,9 +29,26 @@ pub struct Agent {
 pub enum AgentVerb {
     /// Make this machine a codespace, and take it up again.
     Join(Join),
+    /// List the tokens that wait for their machine, or revoke one.
+    Tokens(MachineTokens),
     /// Answer git's question for a credential; git runs this.
     #[command(hide = true)]
     GitCredential(HelperCall),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  portico agent tokens
+  portico agent tokens --revoke 0123456789abcdef
+
+A token is good once, for an hour, and while its maker stays signed in; what it is was shown when it was made. A machine that
+has joined is a codespace: portico codespace delete NAME ends it.")]
+pub struct MachineTokens {
+    /// Revoke the one with this id.
+    #[arg(long, value_name = "ID")]
+    pub revoke: Option<String>,
+    #[command(flatten)]
+    pub place: Where,
 }
 
 #[derive(Args, Debug)]

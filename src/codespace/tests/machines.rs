@@ -48,6 +48,41 @@ async fn a_token_makes_one_machine_a_codespace_of_its_maker_within_an_hour() {
 }
 
 #[tokio::test]
+async fn tokens_that_wait_are_listed_and_revoked_by_their_maker() {
+    let bench = bench().await;
+    let by = Actor::default();
+    let make = || {
+        bench
+            .spaces
+            .register_machine(&bench.owner, &Credential::Operator, &by)
+            .expect("a token")
+    };
+    let (first, second) = (make(), make());
+    let ids = || {
+        bench
+            .spaces
+            .machine_registrations(&bench.owner)
+            .into_iter()
+            .map(|one| one.id)
+            .collect::<Vec<_>>()
+    };
+    assert!(ids().len() == 2 && ids().contains(&first.id) && ids().contains(&second.id));
+    let other = UserId("somebody-else".into());
+    assert!(bench.spaces.machine_registrations(&other).is_empty());
+    assert!(!bench.spaces.revoke_machine_registration(&other, &first.id, &by));
+    assert!(bench.spaces.revoke_machine_registration(&bench.owner, &first.id, &by));
+    assert!(!bench.spaces.revoke_machine_registration(&bench.owner, &first.id, &by));
+    let refused = bench.spaces.join_machine(&first.token, "late", &by).await;
+    assert!(matches!(refused, Err(CodespaceError::BadRegistration)), "{refused:?}");
+    bench
+        .spaces
+        .join_machine(&second.token, "workstation", &by)
+        .await
+        .expect("it joins");
+    assert_eq!(ids(), [""; 0], "one that was used waits no more");
+}
+
+#[tokio::test]
 async fn nobody_stops_a_machine_of_ones_own_and_removing_it_asks_for_no_work() {
     let bench = bench().await;
     let by = Actor::default();
