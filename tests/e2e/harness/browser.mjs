@@ -40,8 +40,8 @@ export async function browser(t, { authority, keepsPages = false } = {}) {
   return { person, shot };
 }
 
-/** A navigation that was broken off by another one of the page's own. */
-const BROKEN_OFF = /net::ERR_ABORTED|interrupted by another navigation/;
+/** A navigation that was broken off: by another one of the page's own, or since the machine's interfaces changed. */
+const BROKEN_OFF = /net::ERR_ABORTED|net::ERR_NETWORK_CHANGED|interrupted by another navigation/;
 
 /**
  * Makes a page's navigations independent of what the page does by itself at that very moment: where somebody was signed

@@ -6,10 +6,23 @@ import { eventually } from './eventually.mjs';
 /** How long each single try may take, in milliseconds. */
 const TRY = { timeout: 10_000 };
 
-/** Waits until the workbench is there with its files. */
+/**
+ * Waits until the workbench is there with its files. Whenever an interface of the machine comes or goes, a container's for
+ * instance, Chromium ends all connections and fails what is under way: a workbench without one of its scripts never comes,
+ * and is loaded again, as a person does.
+ */
 export async function workbench(page) {
-  await page.locator('.monaco-workbench .part.editor').waitFor({ timeout: 120_000 });
-  await page.locator('.explorer-folders-view .monaco-list-row').first().waitFor({ timeout: 120_000 });
+  const parts = ['.monaco-workbench .part.editor', '.explorer-folders-view .monaco-list-row'].map((part) => page.locator(part).first());
+  const shown = async () => {
+    for (const part of parts) await part.waitFor({ timeout: 60_000 });
+    return true;
+  };
+  const again = async (error) => {
+    console.warn(`The workbench did not come, and is loaded again: ${page.url()}`);
+    await page.reload();
+    throw error;
+  };
+  await eventually('the workbench is there', () => shown().catch(again), { seconds: 300 });
 }
 
 /** Opens a file by its name. */
