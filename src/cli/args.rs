@@ -38,10 +38,10 @@ pub use self::sharing::{Sharing, SharingClose, SharingOpen};
   portico codespace list
   portico ports visibility 3000:public --for 2h  share the app on port 3000 for two hours
 
-Where: client commands talk to PORTICO_URL with PORTICO_TOKEN, else to the gateway that `portico login`
+Where: client commands talk to PORTICO_URL with PORTICO_TOKEN, else to the gateway that `portico login` \
 signed in to, else to the gateway of this machine through DATA/portico.sock (--data asks for that one).
 
-Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 3 not signed in or not allowed,
+Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 3 not signed in or not allowed, \
 4 there is no such thing, 5 the gateway cannot be reached. `codespace exec` gives the command's own."
 )]
 pub struct Cli {
@@ -399,8 +399,8 @@ pub struct UserCreate {
   portico login https://portico.example.com
   portico login portico.example.com --scope read --expires 8h
 
-It shows a code and an address. Open the address in any browser, sign in there, type the code and check what is
-asked for. The token is kept in portico/credentials.json of your configuration directory, for you alone to read.
+It shows a code and an address. Open the address in any browser, sign in there, type the code and check what is \
+asked for. The token is kept in portico/credentials.json of your configuration directory, for you alone to read. \
 PORTICO_URL with PORTICO_TOKEN go before it; --data DIR asks for the gateway of this machine.")]
 pub struct Login {
     /// The gateway's URL; the one signed in to before if left out.
@@ -437,7 +437,7 @@ pub struct Logout {
   portico audit --since 1d
   portico audit --event session.refused --limit 1000
   portico audit --codespace amber-otter-x7k2 --since 2026-01-31T00:00:00Z
-  portico audit --lines --since 30d > audit.jsonl    everything that matches, a JSON object in each line")]
+  portico audit --lines --since 30d > audit.jsonl    all that match, one JSON object a line")]
 pub struct Audit {
     /// What an account did, or what was done to it.
     #[arg(long, value_name = "NAME")]
@@ -486,6 +486,28 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_is_whole_and_fits_a_terminal() {
+        fn look(command: &clap::Command) {
+            let name = command.get_name();
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = after.lines().collect();
+            for pair in lines.windows(2) {
+                let is_prose = |line: &str| !line.is_empty() && !line.starts_with("  ") && !line.starts_with("Example");
+                // What is prose is broken where the terminal ends, so it must not be broken before.
+                assert!(!(is_prose(pair[0]) && is_prose(pair[1])), "{name}: {pair:?}");
+            }
+            for line in lines.iter().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= 100, "{name}: {line}");
+            }
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{name}: {} says nothing", argument.get_id());
+            }
+            command.get_subcommands().filter(|inner| !inner.is_hide_set()).for_each(look);
+        }
+        look(&Cli::command());
     }
 
     #[test]

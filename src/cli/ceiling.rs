@@ -18,9 +18,9 @@ const PATH: &str = "/api/v1/ceilings";
     after_help = "Examples:
   portico ceiling                              what holds now
   portico ceiling set org --dry-run            what would be closed, without closing it
-  portico ceiling set org                      nothing is public any more, open connections included
+  portico ceiling set org                      nothing is public any more, from now on
   portico ceiling set private --organisation contractors
-  portico ceiling set public                   takes back what was set; the configuration still holds"
+  portico ceiling set public                   takes back what was set here"
 )]
 pub struct Ceiling {
     #[command(subcommand)]

@@ -25,9 +25,21 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     if let (true, Some(ClientError::Refused(problem))) = (json, error.downcast_ref()) {
         words(&serde_json::to_string_pretty(problem).unwrap_or_default());
     } else {
-        words(&format!("portico: {error:#}"));
+        words(&format!("portico: {}", in_full(error)));
     }
     ExitCode::from(code(error))
+}
+
+/// An error with its causes, but for those that it tells itself.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -42,5 +54,18 @@ fn code(error: &anyhow::Error) -> u8 {
         },
         Some(ClientError::Unreachable { .. }) => UNREACHABLE,
         Some(ClientError::Strange { .. } | ClientError::Broken(_)) | None => FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("in use")
+            .context("cannot listen: in use")
+            .context("it does not start");
+        assert_eq!(in_full(&error), "it does not start: cannot listen: in use");
     }
 }

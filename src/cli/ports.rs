@@ -25,6 +25,7 @@ use crate::{
   portico ports set 8443 --protocol https
   portico ports set 3000 --host-header localhost -c amber-otter-x7k2")]
 pub struct PortsSet {
+    /// The port's number.
     pub port: domain::Port,
     /// What the app speaks.
     #[arg(long, value_name = "PROTOCOL", value_parser = domain::Protocol::WORDS, required_unless_present_any = ["host_header", "label"])]

@@ -87,7 +87,11 @@ pub(super) fn read_text(config: &mut Config, text: &str, shown: &str) -> Result<
     };
     let table = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
-        ConfigError(format!("{}: {}", place(offset), error.message()))
+        ConfigError(format!(
+            "{}: that is no TOML: {}. A text stands in quotes, as in listen = \"127.0.0.1:8080\"",
+            place(offset),
+            error.message()
+        ))
     })?;
     for (key, value) in table.get_ref() {
         let name = key.get_ref().as_ref();

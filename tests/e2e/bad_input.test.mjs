@@ -115,6 +115,23 @@ test('bad input to a start', async (t) => {
     }
   });
 
+  await t.test('a cause is told once, and what to do about it', async () => {
+    const file = path.join(data, 'no-directory');
+    writeFileSync(file, '');
+    const { stderr } = await start(['serve', '--data', file, '--listen', '127.0.0.1:0']);
+    assert.match(stderr, /no-directory cannot be used/);
+    assert.match(stderr, /--data/);
+    assert.equal(stderr.match(/os error/g).length, 1, stderr);
+  });
+
+  await t.test('a text without quotes', async () => {
+    const file = path.join(data, 'unquoted.toml');
+    writeFileSync(file, '# the second line\nlisten = 127.0.0.1:8080\n');
+    const { status, stderr } = await start(['check', '--config', file, '--data', data]);
+    assert.equal(status, 2);
+    assert.match(stderr, /unquoted\.toml, line 2: .*quotes/);
+  });
+
   await t.test('gateway and codespaces on one site', async () => {
     const { status, stderr } = await start(['serve', '--data', data, '--listen', '127.0.0.1:0', '--url', 'http://portico.example.org', '--domain', 'codespaces.example.org']);
     assert.notEqual(status, 0);

@@ -66,6 +66,7 @@ pub struct SecretList {
 
 #[derive(Args, Debug)]
 pub struct SecretDelete {
+    /// The variable's name.
     pub name: SecretName,
     /// The one that is only for codespaces of this repository.
     #[arg(long = "repo", short = 'R', value_name = "URL")]
@@ -93,6 +94,7 @@ pub enum GitCredential {
 pub struct GitCredentialSet {
     /// HOST for https, https://HOST or http://HOST:PORT; no other server is answered for.
     pub host: GitHost,
+    /// Who you are there.
     #[arg(long, short, value_name = "NAME")]
     pub username: String,
     /// Only for codespaces of this repository.
@@ -104,6 +106,7 @@ pub struct GitCredentialSet {
 
 #[derive(Args, Debug)]
 pub struct GitCredentialDelete {
+    /// The git server, as it was set.
     pub host: GitHost,
     /// The one that is only for codespaces of this repository.
     #[arg(long = "repo", short = 'R', value_name = "URL")]
@@ -117,7 +120,7 @@ pub struct GitCredentialDelete {
   portico settings
   portico settings --git-name 'Ada Lovelace' --git-email ada@example.org
   portico settings --dotfiles https://github.com/ada/dotfiles
-  portico settings --editor-settings ~/.config/Code/User/settings.json --extension rust-lang.rust-analyzer
+  portico settings --editor-settings settings.json --extension rust-lang.rust-analyzer
 
 An empty value removes a setting. git's name and email change when a codespace starts; the rest is for new codespaces.")]
 pub struct SettingsVerb {

@@ -36,7 +36,7 @@ pub struct Exec {
   portico codespace ssh -c amber-otter-x7k2
   portico codespace ssh -- 'git log -1 && git status'
 
-It goes over Portico's own connection: no SSH server is needed inside, and no key. For a shell that outlives a lost
+It goes over Portico's own connection: no SSH server is needed inside, and no key. For a shell that outlives a lost \
 connection, use a terminal on the page.")]
 pub struct Ssh {
     #[command(flatten)]

@@ -18,7 +18,7 @@ pub struct Edit {
     #[arg(long, value_name = "WHO", value_parser = ["owner", "people", "everyone"])]
     pub woken_by: Option<String>,
     /// Whether requests to its ports count as use.
-    #[arg(long, value_name = "YES", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new())]
     pub traffic_counts: Option<bool>,
     /// Whether it is told what you keep: secrets, passwords for git, dotfiles, settings.
     #[arg(long, value_name = "BOOL")]

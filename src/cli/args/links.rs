@@ -10,8 +10,9 @@ use super::{Where, Which};
   portico ports share 3000                                open for 7 days to whoever gets the link
   portico ports share 3000 --for 2h --uses 5 --name demo
   portico ports share 3000 --path /docs --method GET
-  portico ports share 8000 --webhook --path /hooks        a URL under which POSTs reach /hooks without sign-in")]
+  portico ports share 8000 --webhook --path /hooks        POSTs reach /hooks without sign-in")]
 pub struct PortsShare {
+    /// The port's number.
     pub port: crate::domain::Port,
     /// How long the link opens the port, for instance 2h or 30d.
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "7d")]

@@ -18,10 +18,11 @@ use crate::{domain::Port, inspect};
   portico ports log 3000 --visits              who came, per hour
   portico ports log 3000 --off                 and everything is forgotten
 
-The log is off until you turn it on, and only you can read it. It is kept in the gateway's memory: it ends when you turn it off and when
+The log is off until you turn it on, and only you can read it. It is kept in the gateway's memory: it ends when you turn it off and when \
 the gateway restarts, after which it is on and empty. Secrets are taken out: cookies, credentials, keys, and what looks like a token."
 )]
 pub struct PortsLog {
+    /// The port's number.
     pub port: Port,
     /// Write down what is asked of the port from now on.
     #[arg(long)]

@@ -13,7 +13,7 @@ use crate::domain::{Port, PortError};
   portico ports forward 5432:15432 80:8080 -c amber-otter-x7k2
   portico ports forward 6379:0 --json              any free local port; the output says which
 
-The codespace's port comes first, as with `gh codespace ports forward`. Whoever may open a port may forward it: its owner, the people
+The codespace's port comes first, as with `gh codespace ports forward`. Whoever may open a port may forward it: its owner, the people \
 that it is shared with, and a token of scope port:NAME:PORT.")]
 pub struct PortsForward {
     /// PORT:LOCAL, or PORT for the same on both sides; LOCAL 0 takes any free port.
@@ -61,6 +61,7 @@ pub struct PortsOffer {
 
 The limits that are given replace those before. They hold for everybody, yourself included, and count what begins from now on.")]
 pub struct PortsLimit {
+    /// The port's number.
     pub port: Port,
     /// Requests a second, all clients together.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..), required_unless_present_any = ["connections", "body", "from", "none"])]
