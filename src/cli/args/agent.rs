@@ -41,7 +41,7 @@ pub enum AgentVerb {
   portico agent tokens
   portico agent tokens --revoke 0123456789abcdef
 
-A token is good once, for an hour, and while its maker stays signed in; what it is was shown when it was made. A machine that
+A token is good once, for an hour, and while its maker stays signed in; what it is was shown when it was made. A machine that \
 has joined is a codespace: portico codespace delete NAME ends it.")]
 pub struct MachineTokens {
     /// Revoke the one with this id.
