@@ -85,10 +85,17 @@ export async function signIn(page, gateway, account, next = '/') {
 
 /** Waits for the sign-in page, wherever the page was, and signs in there. */
 export async function atSignIn(page, { name, password }) {
-  await page.getByTestId('sign-in-name').waitFor();
+  const field = page.getByTestId('sign-in-name');
+  await field.waitFor();
   // The form is there before its script is.
   await page.waitForLoadState();
-  await page.getByTestId('sign-in-name').fill(name);
-  await page.getByTestId('sign-in-password').fill(password);
-  await page.getByTestId('sign-in-submit').click();
+  await eventually('the form is answered', async () => {
+    if (!(await field.isVisible())) return true;
+    await field.fill(name);
+    await page.getByTestId('sign-in-password').fill(password);
+    // None comes where the machine's interfaces changed at that moment: then the page says so, and the button is pressed again.
+    const answered = page.waitForResponse((answer) => answer.url().endsWith('/api/v1/sign-in'), { timeout: 30_000 });
+    await Promise.all([answered, page.getByTestId('sign-in-submit').click()]);
+    return true;
+  });
 }
