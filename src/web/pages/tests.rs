@@ -26,16 +26,9 @@ fn stopped_of(text: &str, start: Option<Start>) -> Stopped<'_> {
     }
 }
 
-/// Every page, with `text` wherever a caller can pass text.
-fn all(text: &str) -> Vec<(&'static str, Page)> {
-    let origin: Origin = "http://amber-otter-3000.codespaces.localhost:8080".parse().expect("an origin");
-    let sibling = vec![(origin.clone(), text.to_owned())];
-    let steps = [Step {
-        name: StepName::Clone,
-        state: StepState::Running,
-        detail: text.to_owned(),
-    }];
-    let known = Known {
+/// What the doctor knows of a port, with `text` in it.
+fn known(text: &str) -> Known {
+    Known {
         listening: [5173, 3000]
             .map(|port| Listening {
                 port,
@@ -51,7 +44,19 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         settings: text.to_owned(),
         target: text.to_owned(),
         framed: false,
-    };
+    }
+}
+
+/// Every page, with `text` wherever a caller can pass text.
+fn all(text: &str) -> Vec<(&'static str, Page)> {
+    let origin: Origin = "http://amber-otter-3000.codespaces.localhost:8080".parse().expect("an origin");
+    let sibling = vec![(origin.clone(), text.to_owned())];
+    let steps = [Step {
+        name: StepName::Clone,
+        state: StepState::Running,
+        detail: text.to_owned(),
+    }];
+    let known = known(text);
     let trouble = |trouble| port_trouble("/static/", port(), trouble, &known, text);
     vec![
         ("no_such_codespace", no_such_codespace("/static/", Some(text), Some(text))),
