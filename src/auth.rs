@@ -36,6 +36,7 @@ use std::{
 };
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState as Quick;
 use parking_lot::Mutex;
 use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
@@ -119,15 +120,15 @@ pub struct Auth {
 struct Inner {
     store: SharedStore,
     options: Options,
-    users: DashMap<UserId, Arc<User>>,
+    users: DashMap<UserId, Arc<User>, Quick>,
     names: DashMap<UserName, UserId>,
     identities: identities::Table,
-    sessions: DashMap<SessionId, Arc<LoginSession>>,
-    session_hashes: DashMap<[u8; 32], SessionId>,
+    sessions: DashMap<SessionId, Arc<LoginSession>, Quick>,
+    session_hashes: DashMap<[u8; 32], SessionId, Quick>,
     /// When the next session ends that its provider gave an end, in Unix seconds.
     next_end: AtomicI64,
-    tokens: DashMap<TokenId, Arc<Token>>,
-    token_hashes: DashMap<[u8; 32], TokenId>,
+    tokens: DashMap<TokenId, Arc<Token>, Quick>,
+    token_hashes: DashMap<[u8; 32], TokenId, Quick>,
     owed: endings::Owed,
     links: Mutex<HashMap<[u8; 32], links::Kept>>,
     tickets: Mutex<tickets::Table>,
@@ -161,14 +162,14 @@ impl Auth {
         let inner = Inner {
             outside: outside::Outside::new(options.outside.clone()),
             options,
-            users: DashMap::new(),
+            users: DashMap::default(),
             names: DashMap::new(),
             identities: identities::Table::default(),
-            sessions: DashMap::new(),
-            session_hashes: DashMap::new(),
+            sessions: DashMap::default(),
+            session_hashes: DashMap::default(),
             next_end: i64::MAX.into(),
-            tokens: DashMap::new(),
-            token_hashes: DashMap::new(),
+            tokens: DashMap::default(),
+            token_hashes: DashMap::default(),
             owed: endings::Owed::default(),
             links: Mutex::default(),
             tickets: Mutex::default(),

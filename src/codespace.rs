@@ -34,6 +34,7 @@ use std::{
 };
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState as Quick;
 use time::OffsetDateTime;
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -179,7 +180,7 @@ pub enum CodespaceEvent {
 
 struct Inner {
     deps: Arc<Deps>,
-    spaces: DashMap<CodespaceName, Arc<Codespace>>,
+    spaces: DashMap<CodespaceName, Arc<Codespace>, Quick>,
     credentials: Credentials,
     registrations: Registrations,
     sockets: Sockets,
@@ -212,7 +213,7 @@ impl Codespaces {
             logs: inspect::Logs::default(),
             ceilings: OwnersCeilings::load(deps.ceiling, deps.store.as_ref()).await?,
             deps: Arc::new(deps),
-            spaces: DashMap::new(),
+            spaces: DashMap::default(),
             credentials: Credentials::default(),
             registrations: Registrations::default(),
             events,

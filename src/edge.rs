@@ -168,7 +168,7 @@ impl Edge {
         let client = peer.caller.client(request.headers(), &self.fronts);
         let exchange = Exchange::begin(&request, client.address, &self.inner.books);
         let kind = client::kind(request.method(), request.headers());
-        let answer = self.answer(request, client.scheme, peer, &exchange);
+        let answer = self.answer(request, (client.scheme, kind), peer, &exchange);
         let edge = self.clone();
         async move {
             let answered = match answer {
@@ -194,7 +194,7 @@ impl Edge {
     fn answer(
         &self,
         request: Request<Upload>,
-        spoken: Option<Scheme>,
+        (spoken, kind): (Option<Scheme>, client::Kind),
         peer: &Arc<Peer>,
         exchange: &Arc<Exchange>,
     ) -> Result<Answer, Failure> {
@@ -225,7 +225,8 @@ impl Edge {
             let (request, exchange) = (Request::from_parts(head, body), Arc::clone(exchange));
             return Ok(Answer::later(async move { Ok(edge.gateway_host(request, &exchange).await) }));
         }
-        let mut visit = Visit::begin(self, &head, &asked, peer, exchange)?;
+        let now = self.clock.now();
+        let mut visit = Visit::begin(self, &head, &asked, peer, exchange, (kind, now))?;
         if visit.is_reserved() {
             visit = match shares::call(self, visit, &mut head) {
                 Ok(call) => {
@@ -237,7 +238,12 @@ impl Edge {
             let request = Request::from_parts(head, body);
             return Ok(Answer::later(async move { edge.reserved(*visit, request).await }));
         }
-        let awake = match visit.authorize(self)?.within_limits(self, &head)?.awake() {
+        let awake = match visit
+            .authorize(self, now)?
+            .warned(self, &head, now)?
+            .within_limits(self, &head)?
+            .awake()
+        {
             Ok(awake) => awake,
             Err(asleep) => {
                 let request = Request::from_parts(head, body);

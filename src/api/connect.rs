@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Instant,
 };
 
@@ -49,7 +50,7 @@ pub async fn connect(
         .map_err(|error: PortError| Problem::unprocessable("bad-port", "That is no port", error.to_string()))?;
     let found = name.parse().ok().and_then(|name| services.codespaces.find(&name));
     let codespace = found.ok_or_else(Problem::no_such_codespace)?;
-    let question = Question::of_port(Presented::Valid(who.clone()), port);
+    let question = Question::of_port(Presented::Valid(Arc::new(who.clone())), port);
     let asked = question.ask(&codespace.snapshot(), &services.auth, services.clock.now());
     // Not theirs is not there (decision 10).
     asked.map_err(|_| Problem::no_such_codespace())?;

@@ -1,5 +1,7 @@
 //! The whole decision about a URL, told to those who may see its codespace; to all others there is nothing.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Extension, Query, State},
@@ -257,7 +259,7 @@ impl Services {
     }
 
     fn explained_you(&self, who: &Identity, snapshot: &Snapshot, port: Option<Port>, now: OffsetDateTime) -> ExplainedYou {
-        let question = Question::new(Presented::Valid(who.clone()), crate::policy::browser::Verdict::Ours, port);
+        let question = Question::new(Presented::Valid(Arc::new(who.clone())), crate::policy::browser::Verdict::Ours, port);
         let named = port.is_some_and(|port| snapshot.is_named(port, &who.user));
         let (allowed, because) = match question.ask(snapshot, &self.auth, now) {
             Ok(permit) => match permit.subject() {

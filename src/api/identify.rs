@@ -1,6 +1,6 @@
 //! Who a request is from, before any handler sees it, and whether a browser's cookie counts for it.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::{FromRequestParts, Path, Request, State},
@@ -109,7 +109,7 @@ fn operator(services: &Services, headers: &HeaderMap) -> Result<Presented, Probl
             scope: Scope::All,
         },
     };
-    Ok(Presented::Valid(identity))
+    Ok(Presented::Valid(Arc::new(identity)))
 }
 
 fn gateway(services: &Services, request: &Request) -> Result<Presented, Problem> {
@@ -236,7 +236,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Ok(Caller(presented)) = Caller::from_request_parts(parts, state).await;
         match presented {
-            Presented::Valid(identity) => Ok(Self(identity)),
+            Presented::Valid(identity) => Ok(Self(Arc::unwrap_or_clone(identity))),
             Presented::Nothing => Err(Problem::unauthenticated()),
             Presented::Invalid => Err(Problem::invalid_credential()),
         }
@@ -261,10 +261,7 @@ impl<S: Sync> FromRequestParts<S> for By {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let Ok(Caller(presented)) = Caller::from_request_parts(parts, state).await;
         let name = match presented {
-            Presented::Valid(Identity {
-                credential: Credential::Operator,
-                ..
-            }) => "operator".to_owned(),
+            Presented::Valid(identity) if identity.credential == Credential::Operator => "operator".to_owned(),
             Presented::Valid(identity) => identity.name.to_string(),
             Presented::Nothing | Presented::Invalid => String::new(),
         };
@@ -337,12 +334,7 @@ impl Who {
 
 impl Services {
     /// Finds a codespace for someone; one that is not theirs to know is not there (decision 10).
-    pub(super) fn codespace(
-        &self,
-        who: &Identity,
-        name: &str,
-        access: Access,
-    ) -> Result<std::sync::Arc<crate::codespace::Codespace>, Problem> {
+    pub(super) fn codespace(&self, who: &Identity, name: &str, access: Access) -> Result<Arc<crate::codespace::Codespace>, Problem> {
         let found = name.parse().ok().and_then(|name| self.codespaces.find(&name));
         let codespace = found.ok_or_else(Problem::no_such_codespace)?;
         let granted = grants(who, &ownership(&codespace));

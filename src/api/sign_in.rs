@@ -17,7 +17,7 @@ use super::{
 use crate::{
     audit::Actor,
     auth::{self, LinkKind, Presented},
-    domain::{Credential, SessionId},
+    domain::{Credential, Identity, SessionId},
 };
 
 /// Tells whether the first account is still to be made.
@@ -98,7 +98,7 @@ pub async fn sign_out(
     let session = session_of(&caller).and_then(|session| services.auth.login_session(session));
     if let Presented::Valid(identity) = &caller {
         if sent.everywhere {
-            let identity = super::identify::Who(identity.clone()).in_full()?;
+            let identity = super::identify::Who(Identity::clone(identity)).in_full()?;
             services.auth.sign_out_everywhere(&identity.user, &by, now).await?;
         } else if let Some(session) = session_of(&caller) {
             services.auth.sign_out(session, &by, now).await?;

@@ -3,10 +3,11 @@
 //! A grant names a link and nobody. It carries no power of its own: it is good for what its link opens, while the link
 //! does. One cookie for each link, so that two links to one port do not take each other's place.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, header::COOKIE};
+use memchr::memmem::Finder;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -124,12 +125,12 @@ impl Auth {
     }
 }
 
+/// Made once: it is asked of every request.
+static GRANTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(GRANT_COOKIE_PREFIX));
+
 /// Whether it is worth reading the cookies: nearly every request has no grant.
 fn mentions_grants(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .any(|line| memchr::memmem::find(line.as_bytes(), GRANT_COOKIE_PREFIX.as_bytes()).is_some())
+    headers.get_all(COOKIE).iter().any(|line| GRANTS.find(line.as_bytes()).is_some())
 }
 
 /// The last characters of an id are random.

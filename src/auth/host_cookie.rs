@@ -2,18 +2,20 @@
 //!
 //! It carries no power of its own: it is good while its login session lives, and its scope is its host's.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 use time::OffsetDateTime;
 
 use super::{
-    ACCESS_COOKIE, Auth, Presented,
+    ACCESS_COOKIE, Auth, Presented, User,
     cookies::{Found, find, set_cookie},
     hop::host_text,
     signing::Purpose,
 };
 use crate::{
-    domain::{Credential, Scope, SessionId},
+    domain::{Credential, Identity, Scope, SessionId},
     route::Route,
 };
 
@@ -29,6 +31,22 @@ pub struct KnownCookie {
     session: SessionId,
     /// In seconds since 1970.
     issued: i64,
+    /// Who it was found to be, and of which state of the account that was made.
+    identity: Option<(Arc<User>, Arc<Identity>)>,
+}
+
+impl KnownCookie {
+    /// Who it is, made anew when anything about the account is different.
+    fn identity(&mut self, user: Arc<User>, scope: impl FnOnce() -> Scope) -> Arc<Identity> {
+        if let Some((of, identity)) = &self.identity
+            && Arc::ptr_eq(of, &user)
+        {
+            return Arc::clone(identity);
+        }
+        let identity = Arc::new(user.identity(Credential::Cookie(self.session.clone()), scope()));
+        self.identity = Some((user, Arc::clone(&identity)));
+        identity
+    }
 }
 
 impl std::fmt::Debug for KnownCookie {
@@ -80,20 +98,20 @@ impl Auth {
                 host: host.clone(),
                 session,
                 issued,
+                identity: None,
             });
         }
-        let found = known.as_ref().filter(|known| self.is_fresh(known.issued, now));
-        let scope = match host {
-            Route::Editor(name) => Scope::Workbench(name.clone()),
-            Route::Port(name, port) => Scope::Port(name.clone(), *port),
-            Route::Gateway | Route::NoSuchCodespace | Route::Foreign => return Presented::Invalid,
+        let Some(found) = known.as_mut().filter(|known| self.is_fresh(known.issued, now)) else {
+            return Presented::Invalid;
         };
-        match found.and_then(|found| self.alive(&found.session, now)) {
-            Some((session, user)) => {
-                self.touch(&session, now);
-                Presented::Valid(user.identity(Credential::Cookie(session.id.clone()), scope))
-            }
-            None => Presented::Invalid,
+        let Some((session, user)) = self.alive(&found.session, now) else {
+            return Presented::Invalid;
+        };
+        self.touch(&session, now);
+        match host {
+            Route::Editor(name) => Presented::Valid(found.identity(user, || Scope::Workbench(name.clone()))),
+            Route::Port(name, port) => Presented::Valid(found.identity(user, || Scope::Port(name.clone(), *port))),
+            Route::Gateway | Route::NoSuchCodespace | Route::Foreign => Presented::Invalid,
         }
     }
 

@@ -401,7 +401,7 @@ impl Auth {
     /// The account of the login session that wanted to link, if the browser still has that very session.
     fn session_of_request(&self, headers: &HeaderMap, session: &SessionId, now: OffsetDateTime) -> Result<crate::domain::UserId, Reason> {
         match self.by_gateway_cookie(headers, now) {
-            Presented::Valid(identity) if identity.credential == Credential::Cookie(session.clone()) => Ok(identity.user),
+            Presented::Valid(identity) if identity.credential == Credential::Cookie(session.clone()) => Ok(identity.user.clone()),
             _ => Err(Reason::SignedOut),
         }
     }

@@ -186,7 +186,7 @@ impl Auth {
         match id.and_then(|id| self.alive(&id, now)) {
             Some((session, user)) => {
                 self.touch(&session, now);
-                Presented::Valid(user.identity(Credential::Cookie(session.id.clone()), Scope::All))
+                Presented::Valid(Arc::new(user.identity(Credential::Cookie(session.id.clone()), Scope::All)))
             }
             None => Presented::Invalid,
         }
@@ -383,7 +383,7 @@ mod tests {
         let Presented::Valid(identity) = ask(&[sent_back(&fresh.set_cookie)]) else {
             panic!("not valid");
         };
-        assert_eq!((identity.name.as_str(), identity.scope), ("ada", Scope::All));
+        assert_eq!((identity.name.as_str(), &identity.scope), ("ada", &Scope::All));
         assert!(!clear_session_cookie().contains(&fresh.session.id.0.to_string()));
     }
 

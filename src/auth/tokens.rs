@@ -129,7 +129,7 @@ impl Auth {
             self.note_use(&token, now);
             Some(user.identity(Credential::Token(token.id.clone()), token.scope.clone()))
         });
-        found.map_or(Presented::Invalid, Presented::Valid)
+        found.map_or(Presented::Invalid, |identity| Presented::Valid(Arc::new(identity)))
     }
 
     /// Fires when the token is revoked or expires; none if it is no more.
@@ -342,7 +342,7 @@ mod tests {
 
     fn scope_of(presented: Presented) -> Option<Scope> {
         match presented {
-            Presented::Valid(identity) => Some(identity.scope),
+            Presented::Valid(identity) => Some(identity.scope.clone()),
             Presented::Nothing | Presented::Invalid => None,
         }
     }

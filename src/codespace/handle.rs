@@ -6,6 +6,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -58,7 +59,9 @@ impl Codespace {
 
     /// Says that it was used. Never waits.
     pub fn touch(&self, kind: Activity) {
-        if let Some(desk) = &*self.shared.desk.lock() {
+        if let Some(desk) = &mut *self.shared.desk.lock()
+            && desk.touched.is_new(kind, Instant::now())
+        {
             // A full queue means that it was touched a moment ago.
             let _ = desk.touches.try_send(kind);
         }

@@ -49,7 +49,26 @@ const USED_PRECISION: time::Duration = time::Duration::seconds(60);
 pub struct Desk {
     pub orders: mpsc::Sender<Order>,
     pub touches: mpsc::Sender<Activity>,
+    pub touched: Touched,
     pub agent: mpsc::Sender<AgentEvent>,
+}
+
+/// When each kind of use was told of last: an editor has many requests in a second, and each would wake the task.
+#[derive(Clone, Debug, Default)]
+pub struct Touched([Option<std::time::Instant>; Activity::KINDS]);
+
+impl Touched {
+    const OFTEN_ENOUGH: Duration = Duration::from_secs(1);
+
+    /// Whether this is to be told; notes that it was.
+    pub fn is_new(&mut self, kind: Activity, now: std::time::Instant) -> bool {
+        let Some(last) = self.0.get_mut(kind as usize) else { return true };
+        let is_new = last.is_none_or(|last| now.saturating_duration_since(last) >= Self::OFTEN_ENOUGH);
+        if is_new {
+            *last = Some(now);
+        }
+        is_new
+    }
 }
 
 /// The other ends of its channels.
@@ -104,7 +123,12 @@ impl Inbox {
     /// Makes it with the way to it.
     pub fn new() -> (Desk, Self) {
         let ((orders, to_obey), (touches, to_note), (agent, to_hear)) = (mpsc::channel(64), mpsc::channel(64), mpsc::channel(64));
-        let desk = Desk { orders, touches, agent };
+        let desk = Desk {
+            orders,
+            touches,
+            touched: Touched::default(),
+            agent,
+        };
         let inbox = Self {
             orders: to_obey,
             touches: to_note,

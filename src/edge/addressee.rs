@@ -20,6 +20,8 @@ pub(super) struct Addressee {
     pub route: Route,
     /// None for hosts that are not ours.
     pub origin: Option<Arc<Origin>>,
+    /// The same as pages of it write it.
+    origin_text: Option<Box<str>>,
     /// How an app may be addressed under this host.
     pub texts: HostTexts,
 }
@@ -30,12 +32,21 @@ impl Addressee {
         let route = sites.route(&authority);
         let origin = sites.origin(&route).map(Arc::new);
         Ok(Self {
+            origin_text: origin.as_ref().map(|origin| origin.to_string().into()),
             written: written.into(),
             texts: HostTexts::new(authority.as_str(), origin.as_deref(), port_of(&route)),
             authority,
             route,
             origin,
         })
+    }
+
+    /// The host of ours that an `Origin` names: nearly always this one.
+    pub(super) fn named_by(&self, origin: &str, sites: &Sites) -> Option<Route> {
+        if self.origin_text.as_deref() == Some(origin) {
+            return Some(self.route.clone());
+        }
+        sites.route_of_origin(origin)
     }
 
     pub(super) fn is_written(&self, text: &str) -> bool {

@@ -66,7 +66,7 @@ impl Edge {
         }
         let form = read_form(&visit, request).await?;
         let next = parameter(Some(&form), "next").and_then(|next| ReturnTo::parse(&next));
-        let permitted = Box::new(visit).authorize(self)?;
+        let permitted = Box::new(visit).authorize(self, self.clock.now())?;
         let asleep = self.wake(&permitted, Manner::Button).await?;
         if !asleep.may_start {
             return Err(permitted.visit.fail(Reason::Asleep(asleep)));

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_util::sync::DropGuard;
 
-use super::{context::Exchange, diagnosis::Ear, lease::Lease, upstream::Return};
+use super::{Edge, context::Exchange, diagnosis::Ear, upstream::Return, visit::Awake};
 use crate::{
     codespace::Attention,
     forward::trailers::{self, Trailers},
@@ -38,8 +38,8 @@ enum Kind {
 /// A body that streams from an app.
 struct Streaming {
     incoming: Incoming,
-    /// Cuts the connection when the permit falls while the body goes on.
-    lease: Option<Arc<Lease>>,
+    /// The permit, whose fall cuts the connection: watched once the body keeps its reader waiting.
+    permitted: Option<(Edge, Awake)>,
     watched: Option<DropGuard>,
     /// Puts the upstream connection back when the body came to its end.
     upstream: Option<Return>,
@@ -88,7 +88,7 @@ impl Body {
         }
     }
 
-    pub(super) fn upstream(incoming: Incoming, lease: Arc<Lease>, upstream: Return, mut manner: Manner) -> Self {
+    pub(super) fn upstream(incoming: Incoming, permitted: (Edge, Awake), upstream: Return, mut manner: Manner) -> Self {
         if incoming.is_end_stream() {
             upstream.put_back();
             if let Some(recorded) = &mut manner.recorded {
@@ -99,7 +99,7 @@ impl Body {
         Self {
             kind: Kind::Upstream(Box::new(Streaming {
                 incoming,
-                lease: Some(lease),
+                permitted: Some(permitted),
                 watched: None,
                 upstream: Some(upstream),
                 trailers: manner.trailers,
@@ -141,8 +141,9 @@ impl HttpBody for Body {
         match &self.kind {
             Kind::Full(full) => full.is_end_stream(),
             Kind::Gateway(body) => body.is_end_stream(),
-            // Its end must be polled, or the upstream connection would never go back to the pool.
-            Kind::Upstream(_) => false,
+            // Known before it is polled, so that HTTP/2 ends the stream with the last piece. Not before the upstream connection
+            // went back to the pool, which polling does.
+            Kind::Upstream(streaming) => streaming.upstream.is_none() && streaming.incoming.is_end_stream(),
         }
     }
 
@@ -160,9 +161,9 @@ impl Streaming {
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
             if polled.is_pending()
-                && let Some(lease) = self.lease.take()
+                && let Some((edge, awake)) = self.permitted.take()
             {
-                self.watched = Some(lease.watch());
+                self.watched = Some(awake.lease(&edge).watch());
             }
             // hyper does not ask again for the end of a body whose last byte it has seen.
             let over = match &polled {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::Either, stream::FuturesUnordered};
 use http::{Request, StatusCode, header};
 use hyper::{
     body::Incoming,
@@ -139,10 +139,9 @@ impl Connection {
             .half_close(false)
             .serve_connection(TokioIo::new(Heard::new(stream, Arc::clone(&pace))), service)
             .with_upgrades();
-        tokio::select! {
-            () = self.attend(connection, |connection| connection.graceful_shutdown(), &pace) => {}
-            () = peer.leases.fallen() => {}
-        }
+        let fallen = peer.leases.fallen();
+        self.attend(connection, |connection| connection.graceful_shutdown(), &pace, fallen)
+            .await;
     }
 
     async fn http_2(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
@@ -157,10 +156,12 @@ impl Connection {
         let refused = Arc::new(RefusedHeads::default());
         let stream = Bounded::new(stream, Arc::clone(&refused), Instant::now());
         let service = {
-            let (edge, streams) = (self.edge.clone(), streams.clone());
+            // One count to keep for each request instead of one for each of what they hold.
+            let shared = Arc::new((self.edge.clone(), streams.clone(), refused));
             service_fn(move |request: Request<Incoming>| {
-                let (edge, streams, refused) = (edge.clone(), streams.clone(), Arc::clone(&refused));
+                let shared = Arc::clone(&shared);
                 async move {
+                    let (edge, streams, refused) = &*shared;
                     let stream = streams.current();
                     let fields = request.headers().len();
                     let mut response = edge.handle(request, &stream).await;
@@ -185,7 +186,10 @@ impl Connection {
             .max_local_error_reset_streams(h2::OWN_RESETS)
             .enable_connect_protocol()
             .serve_connection(TokioIo::new(stream), service);
-        self.attend(connection, |connection| connection.graceful_shutdown(), &pace).await;
+        // A permit that falls ends its stream alone.
+        let fallen = std::future::pending();
+        self.attend(connection, |connection| connection.graceful_shutdown(), &pace, fallen)
+            .await;
     }
 
     fn patience(&self) -> Patience {
@@ -196,12 +200,19 @@ impl Connection {
     }
 
     /// Drives a connection, tells it to end when it was idle for too long or the gateway drains, and cuts it when it
-    /// does not.
-    async fn attend<C: Future<Output = hyper::Result<()>>>(&self, connection: C, end: impl Fn(Pin<&mut C>), pace: &Pace) {
+    /// does not, or when a permit has fallen on which it depends.
+    async fn attend<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        connection: C,
+        end: impl Fn(Pin<&mut C>),
+        pace: &Pace,
+        fallen: impl Future<Output = ()>,
+    ) {
         let mut connection = std::pin::pin!(connection);
-        // Looked at when it wakes by itself, not with every byte of the connection.
+        // Looked at when they wake by themselves, not with every byte of the connection.
         let mut alarms = FuturesUnordered::new();
-        alarms.push(self.alarm(pace, Told::default()));
+        alarms.push(Either::Left(self.alarm(pace, Told::default())));
+        alarms.push(Either::Right(fallen.map(|()| Alarm::Cut)));
         loop {
             tokio::select! {
                 biased;
@@ -215,7 +226,7 @@ impl Connection {
                 alarm = alarms.next() => match alarm {
                     Some(Alarm::End(told)) => {
                         end(connection.as_mut());
-                        alarms.push(self.alarm(pace, told));
+                        alarms.push(Either::Left(self.alarm(pace, told)));
                     }
                     Some(Alarm::Cut) | None => return,
                 },

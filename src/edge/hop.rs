@@ -4,6 +4,8 @@
 //! tickets. A ticket travels with the state that it answers, as `TICKET~STATE`, so that the redeeming host knows where
 //! the browser was going without believing anybody.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 
@@ -273,7 +275,7 @@ fn may_open(edge: &Edge, identity: &Identity, snapshot: &Snapshot, port: Port) -
         scope: Scope::Port(snapshot.record.name.clone(), port),
         ..identity.clone()
     };
-    Question::of_port(Presented::Valid(there), port)
+    Question::of_port(Presented::Valid(Arc::new(there)), port)
         .ask(snapshot, &edge.auth, edge.clock.now())
         .is_ok()
 }

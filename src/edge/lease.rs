@@ -53,9 +53,8 @@ impl Lease {
         })
     }
 
-    /// The same as [`Lease::fallen`] for what is seldom so long under way that a permit falls meanwhile: begins to watch
-    /// a moment later, at no cost until then.
-    pub async fn fallen_later(&self) {
+    /// The same as [`Lease::fallen`], which begins to watch a moment later: most bodies are through by then.
+    async fn fallen_later(&self) {
         self.edge.inner.beat.next().await;
         self.fallen().await;
     }
@@ -169,7 +168,7 @@ impl Watch {
         tokio::select! {
             biased;
             () = self.done.cancelled() => false,
-            () = self.lease.fallen() => true,
+            () = self.lease.fallen_later() => true,
         }
     }
 }

@@ -139,12 +139,11 @@ impl Edge {
             trailers,
             recorded,
         } = forwarding;
-        let lease = awake.lease(self);
         let visit = &awake.permitted.visit;
         let answered = tokio::select! {
             biased;
             answered = self.inner.upstreams.send(target.key.clone(), request) => answered,
-            () = lease.fallen_later() => return Err(visit.fail(Reason::Revoked)),
+            () = awake.fallen_later(self) => return Err(visit.fail(Reason::Revoked)),
         };
         let (response, upstream) = match answered {
             Ok(answered) => answered,
@@ -181,7 +180,10 @@ impl Edge {
             response::hide_from_search(&mut parts.headers);
         }
         parts.version = Version::HTTP_11;
-        Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream, manner)))
+        Ok(Response::from_parts(
+            parts,
+            Body::upstream(incoming, (self.clone(), awake), upstream, manner),
+        ))
     }
 }
 

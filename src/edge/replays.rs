@@ -12,7 +12,7 @@ use super::{
     Body, Edge, Peer,
     addressee::Addressee,
     caller::Caller,
-    client,
+    client::{self, Kind},
     context::{Exchange, Patience},
     failure::Failure,
     proxy::Forwarding,
@@ -134,7 +134,7 @@ impl Edge {
             write: PATIENCE,
         };
         let peer = Peer::new(Caller::alone(client), None, patience, Arc::new(Recall::default()));
-        let awake = match self.admit(&head, &exchange, Arc::new(peer), who) {
+        let awake = match self.admit(&head, kind, &exchange, (Arc::new(peer), who)) {
             Ok(awake) => awake,
             Err(why) => {
                 // Whoever goes away meanwhile does not hear it.
@@ -152,7 +152,7 @@ impl Edge {
     }
 
     /// Asks policy and the port's limits, as for any request. A codespace that rests is not started for it.
-    fn admit(&self, head: &Parts, exchange: &Arc<Exchange>, peer: Arc<Peer>, who: Identity) -> Result<Awake, Refused> {
+    fn admit(&self, head: &Parts, kind: Kind, exchange: &Arc<Exchange>, (peer, who): (Arc<Peer>, Identity)) -> Result<Awake, Refused> {
         let denied = |_: Failure| Refused::Denied("the port's own rules let no request of yours through".into());
         let written = head
             .headers
@@ -162,10 +162,11 @@ impl Edge {
         let asked = Addressee::parse(written, &self.sites).map_err(|_| Refused::Asleep)?;
         let asked = Arc::new(asked);
         exchange.route(&asked);
-        let visit = Visit::begin(self, head, &asked, &peer, exchange).map_err(denied)?;
+        let now = self.clock.now();
+        let visit = Visit::begin(self, head, &asked, &peer, exchange, (kind, now)).map_err(denied)?;
         let permitted = visit
             .on_behalf_of(who)
-            .authorize(self)
+            .authorize(self, now)
             .and_then(|permitted| permitted.within_limits(self, head));
         permitted.map_err(denied)?.awake().map_err(|_| Refused::Asleep)
     }

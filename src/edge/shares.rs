@@ -241,7 +241,7 @@ impl Edge {
     /// Passes a webhook's call on to the app.
     pub(super) async fn call_hook(&self, call: Call, head: Parts, body: Upload) -> Result<Response<Body>, Failure> {
         let Call { visit, share } = call;
-        let awake = match visit.authorize(self)?.within_limits(self, &head)?.awake() {
+        let awake = match visit.authorize(self, self.clock.now())?.within_limits(self, &head)?.awake() {
             Ok(awake) => awake,
             Err(asleep) => return self.asleep(asleep, Request::from_parts(head, body)).await,
         };

@@ -409,7 +409,7 @@ impl Bench {
         let Presented::Valid(identity) = self.auth.by_token(token, now) else {
             panic!("it is no token")
         };
-        let crate::domain::Credential::Token(id) = identity.credential else {
+        let crate::domain::Credential::Token(id) = &identity.credential else {
             panic!("it is no token")
         };
         self.auth

@@ -46,7 +46,6 @@ pub(super) const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 impl Edge {
     pub(super) async fn upgrade(&self, awake: Awake, mut request: Request<Upload>) -> Result<Response<Body>, Failure> {
-        let lease = awake.lease(self);
         let visit = &awake.permitted.visit;
         let snapshot = &awake.permitted.snapshot;
         let client_upgrade = hyper::upgrade::on(&mut request);
@@ -60,7 +59,7 @@ impl Edge {
         let answered = tokio::select! {
             biased;
             answered = self.inner.upstreams.send(target.key.clone(), upstream_request) => answered,
-            () = lease.fallen_later() => return Err(visit.fail(Reason::Revoked)),
+            () = awake.fallen_later(self) => return Err(visit.fail(Reason::Revoked)),
         };
         let (mut answer, upstream) = match answered {
             Ok(answered) => answered,
@@ -87,7 +86,10 @@ impl Edge {
             };
             response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
             let (parts, incoming) = answer.into_parts();
-            return Ok(Response::from_parts(parts, Body::upstream(incoming, lease, upstream, manner)));
+            return Ok(Response::from_parts(
+                parts,
+                Body::upstream(incoming, (self.clone(), awake), upstream, manner),
+            ));
         }
         if !answers(answer.headers(), &accept) {
             return Err(visit.fail(awake.permitted.broken(Trouble::BadHandshake)));
@@ -104,7 +106,7 @@ impl Edge {
         let joined = join(
             client_upgrade,
             upstream_upgrade,
-            lease,
+            awake.lease(self),
             (Arc::clone(&visit.exchange), recorded),
             attention,
             self.drain.clone(),

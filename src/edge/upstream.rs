@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use foldhash::fast::RandomState as Quick;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{
@@ -89,9 +90,9 @@ struct Pool {
     dialer: SharedDialer,
     tasks: TaskTracker,
     drain: CancellationToken,
-    kept: Mutex<HashMap<Key, Vec<Kept>>>,
+    kept: Mutex<HashMap<Key, Vec<Kept>, Quick>>,
     /// Of HTTP/2, each used by many requests at once.
-    shared: Mutex<HashMap<Key, Vec<Shared>>>,
+    shared: Mutex<HashMap<Key, Vec<Shared>, Quick>>,
 }
 
 struct Kept {

@@ -55,8 +55,6 @@ pub struct Visit {
     pub preflight_headers: Option<HeaderValue>,
     /// What the request shows of share links, if anything.
     pub shown: Option<Arc<Shown>>,
-    /// Whether a stranger has to be warned before seeing what others made public.
-    warn_strangers: bool,
 }
 
 /// A visit that may reach its target.
@@ -81,6 +79,7 @@ impl Visit {
         asked: &Arc<Addressee>,
         peer: &Arc<Peer>,
         exchange: &Arc<Exchange>,
+        (kind, now): (Kind, OffsetDateTime),
     ) -> Result<Box<Self>, Failure> {
         let route = &asked.route;
         let (name, origin) = match (route.codespace().cloned(), &asked.origin) {
@@ -89,27 +88,25 @@ impl Visit {
             _ => return Err(Failure::new(Reason::NoSuchCodespace)),
         };
         let cause = client::cause(head);
-        let page = browser::judge_codespace(cause, &name, route, &edge.sites);
-        let kind = client::kind(&head.method, &head.headers);
+        let from = cause.origin.and_then(|origin| asked.named_by(origin, &edge.sites));
+        let page = browser::judge_codespace(cause, from.as_ref(), &name, route, &edge.sites);
         let plain_get = head.method == Method::GET && kind == Kind::Navigation { framed: false } && cause.dest == Some("document");
-        let speculative = head.headers.contains_key("sec-purpose") || head.headers.contains_key("service-worker-navigation-preload");
         Ok(Box::new(Self {
             name,
             origin,
             asked: Arc::clone(asked),
             kind,
-            from: cause.origin.and_then(|origin| edge.sites.route_of_origin(origin)),
+            from,
             target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
-            who: present(edge, head, route, peer),
+            who: present(edge, head, route, peer, now),
             page,
             manner: Manner::of(cause, head.headers.contains_key(TOKEN_HEADER)),
             peer: Arc::clone(peer),
             exchange: Arc::clone(exchange),
-            may_detour: plain_get && !speculative,
+            may_detour: plain_get && !cause.speculative && !head.headers.contains_key("service-worker-navigation-preload"),
             loads_script: cause.dest == Some("script"),
             preflight_headers: head.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
-            shown: shown(edge, head, route),
-            warn_strangers: warning::is_due(edge, &head.method, &head.headers, kind, route),
+            shown: shown(edge, head, route, now),
             route: route.clone(),
         }))
     }
@@ -121,8 +118,8 @@ impl Visit {
 
     /// The same of somebody whom the gateway itself speaks for: policy is asked in their name, whatever page is named.
     pub(super) fn on_behalf_of(mut self: Box<Self>, who: Identity) -> Box<Self> {
-        (self.who, self.page) = (Presented::Valid(who), browser::Verdict::Ours);
-        (self.may_detour, self.warn_strangers, self.shown) = (false, false, None);
+        (self.who, self.page) = (Presented::Valid(Arc::new(who)), browser::Verdict::Ours);
+        (self.may_detour, self.shown) = (false, None);
         self
     }
 
@@ -141,9 +138,8 @@ impl Visit {
     }
 
     /// Asks policy for a permit. A codespace that is not there is answered like one that is not shared (ENUM-1, ENUM-2).
-    pub fn authorize(self: Box<Self>, edge: &Edge) -> Result<Permitted, Failure> {
+    pub fn authorize(self: Box<Self>, edge: &Edge, now: OffsetDateTime) -> Result<Permitted, Failure> {
         let question = self.question();
-        let now = edge.clock.now();
         let Some(codespace) = edge.codespaces.find(&self.name) else {
             return Err(self.fail(Reason::Denied(Question::missing(&self.who, self.page))));
         };
@@ -161,11 +157,6 @@ impl Visit {
             snapshot,
             question,
         };
-        // Whoever came by a link has pressed a button that named the owner.
-        let is_stranger = *permitted.permit.subject() == Subject::Anyone && permitted.visit.shown.is_none();
-        if permitted.visit.warn_strangers && is_stranger {
-            return Err(permitted.visit.fail(Reason::Warning(permitted.snapshot)));
-        }
         if permitted.wants_detour(edge, now) {
             return Err(permitted.visit.fail(Reason::Detour));
         }
@@ -182,6 +173,16 @@ impl Visit {
 }
 
 impl Permitted {
+    /// Goes on only if whoever comes as a stranger was warned of whose page this is.
+    pub fn warned(self, edge: &Edge, head: &Parts, now: OffsetDateTime) -> Result<Self, Failure> {
+        // Whoever came by a link has pressed a button that named the owner.
+        let is_stranger = *self.permit.subject() == Subject::Anyone && self.visit.shown.is_none();
+        if is_stranger && warning::is_due(edge, head, &self.visit, now) {
+            return Err(self.visit.fail(Reason::Warning(self.snapshot)));
+        }
+        Ok(self)
+    }
+
     /// Goes on only if the codespace runs and its agent is there.
     pub fn awake(self) -> Result<Awake, Box<Self>> {
         if self.snapshot.is_reachable() {
@@ -243,6 +244,13 @@ impl Awake {
         self.permitted.visit.kind == Kind::WebSocket
     }
 
+    /// Waits until the permit would no longer be given, for what is seldom so long under way that it falls meanwhile:
+    /// begins to watch a moment later, at no cost until then.
+    pub async fn fallen_later(&self, edge: &Edge) {
+        edge.inner.beat.next().await;
+        self.lease(edge).fallen().await;
+    }
+
     /// The permit as it must hold for as long as the exchange lasts.
     pub fn lease(&self, edge: &Edge) -> Arc<Lease> {
         let permitted = &self.permitted;
@@ -258,8 +266,7 @@ impl Awake {
 }
 
 /// Finds out who a request to a codespace's host is from: the token header if there is one, else the host's own cookie.
-fn present(edge: &Edge, head: &Parts, route: &Route, peer: &Peer) -> Presented {
-    let now = edge.clock.now();
+fn present(edge: &Edge, head: &Parts, route: &Route, peer: &Peer, now: OffsetDateTime) -> Presented {
     let mut tokens = head.headers.get_all(TOKEN_HEADER).iter();
     if let Some(token) = tokens.next() {
         return match (token.to_str(), tokens.next()) {
@@ -278,8 +285,8 @@ fn present(edge: &Edge, head: &Parts, route: &Route, peer: &Peer) -> Presented {
 }
 
 /// The share links that a request's cookies show; hardly ever any.
-fn shown(edge: &Edge, head: &Parts, route: &Route) -> Option<Arc<Shown>> {
-    let ids = edge.auth.shown_grants(&head.headers, route, edge.clock.now());
+fn shown(edge: &Edge, head: &Parts, route: &Route, now: OffsetDateTime) -> Option<Arc<Shown>> {
+    let ids = edge.auth.shown_grants(&head.headers, route, now);
     (!ids.is_empty()).then(|| {
         Arc::new(Shown {
             kind: ShareKind::People,

@@ -1,7 +1,8 @@
 //! The warning before a stranger's public port: once in a browser for a codespace, before pages alone, and never for who
 //! belongs there.
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use time::OffsetDateTime;
 
 use super::{
     Body, Edge,
@@ -28,12 +29,12 @@ const MAX_SIBLINGS: usize = 32;
 const SKIP: &str = "x-portico-skip-warning";
 
 /// Whether a stranger who asks so has to be warned first.
-pub(super) fn is_due(edge: &Edge, method: &Method, headers: &HeaderMap, kind: Kind, host: &Route) -> bool {
-    *method == Method::GET
-        && kind == Kind::Navigation { framed: false }
-        && matches!(host, Route::Port(..))
-        && !headers.contains_key(SKIP)
-        && !edge.auth.was_warned(headers, host, edge.clock.now())
+pub(super) fn is_due(edge: &Edge, head: &Parts, visit: &Visit, now: OffsetDateTime) -> bool {
+    head.method == Method::GET
+        && visit.kind == Kind::Navigation { framed: false }
+        && matches!(visit.route, Route::Port(..))
+        && !head.headers.contains_key(SKIP)
+        && !edge.auth.was_warned(&head.headers, &visit.route, now)
 }
 
 /// Shows it.

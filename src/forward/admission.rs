@@ -167,6 +167,7 @@ fn check_names(headers: &HeaderMap) -> Result<(), Refusal> {
     for nominated in headers
         .get_all(header::CONNECTION)
         .iter()
+        .filter(|value| !names::nominates_nothing(value))
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
     {
         let name = String::from_utf8_lossy(nominated.trim_ascii()).to_ascii_lowercase();

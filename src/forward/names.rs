@@ -1,6 +1,6 @@
 //! Which header names are whose.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 /// Begins the name of every cookie of ours; nothing of that name crosses, in either direction (HDR-5, HDR-7).
 pub const GATEWAY_COOKIE_PREFIX: &str = "__host-portico_";
@@ -14,6 +14,13 @@ const TOKEN_PREFIX: &[u8] = b"pt_";
 pub fn is_our_token(authorization: &[u8]) -> bool {
     let (scheme, rest) = authorization.split_at(authorization.iter().position(|byte| *byte == b' ').unwrap_or(0));
     scheme.eq_ignore_ascii_case(b"bearer") && rest.trim_ascii_start().starts_with(TOKEN_PREFIX)
+}
+
+/// Whether a value of `Connection` is one of the two that nearly all are, which name no field that would cross
+/// (RFC 9110 §7.6.1).
+pub fn nominates_nothing(connection: &HeaderValue) -> bool {
+    let option = connection.as_bytes();
+    option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
 }
 
 /// Whether a field belongs to one connection and never crosses (RFC 9110 §7.6.1, HDR-1).

@@ -40,6 +40,8 @@ pub struct HostTexts {
     forwarded: HeaderValue,
     /// `Host` in the localhost world.
     localhost: HeaderValue,
+    /// `Origin` of the host's own pages, and the same in the localhost world, of an app over http and over https.
+    own_origin: Option<(HeaderValue, [HeaderValue; 2])>,
 }
 
 impl HostTexts {
@@ -49,8 +51,22 @@ impl HostTexts {
         Self {
             forwarded: origin.map_or_else(|| own.clone(), |origin| value(&origin.authority())),
             localhost: port.map_or_else(|| own.clone(), |port| value(&format!("localhost:{port}"))),
+            own_origin: origin.zip(port).map(|(origin, port)| {
+                let home = [Scheme::Http, Scheme::Https].map(|scheme| value(&format!("{}://localhost:{port}", scheme.as_str())));
+                (value(&origin.to_string()), home)
+            }),
             own,
         }
+    }
+
+    /// What `Origin` becomes in the localhost world, if it names this very host: nearly always it does.
+    fn origin_at_home(&self, origin: &HeaderValue, app: Scheme) -> Option<HeaderValue> {
+        let (own, [http, https]) = self.own_origin.as_ref()?;
+        let home = match app {
+            Scheme::Http => http,
+            Scheme::Https => https,
+        };
+        (own == origin).then(|| home.clone())
     }
 }
 
@@ -106,7 +122,7 @@ pub fn rebuild(client: &HeaderMap, facts: Facts<'_>, translation: Translation<'_
     headers.insert(header::HOST, host.clone());
     for (name, value) in client {
         if crosses(name, &nominated)
-            && let Some(value) = translated(name, value, facts.world, translation)
+            && let Some(value) = translated(name, value, facts, translation)
         {
             headers.append(name, value);
         }
@@ -197,12 +213,13 @@ fn nominated(client: &HeaderMap) -> Vec<HeaderName> {
     client
         .get_all(header::CONNECTION)
         .iter()
+        .filter(|value| !names::nominates_nothing(value))
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()
 }
 
-fn translated(name: &HeaderName, value: &HeaderValue, world: World, translation: Translation<'_>) -> Option<HeaderValue> {
+fn translated(name: &HeaderName, value: &HeaderValue, facts: Facts<'_>, translation: Translation<'_>) -> Option<HeaderValue> {
     if *name == header::COOKIE {
         return cookies::without_ours(value);
     }
@@ -213,7 +230,10 @@ fn translated(name: &HeaderName, value: &HeaderValue, world: World, translation:
     if *name == header::AUTHORIZATION && names::is_our_token(value.as_bytes()) {
         return None;
     }
-    if world == World::Localhost && (*name == header::ORIGIN || *name == header::REFERER) {
+    if facts.world == World::Localhost && (*name == header::ORIGIN || *name == header::REFERER) {
+        if let Some(home) = facts.host.origin_at_home(value, translation.app_scheme) {
+            return Some(home);
+        }
         let inward = value.to_str().ok().and_then(|url| translation.inward(url));
         return Some(
             inward

@@ -54,6 +54,7 @@ pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
+        .filter(|value| !names::nominates_nothing(value))
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| *name != header::CONTENT_TYPE && *name != header::SET_COOKIE && *name != header::CONTENT_LENGTH)

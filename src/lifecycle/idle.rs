@@ -23,6 +23,11 @@ pub enum Activity {
     Request,
 }
 
+impl Activity {
+    /// How many kinds there are.
+    pub const KINDS: usize = Self::Request as usize + 1;
+}
+
 /// When each kind of use was seen last.
 pub type Used = BTreeMap<Activity, OffsetDateTime>;
 

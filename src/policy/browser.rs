@@ -38,19 +38,15 @@ pub enum Verdict {
     Foreign,
 }
 
-/// Judges a request to an editor or port host.
-pub fn judge_codespace(cause: Cause<'_>, name: &CodespaceName, to: &Route, sites: &Sites) -> Verdict {
-    let ours = |origin: &str| match sites.route_of_origin(origin) {
+/// Judges a request to an editor or port host. `from` is the host of ours that its `Origin` names, if there is one.
+pub fn judge_codespace(cause: Cause<'_>, from: Option<&Route>, name: &CodespaceName, to: &Route, sites: &Sites) -> Verdict {
+    let ours = |from: &Route| match to {
         // WS-1: a socket of the editor answers to the editor's own pages alone.
-        Some(from) if cause.websocket && matches!(to, Route::Editor(_)) => from == *to,
-        Some(from) => from.codespace() == Some(name),
-        None => false,
+        Route::Editor(_) if cause.websocket => from == to,
+        _ => from.codespace() == Some(name),
     };
-    if cause.websocket {
-        return verdict(cause.origin.is_some_and(ours));
-    }
-    if let Some(origin) = cause.origin {
-        return verdict(ours(origin));
+    if cause.websocket || cause.origin.is_some() {
+        return verdict(from.is_some_and(ours));
     }
     if !cause.safe_method {
         return Verdict::Foreign;
@@ -59,7 +55,7 @@ pub fn judge_codespace(cause: Cause<'_>, name: &CodespaceName, to: &Route, sites
     let top_level =
         cause.mode == Some("navigate") && !cause.speculative && cause.dest.is_none_or(|dest| matches!(dest, "document" | "empty"));
     let typed_or_own = matches!(cause.site, Some("none" | "same-origin"));
-    verdict(top_level || typed_or_own || cause.referer.and_then(origin_of_url).is_some_and(ours) || old_browsers_navigation(cause))
+    verdict(top_level || typed_or_own || came_from(cause, sites).is_some_and(|from| ours(&from)) || old_browsers_navigation(cause))
 }
 
 /// Judges a request to the gateway host that changes something, authenticated by cookie (CSRF-1).
@@ -77,6 +73,11 @@ pub fn judge_gateway(cause: Cause<'_>, sites: &Sites) -> Verdict {
 /// the mark of a navigation it could as well be an image under `no-referrer`.
 fn old_browsers_navigation(cause: Cause<'_>) -> bool {
     cause.site.is_none() && cause.mode.is_none() && cause.referer.is_none() && cause.navigates
+}
+
+/// The host of ours whose page `Referer` names.
+fn came_from(cause: Cause<'_>, sites: &Sites) -> Option<Route> {
+    sites.route_of_origin(cause.referer.and_then(origin_of_url)?)
 }
 
 /// The origin part of a URL, textually.

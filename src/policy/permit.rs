@@ -1,5 +1,7 @@
 //! The permit to reach an editor or a port, and the only place where one is made.
 
+use std::sync::Arc;
+
 use super::{Ownership, browser, grants};
 use crate::domain::{Access, Credential, Identity, Port, Scope, ShareEnd, ShareId, UserId, Visibility};
 
@@ -11,7 +13,7 @@ pub enum Presented {
     /// No credential of that kind.
     Nothing,
     /// A good one.
-    Valid(Identity),
+    Valid(Arc<Identity>),
     /// One that is wrong, expired, revoked or offered twice; never to be taken for [`Presented::Nothing`] (FAIL-1).
     Invalid,
 }
@@ -37,9 +39,9 @@ impl Permit {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Subject {
     /// The codespace's owner.
-    Owner(Identity),
+    Owner(Arc<Identity>),
     /// Somebody else who is signed in and may.
-    Guest(Identity),
+    Guest(Arc<Identity>),
     /// Whoever has a share link, which says nothing of who they are.
     Link(ShareId),
     /// Anybody, on a public port.
@@ -72,7 +74,7 @@ pub enum Denial {
     /// go to sign-in, which would only bring it back (decision 3).
     ForeignPage,
     /// Somebody is signed in who may not: looks like a codespace that does not exist (ENUM-2).
-    NotShared(Identity),
+    NotShared(Arc<Identity>),
     /// A share link was shown that opens nothing any more.
     ShareEnded(ShareEnd),
     /// A share link was shown that does not reach this path or method.
@@ -106,7 +108,7 @@ pub fn authorize_port(who: &Presented, page: browser::Verdict, codespace: &Owner
         // A token that is wrong or too narrow is told so even on a public port; a browser with a stale or foreign cookie is a visitor.
         Err(Denial::BadToken) => Err(Denial::BadToken),
         _ if public => Ok(Permit { subject: Subject::Anyone }),
-        Ok(identity) => Err(Denial::NotShared(identity.clone())),
+        Ok(identity) => Err(Denial::NotShared(Arc::clone(identity))),
         Err(denial) => Err(denial),
     }
 }
@@ -125,7 +127,7 @@ fn may_open(identity: &Identity, codespace: &Ownership, port: PortFacts<'_>) -> 
 }
 
 /// The identity that a request can be held to, browser rules included.
-fn attributable(who: &Presented, page: browser::Verdict) -> Result<&Identity, Denial> {
+fn attributable(who: &Presented, page: browser::Verdict) -> Result<&Arc<Identity>, Denial> {
     match who {
         Presented::Nothing => Err(Denial::SignIn),
         Presented::Invalid => Err(Denial::BadToken),
@@ -136,19 +138,19 @@ fn attributable(who: &Presented, page: browser::Verdict) -> Result<&Identity, De
     }
 }
 
-fn permit_if(allowed: bool, identity: &Identity, codespace: &Ownership) -> Result<Permit, Denial> {
+fn permit_if(allowed: bool, identity: &Arc<Identity>, codespace: &Ownership) -> Result<Permit, Denial> {
     if allowed {
         Ok(permit(identity, codespace))
     } else {
-        Err(Denial::NotShared(identity.clone()))
+        Err(Denial::NotShared(Arc::clone(identity)))
     }
 }
 
-fn permit(identity: &Identity, codespace: &Ownership) -> Permit {
+fn permit(identity: &Arc<Identity>, codespace: &Ownership) -> Permit {
     let subject = if identity.user == codespace.owner {
-        Subject::Owner(identity.clone())
+        Subject::Owner(Arc::clone(identity))
     } else {
-        Subject::Guest(identity.clone())
+        Subject::Guest(Arc::clone(identity))
     };
     Permit { subject }
 }
@@ -159,13 +161,13 @@ mod tests {
     use crate::domain::{Role, SessionId, TokenId};
 
     fn identity(user: &str, credential: Credential, scope: Scope) -> Presented {
-        Presented::Valid(Identity {
+        Presented::Valid(Arc::new(Identity {
             user: UserId(user.into()),
             name: user.parse().expect("a name"),
             role: Role::Member,
             credential,
             scope,
-        })
+        }))
     }
 
     fn cookie(user: &str, scope: &str) -> Presented {

@@ -10,7 +10,7 @@
 //! - Any page may cause a GET on the gateway: it changes nothing (CSRF-2) and cannot be read (CORS-1).
 //! - An admin enters nobody's private port: source code stays its owner's.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use super::{
     Denial, Ownership, Permit, PortFacts, Presented, Subject, authorize_editor, authorize_port,
@@ -173,7 +173,10 @@ fn csrf_1_csrf_3_ws_1_ws_2_when_a_cookie_counts() {
     let name: CodespaceName = "amber-x".parse().expect("a name");
     let at = |origin: &str| sites.route_of_origin(origin).expect("ours");
     let (port, editor) = (at(PORT), at(EDITOR));
-    let of_codespace = |to: &Route, cause: Cause<'_>| judge_codespace(cause, &name, to, &sites);
+    let of_codespace = |to: &Route, cause: Cause<'_>| {
+        let from = cause.origin.and_then(|origin| sites.route_of_origin(origin));
+        judge_codespace(cause, from.as_ref(), &name, to, &sites)
+    };
     let tables = [
         table("to port 3000", &|cause| of_codespace(&port, cause)),
         table("to the editor", &|cause| of_codespace(&editor, cause)),
@@ -211,13 +214,13 @@ fn everybody() -> Vec<(String, Presented)> {
         ("admin", "root", Role::Admin),
     ] {
         let identity = |credential, scope| {
-            Presented::Valid(Identity {
+            Presented::Valid(Arc::new(Identity {
                 user: UserId(user.into()),
                 name: user.parse().expect("a name"),
                 role,
                 credential,
                 scope,
-            })
+            }))
         };
         let name = || "amber-x".parse().expect("a name");
         let number = |number| Port::new(number).expect("a port");

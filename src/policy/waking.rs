@@ -87,6 +87,8 @@ fn operates(identity: &Identity, codespace: &Ownership) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::{Role, SessionId, ShareId, TokenId, UserId};
 
@@ -177,12 +179,14 @@ mod tests {
             let found = [Wakers::Owner, Wakers::People, Wakers::Everyone].map(|wakers| may_start(subject, &codespace, wakers));
             assert_eq!(found, expected, "{subject:?}");
         }
-        let identity = |user: &str, role, credential, scope: &str| Identity {
-            user: UserId(user.into()),
-            name: user.parse().expect("a name"),
-            role,
-            credential,
-            scope: scope.parse().expect("a scope"),
+        let identity = |user: &str, role, credential, scope: &str| {
+            Arc::new(Identity {
+                user: UserId(user.into()),
+                name: user.parse().expect("a name"),
+                role,
+                credential,
+                scope: scope.parse().expect("a scope"),
+            })
         };
         let cookie = || Credential::Cookie(SessionId("s".into()));
         let token = || Credential::Token(TokenId("t".into()));

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use dashmap::{DashMap, mapref::entry::Entry};
+use foldhash::fast::RandomState as Quick;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{AgentCredentials, link::Link};
@@ -15,7 +16,7 @@ use crate::{domain::CodespaceName, protocol::tunnel::CLOSE_SUPERSEDED};
 #[derive(Default)]
 pub struct Registry {
     credentials: OnceLock<Arc<dyn AgentCredentials>>,
-    links: DashMap<CodespaceName, Arc<Link>>,
+    links: DashMap<CodespaceName, Arc<Link>, Quick>,
     numbers: AtomicU64,
     /// The tasks of all links, so that nothing of an agent outlives the gateway's drain.
     pub tasks: TaskTracker,

@@ -370,7 +370,7 @@ impl World {
             let pass = self.dice.roll(self.plain.passes.len());
             let owner = &self.users[self.plain.passes[pass].person];
             if let Presented::Valid(identity) = self.auth.by_token(&self.plain.passes[pass].text, at(self.plain.now))
-                && let crate::domain::Credential::Token(id) = identity.credential
+                && let crate::domain::Credential::Token(id) = &identity.credential
             {
                 assert!(
                     self.auth
@@ -486,7 +486,10 @@ impl World {
             ..Cause::default()
         };
         let snapshot = &self.snapshots[request.to.0];
-        let page = judge_codespace(cause, &snapshot.record.name, &route, &self.sites);
+        let page = {
+            let from = cause.origin.and_then(|origin| self.sites.route_of_origin(origin));
+            judge_codespace(cause, from.as_ref(), &snapshot.record.name, &route, &self.sites)
+        };
         let port = match route {
             Route::Port(_, port) => Some(port),
             _ => None,

@@ -1,6 +1,9 @@
 //! How many replays are under way at once, and for how long.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use http::{HeaderMap, Version};
 use time::OffsetDateTime;
@@ -41,7 +44,7 @@ async fn replay(bench: &Bench, replays: &Replays, port: u16) -> Result<String, R
     let asked = replays.replay(|reply| Replay {
         codespace: bench.codespace.name().clone(),
         port: Port::new(port).expect("a port"),
-        who,
+        who: Arc::unwrap_or_clone(who),
         client: CLIENT,
         entry: entry(),
         reply,
