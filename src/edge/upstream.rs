@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Notify,
+    task::AbortHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -96,9 +96,15 @@ struct Pool {
 }
 
 struct Kept {
+    line: Line,
+    since: Instant,
+}
+
+/// A connection of HTTP/1.1 to an app.
+struct Line {
     sender: http1::SendRequest<RequestBody>,
     backlog: Arc<Backlog>,
-    since: Instant,
+    chatter: Arc<Chatter>,
 }
 
 struct Shared {
@@ -110,10 +116,7 @@ struct Shared {
 
 /// The way to an app for one request.
 enum Sender {
-    Http1 {
-        sender: http1::SendRequest<RequestBody>,
-        backlog: Arc<Backlog>,
-    },
+    Http1(Line),
     Http2 {
         sender: http2::SendRequest<RequestBody>,
         _under_way: Arc<()>,
@@ -149,19 +152,10 @@ impl Upstreams {
 
     /// Sends a request over a kept connection, or over a new one.
     pub(super) async fn send(&self, key: Key, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Return), UpstreamError> {
-        let chatter = Chatter::listen(&mut request);
-        tokio::select! {
-            biased;
-            // A head that came together with them is no better than none.
-            answered = self.exchange(key, request) => if chatter.is_too_much() { Err(UpstreamError::Chatter) } else { answered },
-            () = chatter.enough.notified() => Err(UpstreamError::Chatter),
-        }
-    }
-
-    async fn exchange(&self, key: Key, mut request: Request<RequestBody>) -> Result<(Response<Incoming>, Return), UpstreamError> {
         let upgrade = request.body().body.is_none();
         while let Some(mut sender) = self.take(&key, upgrade) {
             match sender.send(request, &key).await {
+                _ if sender.said_too_much() => return Err(UpstreamError::Chatter),
                 Ok(response) => return Ok((response, self.to_return(key, sender))),
                 // The app had closed it, and the request was not begun: it goes over the next one.
                 Err(mut error) => match error.take_message() {
@@ -172,6 +166,10 @@ impl Upstreams {
         }
         let mut sender = Box::pin(self.connect(&key, upgrade)).await?;
         let answered = sender.send(request, &key).await;
+        // A head that came together with them is no better than none.
+        if sender.said_too_much() {
+            return Err(UpstreamError::Chatter);
+        }
         let response = answered.map_err(|error| UpstreamError::Exchange(error.into_error()))?;
         Ok((response, self.to_return(key, sender)))
     }
@@ -207,11 +205,12 @@ impl Upstreams {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::Exchange)?;
-        self.pool.tasks.spawn(async move {
+        let task = self.pool.tasks.spawn(async move {
             // What goes wrong is told to the exchange that waits for a response.
             drop(connection.with_upgrades().await);
         });
-        Ok(Sender::Http1 { sender, backlog })
+        let chatter = Arc::new(Chatter::of(task.abort_handle()));
+        Ok(Sender::Http1(Line { sender, backlog, chatter }))
     }
 
     async fn handshake_2(&self, key: &Key, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, UpstreamError> {
@@ -250,11 +249,8 @@ impl Upstreams {
         let mut all = self.pool.kept.lock();
         let kept = all.get_mut(key)?;
         while let Some(last) = kept.pop() {
-            if last.since.elapsed() < KEPT_FOR && last.sender.is_ready() {
-                return Some(Sender::Http1 {
-                    sender: last.sender,
-                    backlog: last.backlog,
-                });
+            if last.since.elapsed() < KEPT_FOR && last.line.sender.is_ready() {
+                return Some(Sender::Http1(last.line));
             }
         }
         None
@@ -288,13 +284,22 @@ impl Shared {
 }
 
 impl Sender {
+    /// Whether the app said more than anybody would before it answered; its connection is cut then.
+    fn said_too_much(&self) -> bool {
+        match self {
+            Self::Http1(_, chatter) => chatter.is_too_much(),
+            Self::Http2 { .. } => false,
+        }
+    }
+
     async fn send(
         &mut self,
         mut request: Request<RequestBody>,
         key: &Key,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match self {
-            Self::Http1 { sender, backlog } => {
+            Self::Http1(Line { sender, backlog, chatter }) => {
+                chatter.listen(&mut request);
                 request.body_mut().behind(backlog);
                 if request.version() == http::Version::HTTP_2 {
                     crate::forward::request::into_http_1(&mut request);
@@ -329,23 +334,30 @@ where
     }
 }
 
-/// Counts what an app says before it answers.
-#[derive(Default)]
+/// Counts what an app says before it answers, over one connection, and cuts that when it is too much.
+#[derive(Debug)]
 struct Chatter {
     heard: AtomicUsize,
-    enough: Notify,
+    connection: AbortHandle,
 }
 
 impl Chatter {
-    fn listen(request: &mut Request<RequestBody>) -> Arc<Self> {
-        let chatter = Arc::new(Self::default());
-        let counted = Arc::clone(&chatter);
+    fn of(connection: AbortHandle) -> Self {
+        Self {
+            heard: AtomicUsize::new(0),
+            connection,
+        }
+    }
+
+    /// Begins to count for a request.
+    fn listen(self: &Arc<Self>, request: &mut Request<RequestBody>) {
+        self.heard.store(0, Relaxed);
+        let chatter = Arc::clone(self);
         hyper::ext::on_informational(request, move |_| {
-            if counted.heard.fetch_add(1, Relaxed) == MAX_INFORMATIONAL {
-                counted.enough.notify_one();
+            if chatter.heard.fetch_add(1, Relaxed) >= MAX_INFORMATIONAL {
+                chatter.connection.abort();
             }
         });
-        chatter
     }
 
     fn is_too_much(&self) -> bool {
@@ -364,27 +376,25 @@ impl Return {
     /// Keeps the connection for the next request, as soon as it is ready for one. One of HTTP/2 was never taken away.
     pub fn put_back(self) {
         let Self { upstreams, key, sender } = self;
-        let Sender::Http1 { mut sender, backlog } = sender else {
-            return;
-        };
-        if sender.is_closed() {
+        let Sender::Http1(mut line) = sender else { return };
+        if line.sender.is_closed() {
             return;
         }
-        if sender.is_ready() {
-            return upstreams.keep(key, sender, backlog);
+        if line.sender.is_ready() {
+            return upstreams.keep(key, line);
         }
         let tasks = upstreams.pool.tasks.clone();
         tasks.spawn(async move {
             // The request's body may still be on its way although the response has ended.
-            if let Ok(Ok(())) = tokio::time::timeout(KEPT_FOR, sender.ready()).await {
-                upstreams.keep(key, sender, backlog);
+            if let Ok(Ok(())) = tokio::time::timeout(KEPT_FOR, line.sender.ready()).await {
+                upstreams.keep(key, line);
             }
         });
     }
 }
 
 impl Upstreams {
-    fn keep(&self, key: Key, sender: http1::SendRequest<RequestBody>, backlog: Arc<Backlog>) {
+    fn keep(&self, key: Key, line: Line) {
         if self.pool.drain.is_cancelled() {
             return;
         }
@@ -392,8 +402,7 @@ impl Upstreams {
         let kept = all.entry(key).or_default();
         if kept.len() < MAX_KEPT {
             kept.push(Kept {
-                sender,
-                backlog,
+                line,
                 since: Instant::now(),
             });
         }
@@ -409,7 +418,7 @@ async fn sweep(pool: Arc<Pool>) {
             () = pool.drain.cancelled() => true,
         };
         pool.kept.lock().retain(|_, list| {
-            list.retain(|kept| !draining && kept.since.elapsed() < KEPT_FOR && !kept.sender.is_closed());
+            list.retain(|kept| !draining && kept.since.elapsed() < KEPT_FOR && !kept.line.sender.is_closed());
             !list.is_empty()
         });
         // One that is let go of ends when its last request has.
