@@ -145,6 +145,7 @@ impl Auth {
 mod tests {
     use super::*;
     use crate::auth::fixture::{auth, auth_on, cookies, editor, name, now, port, seconds, sent_back, signed_in};
+    use crate::domain::Role;
 
     #[tokio::test]
     async fn cook_3_a_cookie_is_good_on_its_host_alone() {
@@ -203,6 +204,25 @@ mod tests {
             .await
             .expect("signed out");
         assert_eq!(auth.by_host_cookie(&headers, &host, now()), Presented::Invalid);
+    }
+
+    #[tokio::test]
+    async fn what_a_connection_remembers_follows_the_account() {
+        let (auth, _) = auth().await;
+        let fresh = signed_in(&auth).await;
+        let host = port("amber", 3000);
+        let headers = cookies(&[sent_back(&auth.host_cookie(&fresh.session.id, &host, now()))]);
+        let mut known = None;
+        let mut role = || match auth.by_known_host_cookie(&headers, &host, now(), &mut known) {
+            Presented::Valid(identity) => Some(identity.role),
+            Presented::Nothing | Presented::Invalid => None,
+        };
+        assert_eq!((role(), role()), (Some(Role::Member), Some(Role::Member)));
+        let (user, by) = (fresh.session.user(), crate::audit::Actor::gateway());
+        auth.set_role(user, Role::Admin, &by, now()).await.expect("promoted");
+        assert_eq!(role(), Some(Role::Admin));
+        auth.sign_out(&fresh.session.id, &by, now()).await.expect("signed out");
+        assert_eq!(role(), None);
     }
 
     #[tokio::test]

@@ -60,3 +60,33 @@ fn port_of(route: &Route) -> Option<Port> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_names_what_it_would_name_without_memory() {
+        let sites = Sites::new("https://portico.example:8443".parse().expect("an origin"), "apps.example.net");
+        for host in [
+            "amber-x-3000.apps.example.net:8443",
+            "AMBER-X.apps.example.net:8443",
+            "portico.example:8443",
+            "evil.com",
+        ] {
+            let asked = Addressee::parse(host, &sites).expect("a host");
+            for origin in [
+                "https://amber-x-3000.apps.example.net:8443",
+                "https://amber-x.apps.example.net:8443",
+                "https://portico.example:8443",
+                "http://amber-x-3000.apps.example.net:8443",
+                "https://amber-x-3000.apps.example.net",
+                "https://beryl-y-3000.apps.example.net:8443",
+                "null",
+                "",
+            ] {
+                assert_eq!(asked.named_by(origin, &sites), sites.route_of_origin(origin), "{host} {origin}");
+            }
+        }
+    }
+}
