@@ -53,13 +53,13 @@ fn deciding(c: &mut Criterion) {
         name: name(),
         owner: UserId("01990000-0000-7000-8000-000000000000".into()),
     };
-    let owner = Presented::Valid(Identity {
+    let owner = Presented::Valid(std::sync::Arc::new(Identity {
         user: codespace.owner.clone(),
         name: "ada".parse().expect("an account name"),
         role: Role::Member,
         credential: Credential::Cookie(SessionId("01990000-0000-7000-8000-000000000001".into())),
         scope: Scope::Port(name(), port()),
-    });
+    }));
     let facts = |visibility| PortFacts {
         port: port(),
         visibility,
@@ -75,7 +75,7 @@ fn deciding(c: &mut Criterion) {
         ..browser::Cause::default()
     };
     c.bench_function("policy: judge the page", |b| {
-        b.iter(|| browser::judge_codespace(black_box(cause), &codespace.name, &route, &sites));
+        b.iter(|| browser::judge_codespace(black_box(cause), Some(&route), &codespace.name, &route, &sites));
     });
     c.bench_function("policy: private port, its owner", |b| {
         b.iter(|| policy::authorize_port(black_box(&owner), browser::Verdict::Ours, &codespace, facts(Visibility::Private)));
@@ -237,6 +237,7 @@ fn facts<'a>(world: World, texts: &'a (HostTexts, ClientTexts)) -> Facts<'a> {
         world,
         host: &texts.0,
         client: &texts.1,
+        cookie: None,
         request_id: "0123456789abcdef",
         upgrade: None,
     }

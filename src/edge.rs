@@ -268,7 +268,7 @@ impl Edge {
         let of_codespace = authority_of(head)
             .and_then(|written| Addressee::parse(written, &self.sites).map_err(|_| admission::Refusal::Host))
             .is_ok_and(|asked| !matches!(asked.route, Route::Gateway | Route::Foreign));
-        if of_codespace && refusal == admission::Refusal::HeadTooLarge && admission::is_small_but_for_cookies(&head.headers) {
+        if of_codespace && refusal == admission::Refusal::HeadTooLarge && admission::is_small_but_for_cookies(head) {
             return Failure::new(failure::Reason::Overgrown);
         }
         refusal.into()

@@ -316,9 +316,11 @@ impl Auth {
 
     fn is_over(&self, session: &LoginSession, now: OffsetDateTime) -> bool {
         let options = &self.inner.options;
+        // In whole seconds: this is asked of every request.
+        let since = |then: i64| u64::try_from(now.unix_timestamp().saturating_sub(then)).unwrap_or(0);
         session.ended.is_cancelled()
-            || now - session.last_seen_at() >= options.session_idle
-            || now - session.created_at >= options.session_absolute
+            || since(session.last_seen.load(Ordering::Relaxed)) >= options.session_idle.as_secs()
+            || since(session.created_at.unix_timestamp()) >= options.session_absolute.as_secs()
             || session.expires_at.is_some_and(|at| now >= at)
     }
 

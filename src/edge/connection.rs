@@ -37,15 +37,13 @@ use super::{
     tls::{Side, Tls},
 };
 use crate::{
-    forward::admission::{Cut, Fragment},
+    forward::admission::{Fragment, MAX_FIELDS},
     relay::WriteTimeout,
 };
 
 /// Largest head that hyper reads; above what admission allows, so that the refusal is ours and has a page (HDR-9). hyper
 /// also queues so much of an answer that its client does not read, and a piece more (LIM-3).
 pub(super) const HEAD_BYTES: usize = 96 * 1024;
-/// As many fields, for the same reason.
-const FIELDS: usize = 256;
 
 /// Bounds of HTTP/2 (H2-1). A stalled stream holds at most a sixteenth of the connection's window.
 pub(super) mod h2 {
@@ -116,8 +114,8 @@ impl Connection {
                 if going.fragment {
                     request.extensions_mut().insert(Fragment);
                 }
-                if going.cut {
-                    request.extensions_mut().insert(Cut);
+                if let Some(cut) = going.cut {
+                    request.extensions_mut().insert(cut);
                 }
                 let (answer, pace) = (edge.handle(request, &peer), Arc::clone(&pace));
                 async move {
@@ -134,7 +132,8 @@ impl Connection {
             // Its timer also runs while a connection is idle: ours tells the two apart.
             .header_read_timeout(None)
             .max_buf_size(HEAD_BYTES)
-            .max_headers(FIELDS)
+            // Room for more would be made anew for each head. What is beyond them is left out before hyper reads it.
+            .max_headers(MAX_FIELDS)
             // A client that left must end its exchange, or a silent event stream is held for ever.
             .half_close(false)
             .serve_connection(TokioIo::new(Heard::new(stream, Arc::clone(&pace))), service)

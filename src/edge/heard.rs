@@ -13,8 +13,11 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pace::Pace;
-use crate::{forward::admission::MAX_HEAD_BYTES, relay::poll_sip};
+use super::pace::{Pace, Part};
+use crate::{
+    forward::admission::{Cut, MAX_FIELDS, MAX_HEAD_BYTES},
+    relay::poll_sip,
+};
 
 /// So much of a head is kept: more than admission allows, and less than fills hyper's buffer.
 const KEPT_BYTES: usize = MAX_HEAD_BYTES + 16 * 1024;
@@ -29,7 +32,45 @@ const END: &[u8] = b"\r\n\r\n";
 pub(super) struct Heard<S> {
     inner: S,
     pace: Arc<Pace>,
+    lines: Lines,
     rest: Rest,
+}
+
+/// The lines of a head so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lines {
+    ended: usize,
+    /// Whether the last one goes on.
+    open: bool,
+}
+
+impl Lines {
+    /// The request line, and as many fields as may be.
+    const MOST: usize = 1 + MAX_FIELDS;
+
+    /// Reads on. Says where the first field begins that is one too many, if it does.
+    fn read(&mut self, bytes: &[u8]) -> Option<usize> {
+        let before = *self;
+        self.ended += memchr::memchr_iter(b'\n', bytes).count();
+        self.open = !matches!(bytes, [.., b'\n'] | [.., b'\n', b'\r']);
+        // What follows the head in the same bytes was counted too.
+        if self.ended < Self::MOST { None } else { before.look(bytes) }
+    }
+
+    fn look(mut self, bytes: &[u8]) -> Option<usize> {
+        let mut start = 0;
+        loop {
+            if !self.open {
+                match bytes.get(start)? {
+                    b'\r' | b'\n' if self.ended > 0 => return None,
+                    _ if self.ended >= Self::MOST => return Some(start),
+                    _ => {}
+                }
+            }
+            start += memchr::memchr(b'\n', &bytes[start..])? + 1;
+            (self.ended, self.open) = (self.ended + 1, false);
+        }
+    }
 }
 
 /// What becomes of a head that goes on and on.
@@ -48,6 +89,10 @@ enum Rest {
 struct Tail([u8; 3]);
 
 impl Tail {
+    fn after_a_line() -> Self {
+        Self([0, 0, b'\n'])
+    }
+
     /// Reads on; whether a head's end was there. A bare line feed ends a line here, as it does for hyper.
     fn ends_in(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
@@ -66,6 +111,7 @@ impl<S> Heard<S> {
         Self {
             inner,
             pace,
+            lines: Lines::default(),
             rest: Rest::Passed,
         }
     }
@@ -73,6 +119,26 @@ impl<S> Heard<S> {
     /// The stream itself.
     pub(super) fn into_inner(self) -> S {
         self.inner
+    }
+}
+
+impl<S> Heard<S> {
+    /// Counts the fields of a head, and leaves out of what was just read what comes after too many of them.
+    fn count(&mut self, part: Part, buf: &mut ReadBuf<'_>, before: usize) {
+        if part == Part::First {
+            self.lines = Lines::default();
+        }
+        let Some(at) = self.lines.read(&buf.filled()[before..]) else {
+            return;
+        };
+        self.pace.cut_head(Cut::Fields);
+        let mut tail = Tail::after_a_line();
+        let over = tail.ends_in(&buf.filled()[before + at..]);
+        buf.set_filled(before + at);
+        self.rest = if over { Rest::Over } else { Rest::Forgotten(tail) };
+        if over {
+            buf.put_slice(&END[..END.len().min(buf.remaining())]);
+        }
     }
 }
 
@@ -106,7 +172,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         }
         let length = this.pace.head_length();
         if length.is_some_and(|length| length > KEPT_BYTES) {
-            this.pace.cut_head();
+            this.pace.cut_head(Cut::Bytes);
             this.rest = Rest::Forgotten(Tail::default());
             return this.poll_forget(cx, buf);
         }
@@ -122,8 +188,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         } else {
             poll_sip(Pin::new(&mut this.inner), cx, buf)
         };
-        if buf.filled().len() > before {
-            this.pace.bytes(&buf.filled()[before..]);
+        if buf.filled().len() > before
+            && let Some(part) = this.pace.bytes(&buf.filled()[before..])
+        {
+            this.count(part, buf, before);
         }
         polled
     }
@@ -159,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    async fn heard(sent: &[u8]) -> (Vec<u8>, bool) {
+    async fn heard(sent: &[u8]) -> (Vec<u8>, Option<Cut>) {
         let (mut near, far) = tokio::io::duplex(1024);
         let pace = Pace::new(Instant::now());
         let mut heard = Heard::new(far, Arc::clone(&pace));
@@ -176,16 +244,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn hdr_9_fields_beyond_measure_are_left_out_wherever_they_are_cut() {
+        let head = |fields: usize, end: &str| {
+            let lines: String = (0..fields).map(|index| format!("X-{index}: {index}{end}")).collect();
+            format!("GET / HTTP/1.1{end}{lines}{end}")
+        };
+        let body = "\n".repeat(300);
+        for end in ["\r\n", "\n"] {
+            // Pieces of 999 bytes end at every place of a line once the path is as long.
+            for long in 0..12 {
+                let path = "p".repeat(long);
+                let sent = |fields| format!("{}{body}", head(fields, end).replacen("GET /", &format!("GET /{path}"), 1));
+                let most = sent(MAX_FIELDS);
+                assert_eq!(heard(most.as_bytes()).await, (most.into_bytes(), None));
+                for fields in [MAX_FIELDS + 1, MAX_FIELDS + 2, 3 * MAX_FIELDS] {
+                    let (got, cut) = heard(sent(fields).as_bytes()).await;
+                    assert_eq!(cut, Some(Cut::Fields));
+                    let whole = sent(MAX_FIELDS);
+                    let kept = &whole[..whole.len() - end.len() - body.len()];
+                    assert_eq!(String::from_utf8(got).expect("text"), format!("{kept}\r\n\r\n"), "{fields} {long}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn hdr_10_a_head_beyond_measure_ends_early_and_is_known_for_it() {
         let whole = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(KEPT_BYTES - 1000));
-        assert_eq!(heard(whole.as_bytes()).await, (whole.clone().into_bytes(), false));
+        assert_eq!(heard(whole.as_bytes()).await, (whole.clone().into_bytes(), None));
 
         for end in ["\r\n\r\n", "\n\n", "\r\n\n"] {
             for more in 0..8 {
                 let kept = "x".repeat(800_000 + more);
                 let long = format!("GET / HTTP/1.1\r\nCookie: {kept}{end}GET /smuggled HTTP/1.1\r\n\r\n");
                 let (got, cut) = heard(long.as_bytes()).await;
-                assert!(cut);
+                assert_eq!(cut, Some(Cut::Bytes));
                 assert!(got.len() < super::super::connection::HEAD_BYTES, "{}", got.len());
                 let (start, got_end) = got.split_at(got.len() - END.len());
                 assert_eq!(

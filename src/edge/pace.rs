@@ -10,6 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::forward::admission::Cut;
+
 /// Where a connection stands between its requests.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -24,8 +26,8 @@ struct State {
     head: bool,
     /// How much of that head has come, in bytes.
     length: usize,
-    /// Whether what else comes of that head is left out.
-    cut: bool,
+    /// Whether and why what else comes of that head is left out.
+    cut: Option<Cut>,
     /// Whether it is HTTP no more: what comes belongs to whom it was handed to.
     switched: bool,
     line: Line,
@@ -50,6 +52,13 @@ impl Line {
             (line, _) => line,
         }
     }
+}
+
+/// Which bytes of a head came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Part {
+    First,
+    More,
 }
 
 /// What a look at a connection finds.
@@ -77,7 +86,7 @@ impl Pace {
                 going: 0,
                 head: false,
                 length: 0,
-                cut: false,
+                cut: None,
                 switched: false,
                 line: Line::Coming,
                 since: now,
@@ -98,17 +107,19 @@ impl Pace {
         }
     }
 
-    /// Takes note of what came.
-    pub(super) fn bytes(&self, bytes: &[u8]) {
+    /// Takes note of what came; tells which part of a head it is, if it is one.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Option<Part> {
         let mut state = self.state.lock();
         if state.going > 0 || state.switched {
-            return;
+            return None;
         }
-        if !state.head {
+        let part = if state.head { Part::More } else { Part::First };
+        if part == Part::First {
             (state.head, state.length, state.since) = (true, 0, Instant::now());
         }
         state.length += bytes.len();
         state.line = state.line.read(bytes);
+        Some(part)
     }
 
     /// The connection was handed over with a 101: no head comes any more.
@@ -124,8 +135,8 @@ impl Pace {
     }
 
     /// What comes after this of the head is left out: the request must be refused.
-    pub(super) fn cut_head(&self) {
-        self.state.lock().cut = true;
+    pub(super) fn cut_head(&self, why: Cut) {
+        self.state.lock().cut = Some(why);
     }
 
     /// Looks whether a time is over.
@@ -154,8 +165,8 @@ pub(super) struct Going {
     pace: Arc<Pace>,
     /// Whether its target held a `#`.
     pub fragment: bool,
-    /// Whether its head is not there to its end.
-    pub cut: bool,
+    /// Whether and why its head is not there to its end.
+    pub cut: Option<Cut>,
 }
 
 impl Drop for Going {

@@ -80,10 +80,12 @@ impl Target {
 
     /// The head for the app.
     pub(super) fn head(&self, edge: &Edge, visit: &Visit, head: &Parts, upgrade: Option<&HeaderValue>) -> HeaderMap {
+        let cookie = head.headers.get(header::COOKIE).map(|line| visit.peer.recall.stripped(line));
         let facts = Facts {
             world: self.world,
             host: &visit.asked.texts,
             client: &visit.peer.recall.client_texts(visit.exchange.client(), visit.origin.scheme),
+            cookie: cookie.as_deref(),
             request_id: visit.exchange.id(),
             upgrade,
         };

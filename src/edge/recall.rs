@@ -5,12 +5,13 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 
 use super::addressee::Addressee;
 use crate::{
     auth::KnownCookie,
-    forward::request::ClientTexts,
+    forward::{cookies::Stripped, request::ClientTexts},
     route::{AuthorityError, Scheme, Sites},
 };
 
@@ -19,6 +20,7 @@ use crate::{
 pub(super) struct Recall {
     addressee: Mutex<Option<Arc<Addressee>>>,
     client: Mutex<Option<Arc<ClientTexts>>>,
+    stripped: Mutex<Option<Arc<Stripped>>>,
     /// The host cookie that was checked last.
     pub cookie: Mutex<Option<KnownCookie>>,
 }
@@ -33,6 +35,17 @@ impl Recall {
         let texts = Arc::new(ClientTexts::new(address, scheme));
         *last = Some(Arc::clone(&texts));
         texts
+    }
+
+    /// What an app gets of a `Cookie` line.
+    pub(super) fn stripped(&self, line: &HeaderValue) -> Arc<Stripped> {
+        let mut last = self.stripped.lock();
+        if let Some(stripped) = last.as_ref().filter(|stripped| stripped.is_of(line)) {
+            return Arc::clone(stripped);
+        }
+        let stripped = Arc::new(Stripped::of(line));
+        *last = Some(Arc::clone(&stripped));
+        stripped
     }
 
     /// What an authority addresses.

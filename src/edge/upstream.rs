@@ -287,7 +287,7 @@ impl Sender {
     /// Whether the app said more than anybody would before it answered; its connection is cut then.
     fn said_too_much(&self) -> bool {
         match self {
-            Self::Http1(_, chatter) => chatter.is_too_much(),
+            Self::Http1(line) => line.chatter.is_too_much(),
             Self::Http2 { .. } => false,
         }
     }

@@ -50,9 +50,14 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug)]
 pub struct Fragment;
 
-/// Marks a request whose head is not there to its end, because it was longer than anybody would read.
-#[derive(Clone, Copy, Debug)]
-pub struct Cut;
+/// Marks a request whose head is not there to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// It was longer than anybody would read.
+    Bytes,
+    /// It had more fields than [`MAX_FIELDS`].
+    Fields,
+}
 
 impl Refusal {
     /// The status that says it.
@@ -106,8 +111,10 @@ fn check_target(uri: &Uri, method: &Method) -> Result<(), Refusal> {
 }
 
 /// Whether a head would be small enough without its cookies.
-pub fn is_small_but_for_cookies(headers: &HeaderMap) -> bool {
-    are_small(headers.iter().filter(|(name, _)| **name != header::COOKIE))
+pub fn is_small_but_for_cookies(head: &Parts) -> bool {
+    // Of one with too many fields nobody knows what the others were.
+    let known = head.extensions.get() != Some(&Cut::Fields);
+    known && are_small(head.headers.iter().filter(|(name, _)| **name != header::COOKIE))
 }
 
 fn check_sizes(headers: &HeaderMap) -> Result<(), Refusal> {

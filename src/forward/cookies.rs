@@ -4,6 +4,35 @@ use http::HeaderValue;
 
 use super::names::GATEWAY_COOKIE_PREFIX;
 
+/// A `Cookie` value that a connection sends again and again, and what is left of it without ours.
+#[derive(Debug)]
+pub struct Stripped {
+    line: HeaderValue,
+    left: Option<HeaderValue>,
+}
+
+impl Stripped {
+    /// Takes ours out of a value.
+    pub fn of(line: &HeaderValue) -> Self {
+        // Copies: clones would hold the whole head that it came in.
+        let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self {
+            line: copy(line),
+            left: without_ours(line).as_ref().map(copy),
+        }
+    }
+
+    /// Whether it is of this value.
+    pub fn is_of(&self, line: &HeaderValue) -> bool {
+        self.line == line
+    }
+
+    /// What is left.
+    pub fn left(&self) -> Option<HeaderValue> {
+        self.left.clone()
+    }
+}
+
 /// Takes our cookies out of a `Cookie` value; none when nothing is left, the value itself when none was ours.
 pub fn without_ours(value: &HeaderValue) -> Option<HeaderValue> {
     let bytes = value.as_bytes();

@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header, ur
 use http_body::Body;
 
 use super::{
-    cookies, names,
+    cookies::{self, Stripped},
+    names,
     world::{Translation, World},
 };
 use crate::{
@@ -26,6 +27,8 @@ pub struct Facts<'a> {
     /// The host under which the client asked.
     pub host: &'a HostTexts,
     pub client: &'a ClientTexts,
+    /// What is known of the `Cookie` value that the client sends.
+    pub cookie: Option<&'a Stripped>,
     pub request_id: &'a str,
     /// The protocol to upgrade to, if the client asked for one.
     pub upgrade: Option<&'a HeaderValue>,
@@ -221,7 +224,8 @@ fn nominated(client: &HeaderMap) -> Vec<HeaderName> {
 
 fn translated(name: &HeaderName, value: &HeaderValue, facts: Facts<'_>, translation: Translation<'_>) -> Option<HeaderValue> {
     if *name == header::COOKIE {
-        return cookies::without_ours(value);
+        let known = facts.cookie.filter(|known| known.is_of(value));
+        return known.map_or_else(|| cookies::without_ours(value), Stripped::left);
     }
     // What a webhook's link answered may name its address to what it loads.
     if *name == header::REFERER && memchr::memmem::find(value.as_bytes(), b"/.portico/").is_some() {
@@ -283,6 +287,7 @@ mod tests {
             world,
             host: &HostTexts::new(&authority, Some(&origin), Port::new(3000)),
             client: &ClientTexts::new("192.0.2.7".parse().expect("an address"), Scheme::Http),
+            cookie: None,
             request_id: "r1",
             upgrade: client.contains_key("upgrade").then_some(&upgrade),
         };
