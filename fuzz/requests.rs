@@ -196,6 +196,7 @@ fn rebuild() {
                 world,
                 host: &host,
                 client: &client,
+                cookie: None,
                 request_id: "r1",
                 upgrade: upgrade.as_ref(),
             };
