@@ -48,12 +48,19 @@ const BROKEN_OFF = /net::ERR_ABORTED|net::ERR_NETWORK_CHANGED|interrupted by ano
  * out, our pages go to the sign-in page, and so break off a navigation that was just begun, or one that is waited for.
  */
 function steady(page) {
+  let lost = false;
+  page.on('requestfailed', (request) => {
+    if (/ERR_NETWORK_CHANGED/.test(request.failure()?.errorText) && ['script', 'stylesheet'].includes(request.resourceType())) lost = true;
+  });
   for (const name of ['goto', 'reload']) {
     const go = page[name].bind(page);
     page[name] = (...asked) =>
       eventually(`${name} ${asked[0] ?? ''}`, async () => {
         try {
-          return { answer: await go(...asked) };
+          lost = false;
+          const answer = await go(...asked);
+          if (lost) throw new Error('net::ERR_NETWORK_CHANGED: a part of the page did not come');
+          return { answer };
         } catch (error) {
           throw BROKEN_OFF.test(error.message) ? error : Object.assign(error, { fatal: true });
         }
