@@ -1,7 +1,9 @@
-//! What a codespace cannot reach: routes that refuse, in its own network namespace.
+//! What a codespace cannot reach: routes that refuse, in its own network namespace, and a filter for what goes round routes.
 //!
-//! Owns putting them up, for which a container of the runtime's has the right, and seeing that they stand, without which
-//! an agent does not begin. Refuses to know which networks these are: the runtime says.
+//! Owns putting them up, for which a container of the runtime's has the right, and seeing that the routes stand, without
+//! which an agent does not begin. Refuses to know which networks these are: the runtime says.
+
+mod filter;
 
 use std::{
     io,
@@ -9,20 +11,14 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
-    sockopt::{Timeout, set_socket_timeout},
-};
 use thiserror::Error;
 
+use super::netlink::{self, Message};
 use crate::domain::Network;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
-const NLMSG_ERROR: u16 = 2;
 const RTM_NEWROUTE: u16 = 24;
-/// A request, to be acknowledged, that makes a route or replaces it.
-const FLAGS: u16 = 0x1 | 0x4 | 0x100 | 0x400;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_STATIC: u8 = 4;
 /// The narrowest scope: wider ones are passed over for packets that shall take no gateway (SO_DONTROUTE).
@@ -51,15 +47,17 @@ pub enum FenceError {
 
 /// Puts networks out of reach. IPv6 ones are passed over where there is no IPv6.
 pub fn put_up(networks: &[String]) -> Result<(), FenceError> {
-    for network in parse(networks)? {
-        match add(&network) {
+    let networks = parse(networks)?;
+    for network in &networks {
+        match netlink::ask(None, [request(network)]) {
             Ok(()) => {}
             Err(error) if network.first().is_ipv6() && error.raw_os_error() != Some(1) => {
                 tracing::debug!(%network, %error, "passed over");
             }
-            Err(source) => return Err(FenceError::Route { network, source }),
+            Err(source) => return Err(FenceError::Route { network: *network, source }),
         }
     }
+    filter::put_up(&networks);
     Ok(())
 }
 
@@ -100,31 +98,10 @@ fn is_refused(routes: &str, network: &Network) -> bool {
     })
 }
 
-/// Adds a route that refuses, as `rtnetlink(7)` says.
-fn add(network: &Network) -> io::Result<()> {
-    // The first of netlink's protocols, 0, is NETLINK_ROUTE.
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(1)))?;
-    send(&socket, &request(network), SendFlags::empty())?;
-    let mut buffer = [0; 1024];
-    let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
-    answer(&buffer[..length.min(1024)])
-}
-
-fn request(network: &Network) -> Vec<u8> {
-    let (family, address) = match network.first() {
-        IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
-        IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
-    };
-    let attribute = u16::try_from(4 + address.len()).unwrap_or_default();
-    let length = 16 + 12 + u32::from(attribute);
-    let mut bytes = Vec::with_capacity(48);
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(RTM_NEWROUTE.to_ne_bytes());
-    bytes.extend(FLAGS.to_ne_bytes());
-    bytes.extend(1_u32.to_ne_bytes());
-    bytes.extend(0_u32.to_ne_bytes());
-    bytes.extend([
+/// A route that refuses, as `rtnetlink(7)` says.
+fn request(network: &Network) -> Message {
+    let (family, address) = octets(network.first());
+    let fixed = [
         family,
         network.prefix(),
         0,
@@ -133,24 +110,20 @@ fn request(network: &Network) -> Vec<u8> {
         RTPROT_STATIC,
         RT_SCOPE_HOST,
         RTN_PROHIBIT,
-    ]);
-    bytes.extend(0_u32.to_ne_bytes());
-    bytes.extend(attribute.to_ne_bytes());
-    bytes.extend(RTA_DST.to_ne_bytes());
-    bytes.extend(address);
-    bytes
+        0,
+        0,
+        0,
+        0,
+    ];
+    let route = Message::new(RTM_NEWROUTE, netlink::CREATE | netlink::REPLACE, &fixed);
+    route.attribute(RTA_DST, &address).acknowledged()
 }
 
-/// Reads the kernel's acknowledgement: an error's number, negative, or zero.
-fn answer(bytes: &[u8]) -> io::Result<()> {
-    let kind = bytes.get(4..6).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
-    let code = bytes
-        .get(16..20)
-        .map(|code| i32::from_ne_bytes([code[0], code[1], code[2], code[3]]));
-    match (kind, code) {
-        (Some(NLMSG_ERROR), Some(0)) => Ok(()),
-        (Some(NLMSG_ERROR), Some(code)) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
-        _ => Err(io::ErrorKind::InvalidData.into()),
+/// The kernel's number of an address's family, and its bytes.
+fn octets(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (AF_INET, address.octets().into()),
+        IpAddr::V6(address) => (AF_INET6, address.octets().into()),
     }
 }
 
@@ -181,19 +154,10 @@ mod tests {
     #[test]
     fn what_is_asked_of_the_kernel() {
         let network = "169.254.0.0/16".parse().expect("a network");
-        let bytes = request(&network);
+        let bytes = netlink::bytes_of(request(&network));
         assert_eq!(bytes.len(), 36);
         assert_eq!(bytes[16..24], [2, 16, 0, 0, 254, 4, 254, 8]);
         assert_eq!(bytes[32..], [169, 254, 0, 0]);
         assert!(put_up(&["somewhere".into()]).is_err());
-    }
-
-    #[test]
-    fn what_the_kernel_answers() {
-        let message = |kind: u16, code: i32| [&36_u32.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], &code.to_ne_bytes()].concat();
-        assert!(answer(&message(2, 0)).is_ok());
-        assert_eq!(answer(&message(2, -1)).expect_err("refused").raw_os_error(), Some(1));
-        assert!(answer(&message(3, 0)).is_err());
-        assert!(answer(&[]).is_err());
     }
 }

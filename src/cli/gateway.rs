@@ -135,8 +135,13 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
     if agent.hold {
         return hold();
     }
+    if let [address, gateway] = agent.link[..] {
+        crate::agent::link::lay(address, gateway)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(bootstrap) = agent.bootstrap else {
         crate::agent::fence::put_up(&agent.fence)?;
+        agent.let_back.map_or(Ok(()), crate::agent::link::let_back)?;
         return Ok(ExitCode::SUCCESS);
     };
     // Refused to a process that leads a group already; then it stands apart well enough.

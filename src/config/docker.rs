@@ -1,9 +1,11 @@
 //! The keys of `[docker]`, and how their texts become values.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use super::keys::{Key, NETWORKS_ALLOWED, items, number, optional, path, put};
+use super::keys::{Key, NETWORKS_ALLOWED, duration, items, number, optional, path, put};
 use crate::domain::{Network, is_image_name};
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The keys, in the order of the sample file.
 pub(super) const KEYS: &[Key] = &[
@@ -21,6 +23,16 @@ pub(super) const KEYS: &[Key] = &[
         name: "docker.builds",
         allowed: "true or false",
         set: |config, text| put(&mut config.docker.builds, text.parse().ok()),
+    },
+    Key {
+        name: "docker.build_cache",
+        allowed: "a time from 0s to 365d, for instance 1d",
+        set: |config, text| put(&mut config.docker.build_cache, duration(text, Duration::ZERO..=YEAR)),
+    },
+    Key {
+        name: "docker.images",
+        allowed: "images or registries, several of them separated by commas, or nothing for all",
+        set: |config, text| put(&mut config.docker.images, images(text)),
     },
     Key {
         name: "docker.agent",
@@ -71,6 +83,12 @@ pub(super) const KEYS: &[Key] = &[
 
 fn image(text: &str) -> Option<String> {
     is_image_name(text).then(|| text.to_owned())
+}
+
+/// Images, parts of registries, and registries; one that is none of them would allow nothing, in silence.
+fn images(text: &str) -> Option<Vec<String>> {
+    let is_one = |item: &String| is_image_name(item.trim_end_matches('/')) || is_image_name(&format!("{item}/x"));
+    Some(items(text)).filter(|items| items.iter().all(is_one))
 }
 
 fn milli_cpus(text: &str) -> Option<u32> {
@@ -133,6 +151,11 @@ mod tests {
         for text in ["", "-debian", "a b", "debian\n", "debian/../x", "debian?all=1"] {
             assert_eq!(image(text), None, "{text}");
         }
+        assert_eq!(
+            images("debian, ghcr.io,registry.example.com:5000/team/").map(|images| images.len()),
+            Some(3)
+        );
+        assert_eq!(images("debian, a b"), None);
         assert!(network_pool("10.0.0.0/28").is_some());
         assert!(network_pool("10.0.0.0/29").is_none());
         assert!(network_pool("fd00::/8").is_none());

@@ -45,6 +45,7 @@ pub(super) const LISTS: &[&str] = &[
     "no_proxy",
     "tls.certificate",
     "tls.key",
+    "docker.images",
     "docker.unreachable",
     "docker.name_servers",
     "trusted_header.proxies",

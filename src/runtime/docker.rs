@@ -4,12 +4,15 @@
 //! image that is built of the repository's Dockerfile, and how the agent gets in: the program and the way to the gateway are mounted read-only, its orders are written as a file.
 //! Refuses: privileged containers, the engine's socket inside, published ports. Ports are reached through the agent alone.
 
+mod allowed;
 mod archive;
 mod bases;
+mod bounds;
 mod build;
 mod checkout;
 mod configure;
 mod context;
+mod enclosure;
 mod engine;
 mod fence;
 mod ignore;
@@ -18,7 +21,7 @@ mod instance;
 mod network;
 mod plan;
 
-use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bollard::{
@@ -29,6 +32,7 @@ use bollard::{
     },
 };
 use futures_util::StreamExt as _;
+use tokio::sync::RwLock;
 
 use self::{
     archive::{Account, Orders},
@@ -56,6 +60,10 @@ pub struct Options {
     pub image: String,
     /// Whether images are built of repositories' Dockerfiles.
     pub builds: bool,
+    /// How long layers of builds that failed are kept: the next one begins where they end.
+    pub build_cache: Duration,
+    /// Images that repositories may name, and registries; none for all.
+    pub images: Vec<String>,
     /// The program that is the agent inside; none for this very program.
     pub agent: Option<PathBuf>,
     /// Processors that one codespace may use, in thousandths; none for all.
@@ -82,6 +90,8 @@ impl Default for Options {
             socket: "/var/run/docker.sock".into(),
             image: "mcr.microsoft.com/devcontainers/base:debian".into(),
             builds: false,
+            build_cache: Duration::from_secs(24 * 3600),
+            images: Vec::new(),
             agent: None,
             milli_cpus: None,
             memory: None,
@@ -103,6 +113,8 @@ pub struct DockerRuntime {
     /// Looked up once: this program's file may be replaced while it runs.
     program: PathBuf,
     engine: Arc<Engine>,
+    /// Read by builds while they run.
+    building: Arc<RwLock<()>>,
 }
 
 impl DockerRuntime {
@@ -115,6 +127,7 @@ impl DockerRuntime {
             engine: Arc::new(Engine::new(options.socket.clone())),
             options: Arc::new(options),
             data,
+            building: Arc::default(),
         }
     }
 
@@ -166,7 +179,13 @@ impl DockerRuntime {
         Ok(plan::labelled(body, digest))
     }
 
-    async fn create_container(&self, id: &str, body: ContainerCreateBody) -> Result<(), RuntimeError> {
+    async fn create_container(&self, id: &str, mut body: ContainerCreateBody) -> Result<(), RuntimeError> {
+        if let Some(host) = body.host_config.as_mut()
+            && self.engine.is_podman().await?
+        {
+            // Where one is named it sets others, higher than some machines allow. Its operator has them in containers.conf.
+            host.ulimits = None;
+        }
         let options = CreateContainerOptionsBuilder::default().name(id).build();
         let made = self.engine.api().await?.create_container(Some(options), body).await;
         made.map(drop).map_err(|error| self.engine.trouble(&error))
@@ -243,6 +262,14 @@ impl DockerRuntime {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let removed = self.engine.api().await?.remove_container(id, Some(options)).await;
         self.engine.unless_missing(removed)
+    }
+
+    /// Removes layers of builds that failed, unless one is under way; the next one sees to it then.
+    async fn prune(&self, instance: &Instance) {
+        let Ok(_alone) = self.building.try_write() else { return };
+        if let Err(error) = build::prune(&self.engine, instance, self.options.build_cache).await {
+            tracing::warn!(%error, "layers of builds that failed stay");
+        }
     }
 
     fn editor(&self) -> Option<EditorProgram> {
@@ -350,10 +377,9 @@ impl Runtime for DockerRuntime {
 
     async fn stop(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
         let instance = self.instance().await?;
+        self.remove_container(&checkout::holder(&instance, name)).await?;
         // A build that was given up leaves its network behind.
-        for helper in [checkout::holder(&instance, name), build::holder(&instance, name)] {
-            self.remove_container(&helper).await?;
-        }
+        enclosure::close(&self.engine, &instance, name).await?;
         self.stop_container(&instance.resource(name)).await
     }
 
@@ -430,6 +456,7 @@ impl Runtime for DockerRuntime {
             self.remove_container(&id).await?;
         }
         build::tidy(&self.engine, &instance, is_known).await?;
+        self.prune(&instance).await;
         network::tidy(&self.engine, &instance, is_known).await
     }
 }

@@ -74,6 +74,10 @@ test('codespaces are containers', async (t) => {
     assert.equal(await reach('169.254.169.254'), '000', 'metadata');
     const closed = await inside(name, `timeout 30 bash -c '</dev/tcp/169.254.169.254/80' 2>&1; true`);
     assert.match(closed, /Permission denied|No route to host|unreachable/i, 'metadata is refused at once');
+    // Bound to the interface a socket asks no route; whoever is on this network answers it, and that is this machine.
+    const bound = (to) => inside(name, `python3 -c 'import socket; s = socket.socket(); s.settimeout(3); s.setsockopt(1, socket.SO_BINDTODEVICE, b"eth0"); s.connect(("${to}", ${port}))' 2>/dev/null && echo reached || echo stopped`);
+    assert.equal(await bound(address), 'reached', 'the world, whatever the interface');
+    assert.equal(await bound(own), 'stopped', 'this machine, past the routes');
     assert.match(await inside(name, 'ip route del prohibit 169.254.0.0/16 2>&1; true'), /not permitted/, 'the fence stays');
     assert.ok(peerGateway, 'the other network has a side of this machine');
     await gateway.call(bob.token, 'DELETE', `/codespaces/${other.name}?force=true`);

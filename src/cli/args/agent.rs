@@ -1,6 +1,6 @@
 //! What can be typed after `portico agent`.
 
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -12,11 +12,17 @@ pub struct Agent {
     #[command(subcommand)]
     pub verb: Option<AgentVerb>,
     /// The file with the agent's orders.
-    #[arg(hide = true, long, value_name = "FILE", required_unless_present_any = ["fence", "hold", "give"])]
+    #[arg(hide = true, long, value_name = "FILE", required_unless_present_any = ["fence", "hold", "give", "link"])]
     pub bootstrap: Option<PathBuf>,
     /// Put these networks out of reach of this network namespace, and end.
     #[arg(hide = true, long, value_name = "NETWORK", num_args = 1.., conflicts_with = "bootstrap")]
     pub fence: Vec<String>,
+    /// Have what comes back for this address sent over the wire that another namespace laid to this one.
+    #[arg(hide = true, long, value_name = "ADDRESS", requires = "fence")]
+    pub let_back: Option<Ipv4Addr>,
+    /// Lay a wire from this network namespace to that of process 1, with an address at each end, and end.
+    #[arg(hide = true, long, num_args = 2, value_names = ["ADDRESS", "GATEWAY"], conflicts_with_all = ["bootstrap", "fence", "hold"])]
+    pub link: Vec<Ipv4Addr>,
     /// Keep this network namespace until asked to end.
     #[arg(hide = true, long, conflicts_with_all = ["bootstrap", "fence"])]
     pub hold: bool,

@@ -11,25 +11,40 @@ use crate::domain::is_image_name;
 /// What quotes in one way or another.
 const QUOTES: [char; 4] = ['"', '\'', '\\', '`'];
 
-/// The images that are built upon; an error in words where one is named by its id, or in a way that cannot be told.
-pub fn check(dockerfile: &str, arguments: &BTreeMap<String, String>) -> Result<BTreeSet<String>, String> {
+/// The images that a Dockerfile names.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// Those that are built upon.
+    pub bases: BTreeSet<String>,
+    /// Those that only files are taken from.
+    sources: BTreeSet<String>,
+}
+
+impl Named {
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.bases.iter().chain(&self.sources).map(String::as_str)
+    }
+}
+
+/// The images that are named; an error in words where one is named by its id, or in a way that cannot be told.
+pub fn check(dockerfile: &str, arguments: &BTreeMap<String, String>) -> Result<Named, String> {
     let text = dockerfile.strip_prefix('\u{feff}').unwrap_or(dockerfile);
     if text.replace("\r\n", "\n").chars().any(is_odd) {
         return Err("the Dockerfile has control characters, or blanks that are none in ASCII: take them out".into());
     }
-    let mut bases = BTreeSet::new();
+    let mut named = Named::default();
     for reading in Reading::all(text) {
         let mut reader = Reader {
             arguments,
             known: BTreeMap::new(),
             stages: Vec::new(),
-            bases: &mut bases,
+            named: &mut named,
         };
         for line in reading.lines(text) {
             reader.instruction(&line)?;
         }
     }
-    Ok(bases)
+    Ok(named)
 }
 
 /// Whether what an image does to those who build upon it may be done here: instructions as it holds them.
@@ -41,6 +56,39 @@ pub fn check_triggers(image: &str, triggers: &[String]) -> Result<(), String> {
     refused.map_or(Ok(()), |why| {
         Err(format!("the image {image} has an ONBUILD that is refused: {why}"))
     })
+}
+
+/// The Dockerfile with a line put after each `FROM`, as engines of today read it. What comes of it is to be checked as any other.
+pub fn after_each_from(dockerfile: &str, line: &str) -> String {
+    let mut directives = dockerfile.lines().map(str::trim).take_while(|line| line.starts_with('#'));
+    let is_other = directives.any(|line| line[1..].replace([' ', '\t'], "").eq_ignore_ascii_case("escape=`"));
+    let reading = Reading {
+        escape: if is_other { '`' } else { '\\' },
+        doubled: false,
+        indented: true,
+    };
+    let mut all = String::with_capacity(dockerfile.len() + 4 * line.len());
+    let (mut goes_on, mut is_from) = (false, false);
+    for text in dockerfile.trim_start_matches('\u{feff}').split_inclusive('\n') {
+        all.push_str(text);
+        let text = text.trim_end_matches(['\n', '\r']);
+        let blank = text.trim_start();
+        if blank.is_empty() || blank.starts_with('#') {
+            continue;
+        }
+        if !goes_on {
+            is_from = blank
+                .split_whitespace()
+                .next()
+                .is_some_and(|word| word.eq_ignore_ascii_case("FROM"));
+        }
+        goes_on = reading.cut(text).1;
+        if is_from && !goes_on {
+            all.push_str(if all.ends_with('\n') { "" } else { "\n" });
+            all.push_str(line);
+        }
+    }
+    all
 }
 
 fn is_odd(c: char) -> bool {
@@ -55,7 +103,7 @@ struct Reader<'a> {
     known: BTreeMap<String, String>,
     /// By name, the present one last; an empty name for none.
     stages: Vec<String>,
-    bases: &'a mut BTreeSet<String>,
+    named: &'a mut Named,
 }
 
 impl Reader<'_> {
@@ -101,7 +149,7 @@ impl Reader<'_> {
             .ok_or_else(|| format!("the image {written} cannot be told from the Dockerfile: give its ARG a plain default"))?;
         if !self.stages.contains(&name.to_ascii_lowercase()) {
             image(&name)?;
-            self.bases.extend((name != "scratch").then_some(name));
+            self.named.bases.extend((name != "scratch").then_some(name));
         }
         let stage = words.get(1).filter(|word| word.eq_ignore_ascii_case("AS")).and(words.get(2));
         self.stages.push(stage.map(|stage| stage.to_ascii_lowercase()).unwrap_or_default());
@@ -109,10 +157,15 @@ impl Reader<'_> {
     }
 
     /// `--from`: a stage that is finished, by name or number, or an image.
-    fn copied(&self, from: &str) -> Result<(), String> {
+    fn copied(&mut self, from: &str) -> Result<(), String> {
         let finished = &self.stages[..self.stages.len().saturating_sub(1)];
         let is_stage = finished.contains(&from.to_ascii_lowercase()) || from.parse::<usize>().is_ok_and(|at| at < finished.len());
-        if is_stage && !from.is_empty() { Ok(()) } else { image(from) }
+        if is_stage && !from.is_empty() {
+            return Ok(());
+        }
+        image(from)?;
+        self.named.sources.insert(from.to_owned());
+        Ok(())
     }
 }
 
@@ -289,6 +342,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_named_is_told() {
+        let text = "FROM rust:1 AS fe\nFROM debian\nCOPY --from=fe /a /b\nCOPY --from=nginx:1 /a /b\nRUN --mount=type=bind,from=app:2,target=/x true";
+        let named = check(text, &BTreeMap::new()).expect("plain");
+        assert_eq!(named.all().collect::<Vec<_>>(), ["debian", "rust:1", "app:2", "nginx:1"]);
+        assert_eq!(named.bases.len(), 2);
+    }
+
+    #[test]
+    fn a_line_after_each_from() {
+        for (before, after) in [
+            ("FROM a\nRUN b\n", "FROM a\nL\nRUN b\n"),
+            ("FROM a", "FROM a\nL\n"),
+            (
+                "\u{feff}# x\n\nfrom a\r\nRUN from\r\nFROM b AS c",
+                "# x\n\nfrom a\r\nL\nRUN from\r\nFROM b AS c\nL\n",
+            ),
+            ("FROM \\\n  a \\\n# why\n AS b\nRUN c", "FROM \\\n  a \\\n# why\n AS b\nL\nRUN c"),
+            ("RUN a \\\n FROM b\n", "RUN a \\\n FROM b\n"),
+            ("# escape=`\nFROM a`\n AS b\nRUN c", "# escape=`\nFROM a`\n AS b\nL\nRUN c"),
+            ("ONBUILD FROM x\n", "ONBUILD FROM x\n"),
+            ("", ""),
+        ] {
+            assert_eq!(after_each_from(before, "L\n"), after, "{before}");
+        }
+    }
+
+    #[test]
     fn ids_and_riddles_are_refused() {
         for dockerfile in [
             "FROM c0ffee",
@@ -364,7 +444,10 @@ mod tests {
     #[test]
     fn what_is_built_upon() {
         let bases = check("ARG V=12\nFROM debian:$V AS a\nFROM a\nFROM scratch\nFROM node", &BTreeMap::new());
-        assert_eq!(bases, Ok(BTreeSet::from(["debian:12".to_owned(), "node".to_owned()])));
+        assert_eq!(
+            bases.map(|named| named.bases),
+            Ok(BTreeSet::from(["debian:12".to_owned(), "node".to_owned()]))
+        );
     }
 
     proptest! {

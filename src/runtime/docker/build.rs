@@ -1,17 +1,16 @@
 //! Builds an image of a repository's Dockerfile while its user watches.
 //!
 //! The context goes from the codespace's volume to the engine as a stream, what `.dockerignore` names left out; neither is
-//! ever a file of this machine. What the Dockerfile runs is in a network namespace that is fenced as the codespace's own,
-//! within the codespace's bounds, and gets no secret.
+//! ever a file of this machine. What the Dockerfile runs is in an enclosure (see there), within the codespace's bounds, and gets
+//! no secret. Layers carry a label of ours, so that those of builds that failed are found when they are to go.
 
 use std::{collections::HashMap, pin::pin, time::Duration};
 
 use bollard::{
     body_try_stream,
-    models::{BuildInfo, ContainerCreateBody, HostConfig},
+    models::BuildInfo,
     query_parameters::{
-        BuildImageOptions, BuildImageOptionsBuilder, CreateContainerOptionsBuilder, ListImagesOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+        BuildImageOptions, BuildImageOptionsBuilder, ListImagesOptionsBuilder, PruneImagesOptionsBuilder, RemoveImageOptionsBuilder,
     },
 };
 use bytes::Bytes;
@@ -23,11 +22,11 @@ use futures_util::{
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{
-    Options,
+    Options, bases, bounds,
     checkout::{Checkout, Unreadable},
     context::{self, Bridge},
+    enclosure,
     engine::Engine,
-    fence,
     ignore::Ignored,
     instance::Instance,
     plan,
@@ -40,6 +39,8 @@ use crate::{
 
 /// How long a build may take.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// How much a build may print, in bytes.
+const MAX_PRINTED: usize = 64 << 20;
 /// Pieces of a context on their way, each a few KiB.
 const QUEUE: usize = 8;
 
@@ -63,15 +64,29 @@ impl Site<'_> {
     ) -> Result<String, Unreadable> {
         let ignored = self.ignored(checkout, build).await?;
         let tag = format!("{}:{:032x}", self.instance.resource(self.name), rand::random::<u128>());
-        let network = self.hold_network().await?;
-        let options = self.build_options(build, &tag, &network);
-        let built = tokio::time::timeout(PATIENCE, self.run(checkout, build, dockerfile, ignored, options, progress)).await;
-        self.release_network().await?;
-        built.unwrap_or_else(|_| {
-            let why = format!("the build took longer than {} minutes and was ended", PATIENCE.as_secs() / 60);
-            Err(Unreadable::Repository(why))
-        })?;
-        Ok(tag)
+        // What opened half of it left that behind.
+        let built = match Box::pin(enclosure::open(self)).await {
+            Ok(network) => {
+                let options = self.build_options(build, &tag, &network);
+                let running = Box::pin(self.run(checkout, build, dockerfile, ignored, options, progress));
+                self.within_bounds(&network, running).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        enclosure::close(self.engine, self.instance, self.name).await?;
+        built.map(|()| tag)
+    }
+
+    /// Ends a build that takes too long, and one whose steps cannot be bounded.
+    async fn within_bounds(&self, network: &str, running: impl Future<Output = Result<(), Unreadable>>) -> Result<(), Unreadable> {
+        tokio::select! {
+            built = running => built,
+            error = Box::pin(bounds::keep(self.engine, self.options, network)) => Err(error.into()),
+            () = tokio::time::sleep(PATIENCE) => {
+                let why = format!("the build took longer than {} minutes and was ended", PATIENCE.as_secs() / 60);
+                Err(Unreadable::Repository(why))
+            }
+        }
     }
 
     async fn ignored(&self, checkout: &Checkout<'_>, build: &Build) -> Result<Ignored, Unreadable> {
@@ -113,8 +128,15 @@ impl Site<'_> {
         let api = self.engine.api().await?;
         let watching = async {
             let mut told = pin!(api.build_image(options, None, Some(body_try_stream(body))));
+            let mut printed = 0;
             while let Some(told) = told.next().await {
-                show(&told.map_err(|error| self.engine.trouble(&error))?, progress);
+                let told = told.map_err(|error| self.engine.trouble(&error))?;
+                printed += told.stream.as_ref().map_or(0, String::len);
+                if printed > MAX_PRINTED {
+                    let why = format!("it printed more than {} MiB and was ended", MAX_PRINTED >> 20);
+                    return Err(RuntimeError::Failed(why));
+                }
+                show(&told, progress);
             }
             Ok(())
         };
@@ -153,7 +175,7 @@ impl Site<'_> {
             options = options.target(target);
         }
         if let Some(memory) = self.options.memory {
-            // The engine's client takes no more.
+            // The engine's client takes no more; what runs gets the rest as it starts.
             let memory = i32::try_from(memory).unwrap_or(i32::MAX);
             options = options.memory(memory).memswap(memory);
         }
@@ -163,53 +185,6 @@ impl Site<'_> {
         }
         options.build()
     }
-
-    /// Holds a network namespace for what the Dockerfile runs, and closes it off.
-    async fn hold_network(&self) -> Result<String, RuntimeError> {
-        self.release_network().await?;
-        let (id, network) = (self.instance.resource(self.name), holder(self.instance, self.name));
-        let api = self.engine.api().await?;
-        let body = ContainerCreateBody {
-            image: Some(self.options.image.clone()),
-            user: Some("0:0".into()),
-            entrypoint: Some(vec![plan::PROGRAM.into()]),
-            cmd: Some(["agent", "--hold"].map(str::to_owned).into()),
-            labels: Some(self.instance.labels(self.name)),
-            host_config: Some(HostConfig {
-                network_mode: Some(id.clone()),
-                mounts: Some(vec![self.mounts.program_alone()]),
-                cap_drop: Some(vec!["ALL".into()]),
-                security_opt: Some(vec!["no-new-privileges".into()]),
-                readonly_rootfs: Some(true),
-                memory: Some(64 << 20),
-                pids_limit: Some(16),
-                dns: Some(self.options.name_servers.iter().map(ToString::to_string).collect()),
-                ..HostConfig::default()
-            }),
-            ..ContainerCreateBody::default()
-        };
-        let options = CreateContainerOptionsBuilder::default().name(&network).build();
-        let made = api.create_container(Some(options), body).await;
-        made.map_err(|error| self.engine.trouble(&error))?;
-        let started = api.start_container(&network, None).await;
-        started.map_err(|error| self.engine.trouble(&error))?;
-        let unreachable = fence::networks(self.engine, self.options, &id).await?;
-        let body = plan::fence_in(&network, self.options, self.instance, self.name, self.mounts, &unreachable);
-        fence::put_up(self.engine, body, &network).await?;
-        Ok(network)
-    }
-
-    async fn release_network(&self) -> Result<(), RuntimeError> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        let network = holder(self.instance, self.name);
-        let removed = self.engine.api().await?.remove_container(&network, Some(options)).await;
-        self.engine.unless_missing(removed)
-    }
-}
-
-/// The name of the container that holds a build's network.
-pub fn holder(instance: &Instance, name: &CodespaceName) -> String {
-    format!("{}-build", instance.resource(name))
 }
 
 /// Removes what was built for a codespace, but for one image. Layers that others use stay.
@@ -248,6 +223,23 @@ pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) ->
         }
     }
     Ok(())
+}
+
+/// Removes layers of builds that failed so long ago. Not while one is under way, whose layers look the same.
+pub async fn prune(engine: &Engine, instance: &Instance, age: Duration) -> Result<(), RuntimeError> {
+    let mut filter = instance.filter_of_layers();
+    filter.insert("dangling".into(), vec!["true".into()]);
+    filter.insert("until".into(), vec![format!("{}s", age.as_secs())]);
+    let options = PruneImagesOptionsBuilder::default().filters(&filter).build();
+    let pruned = engine.api().await?.prune_images(Some(options)).await;
+    pruned.map(drop).map_err(|error| engine.trouble(&error))
+}
+
+/// The Dockerfile with a label of ours on each of its stages, which all that is made of them has.
+pub fn labelled(dockerfile: &str, instance: &Instance) -> String {
+    let (key, value) = instance.layer_label();
+    let label = format!("LABEL {key}={value}\n");
+    bases::after_each_from(dockerfile, &label)
 }
 
 fn show(told: &BuildInfo, progress: &Progress) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    DockerRuntime, bases,
+    DockerRuntime, allowed, bases,
     build::{self, Site},
     checkout::{Checkout, Unreadable},
     image,
@@ -125,6 +125,7 @@ impl DockerRuntime {
             Origin::Image(image) => {
                 // With a tag, because an engine takes what could be the beginning of an id for one.
                 let image = image::tagged(image);
+                allowed::check(&self.options, [image.as_str()]).map_err(Unreadable::Repository)?;
                 let got = image::get(&self.engine, &image, progress).await;
                 got.map_err(of_repository)?;
                 image
@@ -136,9 +137,12 @@ impl DockerRuntime {
             Origin::Build(build) => {
                 let missing = || Unreadable::Repository(format!("{source} names {}, which is not there", build.dockerfile));
                 let text = checkout.text(&build.dockerfile).await?.ok_or_else(missing)?;
-                let bases = bases::check(&text, &build.args).map_err(Unreadable::Repository)?;
-                self.look_at_bases(&bases, progress).await?;
                 dockerfile = Some(text.clone());
+                // What is read is what is built.
+                let text = build::labelled(&text, instance);
+                let named = bases::check(&text, &build.args).map_err(Unreadable::Repository)?;
+                allowed::check(&self.options, named.all()).map_err(Unreadable::Repository)?;
+                self.look_at_bases(&named.bases, progress).await?;
                 progress.tell(&format!("Building the image of {}", build.dockerfile));
                 let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
                 let site = Site {
@@ -148,7 +152,13 @@ impl DockerRuntime {
                     name,
                     mounts: &mounts,
                 };
-                site.build(checkout, build, text, progress).await?
+                let under_way = self.building.read().await;
+                let built = site.build(checkout, build, text, progress).await;
+                drop(under_way);
+                if built.is_err() {
+                    self.prune(instance).await;
+                }
+                built?
             }
         };
         let user = match configuration.user() {

@@ -34,6 +34,13 @@ impl Engine {
         self.api.get_or_try_init(connect).await.map_err(|error| self.trouble(&error))
     }
 
+    /// Whether it is Podman, which differs where it decides by itself.
+    pub async fn is_podman(&self) -> Result<bool, RuntimeError> {
+        let version = self.api().await?.version().await.map_err(|error| self.trouble(&error))?;
+        let components = version.components.unwrap_or_default();
+        Ok(components.iter().any(|component| component.name.starts_with("Podman")))
+    }
+
     /// An error in plain words.
     pub fn trouble(&self, error: &Error) -> RuntimeError {
         match error {

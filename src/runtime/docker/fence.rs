@@ -13,13 +13,13 @@ use futures_util::StreamExt as _;
 use super::{Options, engine::Engine, network};
 use crate::runtime::RuntimeError;
 
-/// Link-local addresses, at which clouds tell credentials to whoever asks.
-const METADATA: [&str; 2] = ["169.254.0.0/16", "fd00:ec2::254/128"];
+/// Link-local addresses, at which clouds tell credentials to whoever asks, and this machine answers on each of its networks.
+const LINK_LOCAL: [&str; 3] = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"];
 
 /// What a codespace is not to reach.
 pub async fn networks(engine: &Engine, options: &Options, id: &str) -> Result<Vec<String>, RuntimeError> {
     let gateway = network::gateway(engine, id).await?;
-    let mut networks: Vec<String> = METADATA.map(str::to_owned).into();
+    let mut networks: Vec<String> = LINK_LOCAL.map(str::to_owned).into();
     // The codespace's own network is narrower than the pool, this machine's side of it narrower still.
     networks.push(options.networks.to_string());
     networks.push(format!("{gateway}/32"));
@@ -29,13 +29,17 @@ pub async fn networks(engine: &Engine, options: &Options, id: &str) -> Result<Ve
 
 /// Puts it up with the container that `body` describes, and waits until it stands.
 pub async fn put_up(engine: &Engine, body: ContainerCreateBody, id: &str) -> Result<(), RuntimeError> {
-    let ended = run_once(engine, body, &format!("{id}-fence")).await;
-    ended.map_err(|error| match error {
+    run_once(engine, body, &format!("{id}-fence")).await.map_err(missing)
+}
+
+/// What is told where it could not be put up.
+pub fn missing(error: RuntimeError) -> RuntimeError {
+    match error {
         RuntimeError::Failed(why) => RuntimeError::Failed(format!(
             "its network could not be closed off, and without that it does not run: {why}. Ask the operator"
         )),
         error => error,
-    })
+    }
 }
 
 /// Runs a small container of ours to its end and removes it.

@@ -49,6 +49,16 @@ impl Instance {
         labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     }
 
+    /// The label of each layer that is built, of images that were finished and of others.
+    pub fn layer_label(&self) -> (&'static str, &str) {
+        (plan::LAYER_LABEL, &self.0)
+    }
+
+    /// What asks an engine for this gateway's layers alone.
+    pub fn filter_of_layers(&self) -> HashMap<String, Vec<String>> {
+        [("label".to_owned(), vec![format!("{}={}", plan::LAYER_LABEL, self.0)])].into()
+    }
+
     /// What asks an engine for this gateway's things alone.
     pub fn filter(&self) -> HashMap<String, Vec<String>> {
         [("label".to_owned(), vec![format!("{}={}", plan::INSTANCE_LABEL, self.0)])].into()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bollard::{
-    models::{Ipam, IpamConfig, Network as Found, NetworkCreateRequest},
+    models::{Ipam, IpamConfig, NetworkCreateRequest},
     query_parameters::ListNetworksOptionsBuilder,
 };
 
@@ -40,7 +40,11 @@ pub async fn make(engine: &Engine, options: &Options, instance: &Instance, name:
     let all = api.list_networks(None).await.map_err(|error| engine.trouble(&error))?;
     // Another engine's networks are among this machine's routes, and what an engine left behind.
     let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let used: Vec<Network> = all.iter().flat_map(subnets).chain(routed(&routes)).collect();
+    let used: Vec<Network> = all
+        .iter()
+        .flat_map(|found| subnets(found.ipam.as_ref()))
+        .chain(routed(&routes))
+        .collect();
     let mut last = None;
     for subnet in options
         .networks
@@ -77,6 +81,18 @@ pub async fn gateway(engine: &Engine, id: &str) -> Result<Ipv4Addr, RuntimeError
     })
 }
 
+/// An address of a codespace's network that the engine gives to nobody: the last one, when it counts from the first.
+pub async fn spare(engine: &Engine, id: &str) -> Result<Ipv4Addr, RuntimeError> {
+    let found = engine.api().await?.inspect_network(id, None).await;
+    let found = found.map_err(|error| engine.trouble(&error))?;
+    let last = subnets(found.ipam.as_ref()).iter().find_map(last_host);
+    last.ok_or_else(|| {
+        RuntimeError::Failed(format!(
+            "the container engine does not say which addresses the network {id} has. Ask the operator"
+        ))
+    })
+}
+
 /// Removes networks of codespaces that are no more.
 pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) -> Result<(), RuntimeError> {
     let api = engine.api().await?;
@@ -92,8 +108,8 @@ pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) ->
     Ok(())
 }
 
-fn subnets(found: &Found) -> Vec<Network> {
-    let configs = found.ipam.as_ref().and_then(|ipam| ipam.config.as_ref());
+fn subnets(ipam: Option<&Ipam>) -> Vec<Network> {
+    let configs = ipam.and_then(|ipam| ipam.config.as_ref());
     let subnets = configs.into_iter().flatten().filter_map(|config| config.subnet.as_deref());
     subnets.filter_map(|subnet| subnet.parse().ok()).collect()
 }
@@ -113,6 +129,15 @@ fn first_host(subnet: &Network) -> Option<Ipv4Addr> {
     match subnet.first() {
         IpAddr::V4(first) => Some(Ipv4Addr::from_bits(first.to_bits() + 1)),
         IpAddr::V6(_) => None,
+    }
+}
+
+/// The one before the broadcast address.
+fn last_host(subnet: &Network) -> Option<Ipv4Addr> {
+    let count = 1_u32.checked_shl(32_u32.checked_sub(subnet.prefix().into())?)?;
+    match subnet.first() {
+        IpAddr::V4(first) if count >= 8 => Some(Ipv4Addr::from_bits(first.to_bits() + (count - 2))),
+        _ => None,
     }
 }
 
@@ -136,6 +161,16 @@ fn request(instance: &Instance, name: &CodespaceName, subnet: &Network) -> Netwo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_address_of_a_network() {
+        let last = |subnet: &str| last_host(&subnet.parse().expect("a network")).map(|address| address.to_string());
+        assert_eq!(last("10.213.0.16/28").as_deref(), Some("10.213.0.30"));
+        assert_eq!(last("255.255.255.0/24").as_deref(), Some("255.255.255.254"));
+        for small in ["10.0.0.0/30", "10.0.0.1/32", "fd00::/64", "0.0.0.0/0"] {
+            assert_eq!(last(small), None, "{small}");
+        }
+    }
 
     #[test]
     fn networks_that_this_machine_has_are_taken() {

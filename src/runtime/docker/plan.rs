@@ -24,6 +24,8 @@ use crate::{
 pub const INSTANCE_LABEL: &str = "portico.instance";
 /// The label that says for which codespace.
 pub const NAME_LABEL: &str = "portico.codespace";
+/// The label that says which gateway had a layer built. Not the one above: who looks for that finds what belongs to a codespace.
+pub const LAYER_LABEL: &str = "portico.layer";
 /// The label that says to which plan a container was made.
 pub const PLAN_LABEL: &str = "portico.plan";
 

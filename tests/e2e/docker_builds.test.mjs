@@ -1,0 +1,156 @@
+// What a repository's Dockerfile runs: no further than a codespace reaches, within its bounds, and leaving nothing behind.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import dgram from 'node:dgram';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { test } from 'node:test';
+import { Engine, IMAGE, world } from './harness/engine.mjs';
+import { eventually } from './harness/eventually.mjs';
+import { Gateway } from './harness/gateway.mjs';
+import { repository, serveRepositories } from './harness/repositories.mjs';
+
+const METADATA = '169.254.169.254';
+const PROBE = readFileSync(path.join(import.meta.dirname, 'fixtures/probe.py'), 'utf8');
+
+/** Answers HTTP and writes down every datagram, at the ports that it is given. */
+const NEIGHBOUR = `import http.server, socket, sys, threading
+heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+heard.bind(('0.0.0.0', int(sys.argv[2])))
+def listen():
+    while True:
+        said = heard.recv(100)
+        with open('/tmp/heard', 'ab') as file: file.write(said + b'\\n')
+threading.Thread(target=listen, daemon=True).start()
+http.server.HTTPServer(('0.0.0.0', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+`;
+
+const config = (engine, more) => `runtime = "docker"
+[docker]
+socket = "${engine.socket}"
+image = "${IMAGE}"
+builds = true
+memory = "512MiB"
+processes = 128
+${more}
+`;
+
+const devcontainer = '{ "build": { "dockerfile": "Dockerfile" } }';
+
+/** Waits until a codespace's container is made as its repository says, or is the one for recovery, and all steps are over. */
+const settled = (gateway, token, name) =>
+  eventually(`${name} is made`, async () => {
+    const codespace = await gateway.call(token, 'GET', `/codespaces/${name}`);
+    const image = codespace.steps.find((step) => step.name === 'image')?.state;
+    const over = codespace.steps.every((step) => ['done', 'skipped', 'failed'].includes(step.state));
+    return codespace.state === 'running' && codespace.connected && over && (image === 'done' || codespace.recovery) && codespace;
+  }, { seconds: 180 });
+
+/** Gives this machine an address for as long as the test runs, so that something is there that must not be reached. */
+function address(t, given) {
+  if (readFileSync('/proc/net/fib_trie', 'utf8').includes(`|-- ${given}\n`)) return;
+  execFileSync('ip', ['address', 'add', `${given}/32`, 'dev', 'lo']);
+  t.after(() => execFileSync('ip', ['address', 'del', `${given}/32`, 'dev', 'lo']));
+}
+
+test('what a Dockerfile runs is fenced and bounded', async (t) => {
+  const engine = await Engine.start(t);
+  const gateway = await Gateway.start(t, { editor: false, config: config(engine, 'build_cache = "0s"') });
+  const outside = world(t);
+  address(t, METADATA);
+  const heard = [];
+  const datagrams = dgram.createSocket('udp4').on('message', (message) => heard.push(message.toString()));
+  datagrams.bind(0, '0.0.0.0');
+  await once(datagrams, 'listening');
+  const udp = datagrams.address().port;
+  const packages = http.createServer((_, response) => response.end('a package')).listen(0, '0.0.0.0');
+  await once(packages, 'listening');
+  const tcp = packages.address().port;
+  t.after(() => {
+    datagrams.close();
+    packages.close();
+  });
+
+  const ada = await gateway.user('ada', { admin: true });
+  const bob = await gateway.user('bob');
+  const repositories = { plain: repository(t, { 'neighbour.py': NEIGHBOUR }) };
+  const git = await serveRepositories(t, repositories, outside);
+  const inside = async (name, command, user = ada) => (await gateway.exec(user.token, name, ['bash', '-c', command])).stdout.trim();
+  const made = async (which) => {
+    const { name } = await gateway.call(ada.token, 'POST', '/codespaces', { repository: `${git}/${which}` });
+    return settled(gateway, ada.token, name);
+  };
+  const log = async (name) => (await gateway.api(ada.token, 'GET', `/codespaces/${name}/logs`)).text;
+
+  const other = await gateway.codespace(bob.token, `${git}/plain`, { editor: false });
+  await gateway.serveInside(bob.token, other.name, ['python3', 'neighbour.py', String(tcp), String(udp)], tcp);
+  const container = engine.names('container').find((found) => found.endsWith(other.name));
+  const neighbour = engine.docker('inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', container);
+
+  let built;
+  await t.test('by sockets and past them it reaches the world alone', async () => {
+    const dockerfile = `FROM ${IMAGE}
+USER root
+COPY probe.py /
+RUN python3 /probe.py ${outside} ${neighbour} ${tcp} ${udp} | tee /probed
+RUN python3 -c 'bytearray(2 * 1024 ** 3)'; echo $? > /hungry
+USER dev
+`;
+    repositories.probing = repository(t, { '.devcontainer.json': devcontainer, Dockerfile: dockerfile, 'probe.py': PROBE });
+    built = await made('probing');
+    assert.equal(built.recovery, null, await log(built.name));
+    const probed = JSON.parse(await inside(built.name, 'cat /probed'));
+    assert.deepEqual(probed.reached, { plain: ['world'], bound: ['world'] });
+    await eventually('a frame for the world arrives', () => heard.includes('world'));
+    assert.deepEqual(heard, ['world'], 'and no other');
+    assert.equal(await inside(other.name, 'cat /tmp/heard 2>/dev/null || echo nothing', bob), 'nothing');
+    assert.ok(probed.processes > 0 && probed.processes < 128, `${probed.processes} processes`);
+    assert.equal(await inside(built.name, 'cat /hungry'), '137', 'memory is bounded');
+  });
+
+  await t.test('what held its network is gone, and its layers are known', async () => {
+    const containers = engine.docker('ps', '-a', '--format', '{{.Names}}').split('\n');
+    assert.deepEqual(containers.filter((found) => ![built.name, other.name].some((name) => found.endsWith(name))), []);
+    const [image] = engine.docker('images', '-q', '--filter', `label=portico.codespace=${built.name}`).split('\n');
+    assert.match(engine.docker('inspect', '-f', '{{json .Config.Labels}}', image), /"portico\.layer":"[0-9a-f]{8}"/);
+  });
+
+  await t.test('a build that fails leaves no layers and no containers', async () => {
+    const dockerfile = `FROM ${IMAGE} AS first\nRUN touch /tmp/left\nFROM first\nRUN touch /tmp/more && exit 7\n`;
+    repositories.failing = repository(t, { '.devcontainer.json': devcontainer, Dockerfile: dockerfile });
+    const failed = await made('failing');
+    assert.match(failed.recovery, /code: 7/);
+    const containers = engine.docker('ps', '-a', '--format', '{{.Names}}').split('\n');
+    assert.deepEqual(containers.filter((found) => ![built, other, failed].some(({ name }) => found.endsWith(name))), []);
+    assert.equal(engine.docker('images', '-q', '--filter', 'dangling=true'), '');
+  });
+
+  await t.test('a build that prints without end is ended', async () => {
+    repositories.talking = repository(t, { '.devcontainer.json': devcontainer, Dockerfile: `FROM ${IMAGE}\nRUN while true; do seq 100000; done\n` });
+    const ended = await made('talking');
+    assert.match(ended.recovery, /printed more than 64 MiB/);
+    await eventually('its step is gone', () => engine.docker('ps', '-q').split('\n').length === engine.names('container').length);
+  });
+});
+
+test('repositories name the images that the operator allows', async (t) => {
+  const engine = await Engine.start(t);
+  engine.docker('tag', IMAGE, 'somebody-elses:latest');
+  const gateway = await Gateway.start(t, { editor: false, config: config(engine, 'images = ["debian", "ghcr.io"]') });
+  const ada = await gateway.user('ada', { admin: true });
+  const repositories = {
+    pulling: repository(t, { '.devcontainer.json': '{ "image": "somebody-elses" }' }),
+    building: repository(t, { '.devcontainer.json': devcontainer, Dockerfile: 'FROM somebody-elses\n' }),
+    taking: repository(t, { '.devcontainer.json': devcontainer, Dockerfile: `FROM ${IMAGE}\nCOPY --from=somebody-elses /etc/passwd /stolen\n` }),
+    usual: repository(t, { '.devcontainer.json': devcontainer, Dockerfile: `FROM ${IMAGE}\nRUN touch /tmp/built\n` }),
+  };
+  const git = await serveRepositories(t, repositories, world(t));
+  const recovery = async (name) => {
+    const { name: codespace } = await gateway.call(ada.token, 'POST', '/codespaces', { repository: `${git}/${name}` });
+    return (await settled(gateway, ada.token, codespace)).recovery;
+  };
+  for (const name of ['pulling', 'building', 'taking']) assert.match(await recovery(name), /image somebody-elses.* is not among those that this gateway's operator allows/, name);
+  assert.equal(await recovery('usual'), null, 'the operator\'s own image always is');
+});
