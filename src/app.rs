@@ -208,8 +208,10 @@ impl Gateway {
         }
         let agents = local::agents(self.tunnels.clone());
         let operator = local::through(api.clone(), Door::Operator);
-        self.locals.spawn(local::serve(sockets.agents, agents, self.close.clone()));
-        self.locals.spawn(local::serve(sockets.operator, operator, self.close.clone()));
+        self.locals
+            .spawn(local::serve(sockets.agents, local::MOST_UNSAID, agents, self.close.clone()));
+        self.locals
+            .spawn(local::serve(sockets.operator, usize::MAX, operator, self.close.clone()));
         self.locals
             .spawn(sweep(self.auth.clone(), Arc::clone(&self.clock), self.close.clone()));
         self.locals.spawn(tell_owed(self.auth.clone(), self.close.clone()));
