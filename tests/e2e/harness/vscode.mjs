@@ -4,7 +4,7 @@
 import { eventually } from './eventually.mjs';
 
 /** How long each single try may take, in milliseconds. */
-const TRY = { timeout: 10_000 };
+const TRY = { timeout: 20_000 };
 
 /**
  * Waits until the workbench is there with its files. Whenever an interface of the machine comes or goes, a container's for
@@ -37,7 +37,7 @@ export async function open(page, file) {
     await found.click(TRY);
     await tab.waitFor(TRY);
     return true;
-  });
+  }, { seconds: 300 });
 }
 
 /** Replaces all of the open file and saves it. */
