@@ -146,9 +146,17 @@ test('OIDC-1 OIDC-3 signing in with a real provider', async (t) => {
     await shot(mine, 'sign-in-linked');
     await mine.getByTestId('unlink').click();
     await mine.getByTestId('identity').waitFor({ state: 'detached' });
+    // An account that its provider made has one way in: nothing to unlink on its page, and none by the API.
     await page.goto(`${gateway.origin}/settings`);
-    await page.getByTestId('unlink').click();
-    await page.getByText('the only way into the account').waitFor();
+    await page.getByTestId('identity').waitFor();
+    assert.equal(await page.getByTestId('unlink').count(), 0);
+    const refused = await page.evaluate(async () => {
+      const { identities } = await (await fetch('/api/v1/user/identities')).json();
+      const answer = await fetch(`/api/v1/user/identities/${identities[0].id}`, { method: 'DELETE', headers: { 'content-type': 'application/json' } });
+      return { status: answer.status, ...(await answer.json()) };
+    });
+    assert.equal(refused.status, 409);
+    assert.match(refused.detail, /the only way into the account/);
   });
 
   await t.test('LOG-1 no code, state or secret is in the log', () => {
