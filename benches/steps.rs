@@ -53,7 +53,7 @@ fn deciding(c: &mut Criterion) {
         name: name(),
         owner: UserId("01990000-0000-7000-8000-000000000000".into()),
     };
-    let owner = Presented::Valid(std::sync::Arc::new(Identity {
+    let owner = Presented::Valid(Arc::new(Identity {
         user: codespace.owner.clone(),
         name: "ada".parse().expect("an account name"),
         role: Role::Member,

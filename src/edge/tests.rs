@@ -413,7 +413,7 @@ impl Bench {
             panic!("it is no token")
         };
         self.auth
-            .revoke_token(&identity.user, &id, &Actor::gateway(), now)
+            .revoke_token(&identity.user, id, &Actor::gateway(), now)
             .await
             .expect("revoked");
     }

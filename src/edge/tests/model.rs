@@ -374,7 +374,7 @@ impl World {
             {
                 assert!(
                     self.auth
-                        .revoke_token(owner, &id, &Actor::default(), at(self.plain.now))
+                        .revoke_token(owner, id, &Actor::default(), at(self.plain.now))
                         .await
                         .expect("the store is well")
                 );
