@@ -8,7 +8,9 @@
 
 mod commands;
 mod configuration;
+mod features;
 mod file;
+mod inherited;
 mod keys;
 mod notice;
 mod ports;
@@ -19,7 +21,9 @@ mod variables;
 pub use self::{
     commands::{Command, Hook, Run, Stage},
     configuration::{Build, Configuration, Origin, Requirements, Volume},
+    features::{Feature, Features},
     file::{FILES, FOLDER, Malformed, NAME},
+    inherited::Inherited,
     notice::{Notice, Notices},
     ports::{AttributesAsWritten, PortsAsWritten, ShareAsWritten},
     rules::{Attributes, OnAutoForward, PortRules},

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{declared, log::Log, report::Reporter};
 use crate::{
-    devcontainer::{Configuration, Notices, Place},
+    devcontainer::{Configuration, Inherited, Notices, Place},
     protocol::{
         bootstrap::{Bootstrap, InContainer},
         tunnel::Configured,
@@ -105,7 +105,7 @@ impl Reading {
             source: Some(source),
             fingerprint: Some(configuration.fingerprint(dockerfile.as_deref())),
             configuration: match (self.in_container(), self.own_machine) {
-                (true, _) => configuration,
+                (true, _) => self.inherited().before(configuration),
                 (_, false) => configuration.on_machine(),
                 (_, true) => configuration.on_machine().at_rest(),
             },
@@ -131,6 +131,14 @@ impl Reading {
             recovery: container.recovery.clone(),
             notices,
         }
+    }
+
+    /// What the container's image brings.
+    fn inherited(&self) -> Inherited {
+        self.container
+            .as_ref()
+            .map(|container| container.inherited.clone())
+            .unwrap_or_default()
     }
 
     fn find(&self) -> Option<PathBuf> {

@@ -71,11 +71,15 @@ impl Hooks {
 
     /// Runs them one after the other until one fails; false if one did.
     pub async fn run(&self, hooks: &[Hook]) -> bool {
-        for (at, hook) in hooks.iter().enumerate() {
-            if !self.run_one(hook).await {
-                self.skip(&hooks[at + 1..], "a command before it failed");
+        let mut left = hooks;
+        while let Some(first) = left.first() {
+            let count = left.iter().take_while(|hook| hook.stage == first.stage).count();
+            let (stage, rest) = left.split_at(count);
+            if !self.run_stage(first.stage, stage).await {
+                self.skip(rest, "a command before it failed");
                 return false;
             }
+            left = rest;
         }
         true
     }
@@ -87,14 +91,21 @@ impl Hooks {
             .for_each(|hook| self.reporter.step(step(hook.stage), StepState::Skipped, why));
     }
 
-    async fn run_one(&self, hook: &Hook) -> bool {
-        let (stage, name) = (hook.stage, step(hook.stage));
+    /// Runs what belongs to one stage: what the image brought before what the repository says.
+    async fn run_stage(&self, stage: Stage, hooks: &[Hook]) -> bool {
+        let name = step(stage);
         if stage.is_once() && self.done().contains(stage.key()) {
             return true;
         }
         self.reporter.step(name, StepState::Running, "");
-        let ended = join_all(hook.commands.iter().map(|command| self.command(stage, command))).await;
-        let failures: Vec<String> = ended.iter().filter_map(Ended::failure).collect();
+        let mut failures: Vec<String> = Vec::new();
+        for hook in hooks {
+            let ended = join_all(hook.commands.iter().map(|command| self.command(stage, command))).await;
+            failures.extend(ended.iter().filter_map(Ended::failure));
+            if !failures.is_empty() {
+                break;
+            }
+        }
         if failures.is_empty() {
             self.remember(stage);
             self.reporter.step(name, StepState::Done, "");

@@ -35,6 +35,11 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.docker.images, images(text)),
     },
     Key {
+        name: "docker.devcontainer_cli",
+        allowed: "a program, as its name in PATH or its path, or nothing where features are not installed",
+        set: |config, text| put(&mut config.docker.devcontainer_cli, optional(text, path)),
+    },
+    Key {
         name: "docker.agent",
         allowed: "the path of a program, or nothing for this very program",
         set: |config, text| put(&mut config.docker.agent, optional(text, path)),

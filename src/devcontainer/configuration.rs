@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     commands::{Hook, Stage},
+    features::Features,
     file::{Malformed, parse},
     keys,
     notice::Notices,
@@ -28,6 +29,7 @@ const MAX_TEXT: usize = 8 * 1024;
 #[serde(default)]
 pub struct Configuration {
     pub origin: Origin,
+    pub features: Features,
     pub container_env: BTreeMap<String, String>,
     /// None takes a variable away.
     pub remote_env: BTreeMap<String, Option<String>>,
@@ -89,6 +91,7 @@ impl Default for Configuration {
     fn default() -> Self {
         Self {
             origin: Origin::default(),
+            features: Features::default(),
             container_env: BTreeMap::new(),
             remote_env: BTreeMap::new(),
             container_user: None,
@@ -121,6 +124,7 @@ impl Configuration {
         };
         let mut configuration = Self {
             origin: reader.origin(path),
+            features: reader.features(path),
             container_env: reader.container_env(),
             remote_env: reader.remote_env(),
             container_user: reader.user("containerUser"),
@@ -148,7 +152,11 @@ impl Configuration {
             &self.run,
             dockerfile,
         );
-        let json = serde_json::to_vec(&parts).unwrap_or_default();
+        let mut json = serde_json::to_vec(&parts).unwrap_or_default();
+        // Containers of before there were features are as they were.
+        if !self.features.is_empty() {
+            json.extend(serde_json::to_vec(&self.features).unwrap_or_default());
+        }
         Sha256::digest(json).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -170,6 +178,7 @@ impl Configuration {
     pub fn on_machine(mut self) -> Self {
         let parts = [
             ("image", self.origin != Origin::Default),
+            ("features", !self.features.is_empty()),
             ("remoteUser", self.user().is_some()),
             ("mounts", !self.mounts.is_empty()),
             ("runArgs", self.run != RunOptions::default()),
@@ -178,7 +187,8 @@ impl Configuration {
             let reason = "this codespace is no container but a directory of a machine, which stays as it is";
             self.notices.note(key, reason);
         }
-        (self.origin, self.mounts, self.run) = (Origin::Default, Vec::new(), RunOptions::default());
+        (self.origin, self.features) = (Origin::Default, Features::default());
+        (self.mounts, self.run) = (Vec::new(), RunOptions::default());
         self
     }
 }
@@ -260,6 +270,18 @@ impl Reader<'_, '_> {
             args: args.map(|args| self.variables("build.args", args)).unwrap_or_default(),
             target: given("target").map(|target| self.expand_outside("build.target", &target)),
         })
+    }
+
+    fn features(&mut self, path: &str) -> Features {
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let (file, place, folder) = (self.file, self.place, self.folder.clone());
+        Features::read(
+            file.get("features"),
+            file.get("overrideFeatureInstallOrder"),
+            directory,
+            |text, notices| expand(text, place, &folder, "features", notices),
+            &mut self.notices,
+        )
     }
 
     fn image(&mut self) -> Option<String> {
@@ -505,7 +527,7 @@ fn folder(file: &JsonObject<'_>, place: &Place, notices: &mut Notices) -> Option
 }
 
 /// A path relative to a directory below the checkout, as one below the checkout; none where it leaves it.
-fn below(directory: &str, path: &str) -> Option<String> {
+pub(super) fn below(directory: &str, path: &str) -> Option<String> {
     if path.starts_with('/') || path.contains('\0') || path.len() > 1024 {
         return None;
     }

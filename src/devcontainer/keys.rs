@@ -47,17 +47,23 @@ const HEEDED: [&str; 36] = [
 ];
 
 /// Keys that are never heeded.
-const REFUSED: [(&str, &str); 6] = [
+const REFUSED: [(&str, &str); 7] = [
     (
         "initializeCommand",
         "it would run on the gateway's machine, before there is a codespace: it is refused. Use onCreateCommand",
     ),
     (
         "dockerComposeFile",
-        "Compose is not supported; name one image or Dockerfile. Other containers can be services elsewhere",
+        "Compose is not supported: a codespace is one container. Name in image or build what your service has there; run a \
+         database or a queue in the same container (a Dockerfile or postStartCommand starts it), or give the address of one \
+         elsewhere in containerEnv",
     ),
-    ("service", "Compose is not supported"),
-    ("runServices", "Compose is not supported"),
+    ("service", "Compose is not supported; see dockerComposeFile"),
+    ("runServices", "Compose is not supported; see dockerComposeFile"),
+    (
+        "entrypoint",
+        "no program of an image or a feature is started before the codespace's agent; what it starts is for postStartCommand",
+    ),
     (
         "workspaceMount",
         "the repository is in a volume of the codespace's own, at a place of the gateway's choice",
@@ -107,8 +113,6 @@ fn unless_default(key: &str, value: &JsonValue<'_>) -> Option<&'static str> {
             Some("the image's own command does not run, since Portico's agent is the container's first process. Use postStartCommand")
         }
         ("shutdownAction", JsonValue::String(action)) if action == "none" => Some("a codespace that nobody uses stops, whatever it says"),
-        ("features", _) if !is_empty => Some("features are not installed; put what they install into a Dockerfile"),
-        ("overrideFeatureInstallOrder", _) if !is_empty => Some("features are not installed"),
         ("secrets", _) if !is_empty => Some("nobody is asked for these; set them as environment variables of your own"),
         ("userEnvProbe", JsonValue::String(probe)) if probe != "none" => {
             Some("no shell is asked for its environment; terminals begin with a shell of their own, which reads its files")

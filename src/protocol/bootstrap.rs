@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::devcontainer::Notices;
+use crate::devcontainer::{Inherited, Notices};
 
 /// The agent's orders, as JSON in a file of mode 0600.
 #[derive(Clone, Default, Deserialize, PartialEq, Serialize)]
@@ -109,6 +109,8 @@ pub struct InContainer {
     pub recovery: Option<String>,
     /// What the runtime does not heed.
     pub notices: Notices,
+    /// What its image brings with it.
+    pub inherited: Inherited,
     /// What was said while it was made.
     pub log: String,
 }

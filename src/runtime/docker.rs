@@ -14,6 +14,7 @@ mod configure;
 mod context;
 mod enclosure;
 mod engine;
+mod features;
 mod fence;
 mod ignore;
 mod image;
@@ -64,6 +65,8 @@ pub struct Options {
     pub build_cache: Duration,
     /// Images that repositories may name, and registries; none for all.
     pub images: Vec<String>,
+    /// The reference command line for development containers, which finds features; none where they are not installed.
+    pub devcontainer_cli: Option<PathBuf>,
     /// The program that is the agent inside; none for this very program.
     pub agent: Option<PathBuf>,
     /// Processors that one codespace may use, in thousandths; none for all.
@@ -92,6 +95,7 @@ impl Default for Options {
             builds: false,
             build_cache: Duration::from_secs(24 * 3600),
             images: Vec::new(),
+            devcontainer_cli: None,
             agent: None,
             milli_cpus: None,
             memory: None,

@@ -4,7 +4,7 @@
 //! routing, not processes of one user id: it is for people who trust each other. Agents outlive the gateway.
 
 pub mod editor;
-mod environment;
+pub(super) mod environment;
 mod files;
 mod instance;
 mod processes;

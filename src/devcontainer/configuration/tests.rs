@@ -37,7 +37,7 @@ fn a_file_with_everything() {
             "postCreateCommand": { "db": "make db", "web": ["make", "web"] },
             "postStartCommand": "",
             "waitFor": "postCreateCommand",
-            "features": { "ghcr.io/x": {} }, "privileged": true, "overrideCommand": true,
+            "features": { "ghcr.io/x": { "v": 1 }, "node": {} }, "privileged": true, "overrideCommand": true,
             "somethingNew": 1,
             "customizations": { "vscode": { "extensions": ["a.b"] } },
         }"#,
@@ -55,6 +55,10 @@ fn a_file_with_everything() {
     assert!(!found.container_env.contains_key("PORTICO_URL"));
     assert_eq!(found.remote_env["PATH"].as_deref(), Some("${containerEnv:PATH}:/x"));
     assert_eq!(found.remote_env["GONE"], None);
+    assert_eq!(
+        (found.features.wanted.len(), &found.features.wanted[0].options),
+        (1, &serde_json::json!({ "v": "1" }))
+    );
     assert_eq!(found.user(), Some("node"));
     assert_eq!(found.folder.as_deref(), Some("/workspaces/app/web"));
     assert_eq!(
@@ -87,7 +91,7 @@ fn a_file_with_everything() {
         "capAdd NET_ADMIN",
         "hostRequirements.gpu",
         "initializeCommand",
-        "features",
+        "features node",
         "privileged",
         "somethingNew",
         "customizations.vscode.extensions",

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, pin::pin, time::Duration};
 
 use bollard::{
-    body_try_stream,
+    body_full, body_try_stream,
     models::BuildInfo,
     query_parameters::{
         BuildImageOptions, BuildImageOptionsBuilder, ListImagesOptionsBuilder, PruneImagesOptionsBuilder, RemoveImageOptionsBuilder,
@@ -87,6 +87,43 @@ impl Site<'_> {
                 Err(Unreadable::Repository(why))
             }
         }
+    }
+
+    /// As [`Site::build`], of a context that is there already, with its Dockerfile under [`context::DOCKERFILE`].
+    pub async fn build_archive(&self, build: &Build, archive: Vec<u8>, progress: &Progress) -> Result<String, Unreadable> {
+        let tag = format!("{}:{:032x}", self.instance.resource(self.name), rand::random::<u128>());
+        let built = match Box::pin(enclosure::open(self)).await {
+            Ok(network) => {
+                let options = self.build_options(build, &tag, &network);
+                let running = Box::pin(self.follow(options, archive, progress));
+                self.within_bounds(&network, running).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        enclosure::close(self.engine, self.instance, self.name).await?;
+        built.map(|()| tag)
+    }
+
+    async fn follow(&self, options: BuildImageOptions, archive: Vec<u8>, progress: &Progress) -> Result<(), Unreadable> {
+        let api = self.engine.api().await?;
+        let mut told = pin!(api.build_image(options, None, Some(body_full(archive.into()))));
+        let mut printed = 0;
+        while let Some(told) = told.next().await {
+            let told = told.map_err(|error| match self.engine.trouble(&error) {
+                RuntimeError::Failed(why) => {
+                    progress.print(&format!("{why}\n"));
+                    Unreadable::Repository(format!("its features could not be installed. {why}"))
+                }
+                error => error.into(),
+            })?;
+            printed += told.stream.as_ref().map_or(0, String::len);
+            if printed > MAX_PRINTED {
+                let why = format!("installing its features printed more than {} MiB and was ended", MAX_PRINTED >> 20);
+                return Err(Unreadable::Repository(why));
+            }
+            show(&told, progress);
+        }
+        Ok(())
     }
 
     async fn ignored(&self, checkout: &Checkout<'_>, build: &Build) -> Result<Ignored, Unreadable> {

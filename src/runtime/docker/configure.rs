@@ -9,12 +9,13 @@ use super::{
     DockerRuntime, allowed, bases,
     build::{self, Site},
     checkout::{Checkout, Unreadable},
+    features::Workbench,
     image,
     instance::Instance,
     plan::{self, Made},
 };
 use crate::{
-    devcontainer::{Configuration, Notices, Origin, Place, Requirements},
+    devcontainer::{Configuration, Inherited, Notices, Origin, Place, Requirements},
     domain::CodespaceName,
     protocol::bootstrap::{Bootstrap, InContainer},
     runtime::{Making, Progress, RuntimeError},
@@ -161,13 +162,29 @@ impl DockerRuntime {
                 built?
             }
         };
+        let fingerprint = configuration.fingerprint(dockerfile.as_deref());
+        let mut notices = Notices::default();
+        let image = match self.why_no_features(&configuration) {
+            None if configuration.features.is_empty() => image,
+            None => {
+                self.with_features(instance, name, checkout, &configuration, &image, progress)
+                    .await?
+            }
+            Some(why) => {
+                notices.note("features", why);
+                image
+            }
+        };
+        let mut configuration = configuration;
+        let label = image::metadata(&self.engine, &image).await?.unwrap_or_default();
+        let inherited = Inherited::take(&label, &mut configuration, &place, &mut notices);
         let user = match configuration.user() {
             Some(user) => Some(user.to_owned()),
             None => image::user(&self.engine, &image).await?,
         };
         let requirements = configuration.requirements;
         let made = Made {
-            fingerprint: Some(configuration.fingerprint(dockerfile.as_deref())),
+            fingerprint: Some(fingerprint),
             image,
             user,
             configuration: Configuration {
@@ -176,7 +193,8 @@ impl DockerRuntime {
                 ..configuration
             },
             recovery: None,
-            notices: Notices::default(),
+            notices,
+            inherited,
         };
         if made.label().is_none() {
             return Err(Unreadable::Repository(format!(
@@ -184,6 +202,51 @@ impl DockerRuntime {
             )));
         }
         Ok((made, requirements))
+    }
+
+    /// Why features are not installed, if they are wanted.
+    fn why_no_features(&self, configuration: &Configuration) -> Option<&'static str> {
+        match (&self.options.devcontainer_cli, self.options.builds) {
+            _ if configuration.features.is_empty() => None,
+            (None, _) => Some(
+                "features are not installed here. The operator can have them installed with docker.devcontainer_cli (npm install \
+                 --global @devcontainers/cli); else put what they install into a Dockerfile, or into onCreateCommand",
+            ),
+            (_, false) => Some(
+                "installing features builds an image, and this gateway builds none; its operator can allow it with docker.builds. \
+                 Else install what they bring in onCreateCommand",
+            ),
+            (Some(_), true) => None,
+        }
+    }
+
+    async fn with_features(
+        &self,
+        instance: &Instance,
+        name: &CodespaceName,
+        checkout: &Checkout<'_>,
+        configuration: &Configuration,
+        image: &str,
+        progress: &Progress,
+    ) -> Result<String, Unreadable> {
+        let image = image::tagged(image);
+        // It becomes what is built upon, with whatever it would have the engine do then.
+        self.look_at_bases(&BTreeSet::from([image.clone()]), progress).await?;
+        let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
+        let site = Site {
+            engine: &self.engine,
+            options: &self.options,
+            instance,
+            name,
+            mounts: &mounts,
+        };
+        let _under_way = self.building.read().await;
+        let workbench = Workbench {
+            site,
+            program: self.options.devcontainer_cli.as_deref().unwrap_or("devcontainer".as_ref()),
+            data: &self.data,
+        };
+        Box::pin(workbench.install(checkout, configuration, &image, progress)).await
     }
 
     /// Gets what is built upon, and refuses what it would have the engine do with the build.
@@ -229,6 +292,7 @@ fn told(made: Option<&Made>, notices: Notices) -> InContainer {
         awaits: false,
         made_from: made.and_then(|made| made.fingerprint.clone()),
         recovery: made.and_then(|made| made.recovery.clone()),
+        inherited: made.map(|made| made.inherited.clone()).unwrap_or_default(),
         notices: all,
         log: String::new(),
     }

@@ -3,10 +3,15 @@
 //! What is ignored is left out, pipes and devices too; the Dockerfile is put in under a name of ours, since it may stand
 //! outside of the context. Blocking, a piece at a time: a context can be larger than memory.
 
-use std::io::{self, Read, Write};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use bytes::{Buf as _, Bytes};
-use tar::{Archive, Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header, HeaderMode};
 use tokio::sync::mpsc;
 
 use super::ignore::Ignored;
@@ -17,6 +22,11 @@ pub const DOCKERFILE: &str = ".portico.Dockerfile";
 const MAX_CONTEXT: u64 = 2 << 30;
 /// Most entries of the directory, those that are left out among them.
 const MAX_ENTRIES: usize = 500_000;
+/// Largest directory that is unpacked on this machine, in bytes, and most entries of it.
+const MAX_UNPACKED: u64 = 32 << 20;
+const MAX_UNPACKED_ENTRIES: usize = 5_000;
+/// Largest context that is packed in memory, in bytes.
+const MAX_PACKED: u64 = 128 << 20;
 /// Longest path in bytes: each pattern is tried on each of its parts.
 const MAX_PATH: usize = 1024;
 
@@ -123,6 +133,67 @@ fn repack(archive: impl Read, out: impl Write, dockerfile: &str, ignored: &Ignor
     builder.into_inner()?.flush()
 }
 
+/// Unpacks a directory of a repository into one of this machine: files and directories alone, since a link would be
+/// followed by whoever reads it here.
+pub fn unpack(archive: impl Read, into: &Path) -> io::Result<()> {
+    let mut size = 0_u64;
+    fs::create_dir_all(into)?;
+    for (count, entry) in Archive::new(archive).entries()?.enumerate() {
+        let mut entry = entry?;
+        size = size.saturating_add(entry.size());
+        if count > MAX_UNPACKED_ENTRIES || size > MAX_UNPACKED {
+            let most = MAX_UNPACKED >> 20;
+            return Err(io::Error::other(format!(
+                "it is larger than {most} MiB, or has more than {MAX_UNPACKED_ENTRIES} files"
+            )));
+        }
+        let Some(path) = below(&entry.path_bytes()) else { continue };
+        match entry.header().entry_type() {
+            EntryType::Directory => fs::create_dir_all(into.join(path))?,
+            EntryType::Regular => {
+                let file = into.join(path);
+                fs::create_dir_all(file.parent().unwrap_or(into))?;
+                let mode = if entry.header().mode()? & 0o100 == 0 { 0o600 } else { 0o700 };
+                let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(file)?;
+                io::copy(&mut entry, &mut file)?;
+            }
+            _ => return Err(io::Error::other(format!("{path} is no plain file"))),
+        }
+    }
+    Ok(())
+}
+
+/// Packs a directory of this machine as a context, links as links. In memory, and bounded for that.
+pub fn pack(directory: &Path, dockerfile: &str) -> io::Result<Vec<u8>> {
+    let mut builder = Builder::new(Vec::new());
+    builder.mode(HeaderMode::Deterministic);
+    builder.follow_symlinks(false);
+    let mut left = vec![PathBuf::new()];
+    let mut count = 0;
+    while let Some(below) = left.pop() {
+        for entry in fs::read_dir(directory.join(&below))? {
+            let entry = entry?;
+            let (path, kind) = (below.join(entry.file_name()), entry.file_type()?);
+            count += 1;
+            let size = if kind.is_file() { entry.metadata()?.len() } else { 0 };
+            if count > MAX_ENTRIES || builder.get_ref().len() as u64 + size > MAX_PACKED {
+                return Err(io::Error::other(format!("they are larger than {} MiB", MAX_PACKED >> 20)));
+            }
+            if kind.is_dir() {
+                builder.append_dir(&path, entry.path())?;
+                left.push(path);
+            } else if kind.is_file() || kind.is_symlink() {
+                builder.append_path_with_name(entry.path(), &path)?;
+            }
+        }
+    }
+    let mut header = Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(dockerfile.len() as u64);
+    builder.append_data(&mut header, DOCKERFILE, dockerfile.as_bytes())?;
+    builder.into_inner()
+}
+
 fn is_taken(kind: EntryType) -> bool {
     matches!(
         kind,
@@ -192,6 +263,40 @@ mod tests {
             repack(&before[..600], &mut cut_off, "", &Ignored::default()).is_err(),
             "a half is no whole"
         );
+    }
+
+    #[test]
+    fn features_are_plain_files_here_and_a_context_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let into = directory.path().join("tool");
+        let plain = archive(&[
+            ("tool", EntryType::Directory, ""),
+            ("tool/deep/install.sh", EntryType::Regular, "#!/bin/sh"),
+        ]);
+        unpack(&plain[..], &into).expect("unpacked");
+        std::os::unix::fs::symlink("/etc/passwd", into.join("made-by-the-program")).expect("made");
+        let packed = pack(&into, "FROM x\n").expect("packed");
+        let mut found: Vec<String> = names(&packed).iter().map(|name| name.trim_end_matches('/').to_owned()).collect();
+        found.sort();
+        assert_eq!(found, [DOCKERFILE, "deep", "deep/install.sh", "made-by-the-program"]);
+        let mut again = Archive::new(&packed[..]);
+        let link = again
+            .entries()
+            .expect("an archive")
+            .flatten()
+            .find(|entry| entry.path_bytes().ends_with(b"program"));
+        assert_eq!(
+            link.expect("it is there").header().entry_type(),
+            EntryType::Symlink,
+            "what it leads to stays here"
+        );
+        for bad in [
+            ("tool/link", EntryType::Symlink, "/etc/passwd"),
+            ("tool/hard", EntryType::Link, "tool/x"),
+            ("tool/pipe", EntryType::Fifo, ""),
+        ] {
+            assert!(unpack(&archive(&[bad])[..], &directory.path().join("bad")).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

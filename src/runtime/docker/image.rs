@@ -9,6 +9,9 @@ use crate::{
     runtime::{Progress, RuntimeError},
 };
 
+/// The label in which an image says so.
+const METADATA: &str = "devcontainer.metadata";
+
 /// Gets an image, if the engine has it not.
 pub async fn get(engine: &Engine, image: &str, progress: &Progress) -> Result<(), RuntimeError> {
     // The name becomes part of an address of the engine.
@@ -37,16 +40,21 @@ pub async fn get(engine: &Engine, image: &str, progress: &Progress) -> Result<()
     api.inspect_image(image).await.map(drop).map_err(|error| engine.trouble(&error))
 }
 
-/// The user that an image's own label names for whoever works in it, as development container images have it.
-pub async fn user(engine: &Engine, image: &str) -> Result<Option<String>, RuntimeError> {
+/// What an image says of containers that are made of it; none where it says nothing.
+pub async fn metadata(engine: &Engine, image: &str) -> Result<Option<String>, RuntimeError> {
     let found = engine
         .api()
         .await?
         .inspect_image(image)
         .await
         .map_err(|error| engine.trouble(&error))?;
-    let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
-    Ok(labels.get("devcontainer.metadata").and_then(|text| named_user(text)))
+    let mut labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+    Ok(labels.remove(METADATA))
+}
+
+/// The user that an image's own label names for whoever works in it, as development container images have it.
+pub async fn user(engine: &Engine, image: &str) -> Result<Option<String>, RuntimeError> {
+    Ok(metadata(engine, image).await?.and_then(|text| named_user(&text)))
 }
 
 /// What an image has an engine do with a build that is upon it.

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Options, instance::Instance};
 use crate::{
-    devcontainer::{Configuration, Notices},
+    devcontainer::{Configuration, Inherited, Notices},
     domain::{CodespaceName, RepositorySource},
     protocol::bootstrap::{Bootstrap, EditorProgram},
     runtime::{Known, RuntimeError},
@@ -118,6 +118,8 @@ pub struct Made {
     pub recovery: Option<String>,
     /// What of it a codespace does not get here.
     pub notices: Notices,
+    /// What its image brings for what runs inside.
+    pub inherited: Inherited,
 }
 
 impl Made {

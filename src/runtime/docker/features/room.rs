@@ -1,0 +1,265 @@
+//! A directory of its own for one run of the command line: what it sees, and what it leaves there.
+
+use std::{
+    ffi::OsString,
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    devcontainer::{Build, FOLDER, NAME},
+    runtime::docker::context,
+};
+
+/// What it takes for `docker`. It knows one image, and keeps the words of each build apart by an empty one.
+const STAND_IN: &str = r#"#!/bin/sh
+here=${0%/*}
+case ${1-} in
+  inspect) exec cat -- "$here/image.json" ;;
+  build) { for word; do printf '%s\0' "$word"; done; printf '\0'; } >>"$here/builds" ;;
+  *) exit 1 ;;
+esac
+"#;
+/// The image that would hold what is installed from; here it is a stage of the same build.
+const CONTENT: &str = "FROM dev_container_feature_content_temp ";
+const CONTENT_STAGE: &str = "AS dev_containers_feature_content_source\n";
+/// Most bytes of what is written down of builds.
+const MAX_WORDS: u64 = 64 * 1024;
+/// Largest Dockerfile in bytes.
+const MAX_DOCKERFILE: u64 = 1 << 20;
+
+/// The directory; removed with all that is in it when it is dropped.
+#[derive(Debug)]
+pub struct Room(PathBuf);
+
+/// What is to be built.
+#[derive(Debug)]
+pub struct Recipe {
+    pub build: Build,
+    pub dockerfile: String,
+    /// The context, the Dockerfile in it.
+    pub archive: Vec<u8>,
+}
+
+impl Room {
+    pub fn make(data: &Path) -> io::Result<Self> {
+        let path = data.join("features").join(format!("{:032x}", rand::random::<u128>()));
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        let room = Self(fs::canonicalize(path)?);
+        for directory in ["home", "tmp"] {
+            fs::create_dir(room.0.join(directory))?;
+        }
+        fs::create_dir_all(room.folder(FOLDER))?;
+        Ok(room)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A folder of the repository's, in here.
+    pub fn folder(&self, path: &str) -> PathBuf {
+        self.0.join("workspace").join(path)
+    }
+
+    /// Writes what is known of the image, and the file that says what to install.
+    pub fn furnish(&self, image: &[u8], file: &str) -> io::Result<()> {
+        fs::write(self.0.join("image.json"), image)?;
+        fs::write(self.folder(FOLDER).join(NAME), file)?;
+        let mut stand_in = OpenOptions::new().write(true).create_new(true).mode(0o700).open(self.stand_in())?;
+        stand_in.write_all(STAND_IN.as_bytes())
+    }
+
+    /// What the program is asked.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let words = [
+            "build",
+            "--buildkit",
+            "never",
+            "--image-name",
+            "portico-features",
+            "--workspace-folder",
+        ];
+        let mut all: Vec<OsString> = words.map(OsString::from).into();
+        all.extend([self.0.join("workspace").into(), "--docker-path".into(), self.stand_in().into()]);
+        all
+    }
+
+    pub fn environment(&self) -> [(&str, PathBuf); 2] {
+        [("HOME", self.0.join("home")), ("TMPDIR", self.0.join("tmp"))]
+    }
+
+    /// A text without where this is.
+    pub fn hide(&self, text: &str) -> String {
+        text.replace(&*self.0.to_string_lossy(), "")
+    }
+
+    /// Reads what is to be built: one build for what is installed from, and one that installs it. Blocking.
+    pub fn recipe(&self) -> io::Result<Recipe> {
+        let words = read(&self.0.join("builds"), MAX_WORDS)?;
+        let mut builds = words.split("\0\0").map(|words| words.split('\0').collect::<Vec<_>>());
+        let (Some(content), Some(install)) = (builds.next(), builds.next().filter(|words| words.len() > 1)) else {
+            return Err(io::Error::other("it wanted to build something else than features"));
+        };
+        let context = self.inside(content.last().copied().unwrap_or_default())?;
+        let (mut build, mut file) = (Build::default(), None);
+        let mut left = install.into_iter();
+        while let Some(word) = left.next() {
+            let mut value = || left.next().unwrap_or_default();
+            match word {
+                "-f" => file = Some(self.inside(value())?),
+                "--target" => build.target = Some(value().to_owned()),
+                "--build-arg" => {
+                    let (name, value) = value().split_once('=').unwrap_or_default();
+                    build.args.insert(name.to_owned(), value.to_owned());
+                }
+                _ => {}
+            }
+        }
+        let file = file.ok_or_else(|| io::Error::other("it named no Dockerfile"))?;
+        let dockerfile = in_one(&read(&file, MAX_DOCKERFILE)?)?;
+        let archive = context::pack(&context, &dockerfile)?;
+        Ok(Recipe {
+            build,
+            dockerfile,
+            archive,
+        })
+    }
+
+    fn stand_in(&self) -> PathBuf {
+        self.0.join("docker")
+    }
+
+    /// A path that the program gave, where it is in here.
+    fn inside(&self, path: &str) -> io::Result<PathBuf> {
+        let path = fs::canonicalize(path)?;
+        if path.starts_with(self.0.join("tmp")) {
+            Ok(path)
+        } else {
+            Err(io::Error::other("it wanted to build what is not its own"))
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // What stays is in the way of nothing.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A Dockerfile that takes what is installed from its own context, not from an image by a name that all builds share.
+fn in_one(dockerfile: &str) -> io::Result<String> {
+    let changed = |line: &str| {
+        let rest = line.strip_prefix(CONTENT)?;
+        rest.to_ascii_lowercase()
+            .starts_with("as dev_containers_feature_content_source")
+            .then_some(())
+    };
+    let mut lines = dockerfile.split_inclusive('\n');
+    let mut text = String::with_capacity(dockerfile.len() + 64);
+    let found = lines.by_ref().find(|line| {
+        let found = changed(line).is_some();
+        if !found {
+            text.push_str(line);
+        }
+        found
+    });
+    if found.is_none() {
+        return Err(io::Error::other(
+            "this version of the command line builds in a way that is not known here",
+        ));
+    }
+    text.push_str("FROM scratch ");
+    text.push_str(CONTENT_STAGE);
+    text.push_str("COPY . /tmp/build-features/\n");
+    lines.for_each(|line| text.push_str(line));
+    Ok(text)
+}
+
+fn read(path: &Path, limit: u64) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = io::Read::take(fs::File::open(path)?, limit + 1);
+    io::Read::read_to_string(&mut file, &mut text)?;
+    if text.len() as u64 > limit {
+        return Err(io::Error::other("what is to be built is described at too great a length"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn room() -> (tempfile::TempDir, Room) {
+        let data = tempfile::tempdir().expect("a directory");
+        let room = Room::make(data.path()).expect("made");
+        room.furnish(b"[{}]", "{}").expect("furnished");
+        (data, room)
+    }
+
+    fn docker(room: &Room, words: &[&str]) -> (bool, String) {
+        let done = Command::new(room.stand_in()).args(words).output().expect("it runs");
+        (done.status.success(), String::from_utf8(done.stdout).expect("text"))
+    }
+
+    #[test]
+    fn what_is_asked_of_docker_becomes_one_build() {
+        let (data, room) = room();
+        assert_eq!(docker(&room, &["inspect", "--type", "image", "x"]), (true, "[{}]".into()));
+        assert!(!docker(&room, &["run", "x"]).0);
+        let context = room.path().join("tmp/features");
+        fs::create_dir_all(context.join("tool_0")).expect("made");
+        fs::write(context.join("tool_0/install.sh"), "#!/bin/sh\n").expect("written");
+        let path = |name: &str| context.join(name).to_string_lossy().into_owned();
+        let text = "\nARG _DEV_CONTAINERS_BASE_IMAGE=scratch\n\nFROM dev_container_feature_content_temp as dev_containers_feature_content_source\nFROM $_DEV_CONTAINERS_BASE_IMAGE AS target\nRUN true\n";
+        fs::write(path("Dockerfile.extended"), text).expect("written");
+        assert!(room.recipe().is_err(), "nothing is to be built");
+        docker(&room, &["build", "-t", "content", "-f", &path("Dockerfile.content"), &path("")]);
+        assert!(room.recipe().is_err(), "nothing is installed");
+        docker(
+            &room,
+            &[
+                "build",
+                "--build-arg",
+                "_DEV_CONTAINERS_BASE_IMAGE=base:1",
+                "--target",
+                "target",
+                "-f",
+                &path("Dockerfile.extended"),
+                "-t",
+                "x",
+                "/empty",
+            ],
+        );
+        let recipe = room.recipe().expect("it is told");
+        assert_eq!(recipe.build.target.as_deref(), Some("target"));
+        assert_eq!(recipe.build.args["_DEV_CONTAINERS_BASE_IMAGE"], "base:1");
+        assert!(
+            recipe
+                .dockerfile
+                .contains("FROM scratch AS dev_containers_feature_content_source\nCOPY . /tmp/build-features/\nFROM $_"),
+            "{}",
+            recipe.dockerfile
+        );
+        let upon = super::super::bases::check(&recipe.dockerfile, &recipe.build.args).expect("it is understood");
+        assert_eq!(upon.all().collect::<Vec<_>>(), ["base:1"]);
+        let gone = room.path().to_owned();
+        drop(room);
+        assert!(!gone.exists() && data.path().exists());
+    }
+
+    #[test]
+    fn nothing_else_of_this_machine_is_built() {
+        let (_data, room) = room();
+        docker(&room, &["build", "-t", "content", "/etc"]);
+        docker(&room, &["build", "-f", "/etc/passwd", "-t", "x", "/etc"]);
+        let refused = room.recipe().expect_err("it is refused");
+        assert!(refused.to_string().contains("not its own"), "{refused}");
+        assert!(in_one("FROM debian\n").is_err());
+    }
+}
