@@ -34,7 +34,7 @@ fn check(reply: &Reply, status: u16, slug: &str, said: &str) {
     let problem = reply.json();
     assert_eq!(problem["type"], format!("urn:portico:{slug}"), "{problem}");
     let detail = problem["detail"].as_str().unwrap_or_default();
-    assert!(detail.contains(said) && detail.contains("ada"), "{detail}");
+    assert!(detail.contains(said) && detail.contains("a limit that you set"), "{detail}");
     assert_eq!(reply.fields("retry-after").is_empty(), status != 429, "{}", reply.text);
     assert_eq!(reply.stamps("LIMITED"), 0);
 }
