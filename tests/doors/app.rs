@@ -85,9 +85,35 @@ fn take_request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Vec<u8>> {
             fill(stream, read)?;
         }
     } else if head.contains("\r\ntransfer-encoding: chunked\r\n") {
-        end = until(stream, read, end, b"0\r\n\r\n")?;
+        end = chunks(stream, read, end)?;
     }
     Some(read.drain(..end).collect())
+}
+
+/// Reads chunks to their end, by their sizes: what is inside one may look like the end, a token on `0` before an empty line.
+fn chunks(stream: &mut TcpStream, read: &mut Vec<u8>, from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let line = until(stream, read, at, b"\r\n")?;
+        let size = std::str::from_utf8(&read[at..line - 2]).ok()?.split(';').next()?.trim();
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            at = line;
+            break;
+        }
+        at = line + size + 2;
+        while read.len() < at {
+            fill(stream, read)?;
+        }
+    }
+    // Trailers, and the empty line.
+    loop {
+        let line = until(stream, read, at, b"\r\n")?;
+        if line == at + 2 {
+            return Some(line);
+        }
+        at = line;
+    }
 }
 
 fn until(stream: &mut TcpStream, read: &mut Vec<u8>, from: usize, mark: &[u8]) -> Option<usize> {
