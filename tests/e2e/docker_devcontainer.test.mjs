@@ -135,7 +135,7 @@ test('a repository says what its container is', async (t) => {
 
   await t.test('what a Dockerfile runs is fenced as the codespace is', async () => {
     assert.equal(await inside(name, 'cat /opt/team/metadata'), '000');
-    // The fence is a step away, where nothing of the build's own namespace leads past it: docker_builds.test.mjs.
+    // The fence is a step away, where nothing of the build's own namespace leads past it: docker/builds.test.mjs.
     assert.match(await inside(name, 'cat /opt/team/routes'), /^default via \S+ dev eth0 .*onlink\s*$/);
   });
 
