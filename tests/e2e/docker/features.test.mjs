@@ -29,7 +29,6 @@ set -e
 mkdir -p /opt/tool
 echo "$FLAVOUR for $_REMOTE_USER by $(id -u)" > /opt/tool/made
 (curl -s -o /dev/null --max-time 2 -w '%{http_code}' http://169.254.169.254/ || true) > /opt/tool/metadata
-ip route > /opt/tool/routes
 env > /opt/tool/environment
 `,
 };
@@ -79,7 +78,6 @@ test('features are installed', async (t) => {
     assert.equal(recovery, null, await log(name));
     assert.equal(await inside(name, 'cat /opt/tool/made; echo $TOOL_HOME $FROM_DOCKERFILE; id -un'), 'sour for dev by 0\n/opt/tool yes\ndev');
     assert.equal(await inside(name, 'cat /opt/tool/metadata'), '000');
-    assert.match(await inside(name, 'cat /opt/tool/routes'), /prohibit 169\.254\.0\.0\/16/);
     assert.doesNotMatch(await inside(name, 'cat /opt/tool/environment'), /PORTICO|TOKEN/);
     assert.equal(await inside(name, 'cat /tmp/order'), 'of the tool\nof the repository');
     const id = engine.names('container').find((found) => found.endsWith(name));

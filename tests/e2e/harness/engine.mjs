@@ -57,15 +57,27 @@ export class Engine {
     return this.docker(kind, 'ls', ...all, '--filter', 'label=portico.codespace', '--format', format).split('\n').filter(Boolean);
   }
 
+  /** Takes away what is left and ends the process, whatever happens: one that stays keeps the test's own process. */
   async end() {
-    if (existsSync(this.socket)) {
-      const left = this.docker('ps', '-aq').split('\n').filter(Boolean);
-      if (left.length) this.docker('rm', '-f', ...left);
-      const networks = this.docker('network', 'ls', '-q', '--filter', 'label=portico.codespace').split('\n').filter(Boolean);
-      if (networks.length) this.docker('network', 'rm', ...networks);
+    try {
+      // A gateway that still runs may start a container again in between.
+      if (existsSync(this.socket)) {
+        await eventually('the engine lets go of everything', () => {
+          this.clear();
+          return true;
+        });
+      }
+    } finally {
+      await this.halt();
+      rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     }
-    await this.halt();
-    rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+
+  clear() {
+    const left = this.docker('ps', '-aq').split('\n').filter(Boolean);
+    if (left.length) this.docker('rm', '-f', ...left);
+    const networks = this.docker('network', 'ls', '-q', '--filter', 'label=portico.codespace').split('\n').filter(Boolean);
+    if (networks.length) this.docker('network', 'rm', ...networks);
   }
 }
 
