@@ -50,6 +50,9 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
     let variables: HashMap<String, String> = environment.collect();
     let mut config = defaults();
+    let own = config.url.port;
+    // No URL that is given has this port.
+    config.url.port = 0;
     let named = variables.get("PORTICO_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     if let Some(path) = overrides.config.clone().or(named) {
         read_file(&mut config, &path)?;
@@ -57,8 +60,12 @@ pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (St
     read_variables(&mut config, &variables)?;
     read_flags(&mut config, overrides)?;
     settle_paths(&mut config, &variables)?;
-    if config.tls.local && config.url == defaults().url {
-        config.url.scheme = Scheme::Https;
+    if config.url.port == 0 {
+        // Nobody named a URL: it is where the gateway listens.
+        config.url.port = Some(config.listen.port()).filter(|port| *port > 0).unwrap_or(own);
+        if config.tls.local {
+            config.url.scheme = Scheme::Https;
+        }
     }
     config.sign_in.settle();
     settle_outbound(&mut config, &variables)?;

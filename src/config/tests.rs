@@ -61,6 +61,25 @@ fn flag_over_variable_over_file() {
 }
 
 #[test]
+fn a_url_that_nobody_names_is_where_the_gateway_listens() {
+    #[track_caller]
+    fn check(variables: &[(&str, &str)], expected: &str) {
+        let variables = [&[HOME], variables].concat();
+        let config = gather(Overrides::default(), &variables).expect("a configuration");
+        assert_eq!(config.url.to_string(), expected, "{variables:?}");
+    }
+    let listen = ("PORTICO_LISTEN", "127.0.0.1:9000");
+    check(&[], "http://portico.localhost:8080");
+    check(&[listen], "http://portico.localhost:9000");
+    check(&[listen, ("PORTICO_TLS_LOCAL", "true")], "https://portico.localhost:9000");
+    // A port mapping stands between them.
+    check(
+        &[listen, ("PORTICO_URL", "http://portico.localhost:8080")],
+        "http://portico.localhost:8080",
+    );
+}
+
+#[test]
 fn mistakes_in_a_file_name_their_line() {
     #[track_caller]
     fn check(text: &str, expected: &str) {
