@@ -266,7 +266,10 @@ pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) ->
 pub async fn prune(engine: &Engine, instance: &Instance, age: Duration) -> Result<(), RuntimeError> {
     let mut filter = instance.filter_of_layers();
     filter.insert("dangling".into(), vec!["true".into()]);
-    filter.insert("until".into(), vec![format!("{}s", age.as_secs())]);
+    // Engines cut it to whole seconds: what was made within this one would stay.
+    if !age.is_zero() {
+        filter.insert("until".into(), vec![format!("{}s", age.as_secs())]);
+    }
     let options = PruneImagesOptionsBuilder::default().filters(&filter).build();
     let pruned = engine.api().await?.prune_images(Some(options)).await;
     pruned.map(drop).map_err(|error| engine.trouble(&error))
