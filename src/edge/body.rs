@@ -40,6 +40,7 @@ struct Streaming {
     incoming: Incoming,
     /// The permit, whose fall cuts the connection: watched once the body keeps its reader waiting.
     permitted: Option<(Edge, Awake)>,
+    begun: bool,
     watched: Option<DropGuard>,
     /// Puts the upstream connection back when the body came to its end.
     upstream: Option<Return>,
@@ -100,6 +101,7 @@ impl Body {
             kind: Kind::Upstream(Box::new(Streaming {
                 incoming,
                 permitted: Some(permitted),
+                begun: false,
                 watched: None,
                 upstream: Some(upstream),
                 trailers: manner.trailers,
@@ -160,17 +162,20 @@ impl Streaming {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-            if polled.is_pending()
-                && let Some((edge, awake)) = self.permitted.take()
-            {
-                self.watched = Some(awake.lease(&edge).watch());
-            }
             // hyper does not ask again for the end of a body whose last byte it has seen.
             let over = match &polled {
                 Poll::Ready(None) => true,
                 Poll::Ready(Some(Ok(_))) => self.incoming.is_end_stream(),
                 Poll::Ready(Some(Err(_))) | Poll::Pending => false,
             };
+            // One that is always ready is watched too, from its second piece on.
+            if !over
+                && (polled.is_pending() || self.begun)
+                && let Some((edge, awake)) = self.permitted.take()
+            {
+                self.watched = Some(awake.lease(&edge).watch());
+            }
+            self.begun = true;
             if over && let Some(upstream) = self.upstream.take() {
                 upstream.put_back();
             }

@@ -28,6 +28,8 @@ struct State {
     length: usize,
     /// Whether and why what else comes of that head is left out.
     cut: Option<Cut>,
+    /// Whether a request had a body: its bytes may go on when the answer is over, and are no head then.
+    uploads: bool,
     /// Whether it is HTTP no more: what comes belongs to whom it was handed to.
     switched: bool,
     line: Line,
@@ -87,6 +89,7 @@ impl Pace {
                 head: false,
                 length: 0,
                 cut: None,
+                uploads: false,
                 switched: false,
                 line: Line::Coming,
                 since: now,
@@ -107,7 +110,12 @@ impl Pace {
         }
     }
 
-    /// Takes note of what came; tells which part of a head it is, if it is one.
+    /// The request that was begun has a body.
+    pub(super) fn uploads(&self) {
+        self.state.lock().uploads = true;
+    }
+
+    /// Takes note of what came; tells which part of a head it is, if it is one for sure.
     pub(super) fn bytes(&self, bytes: &[u8]) -> Option<Part> {
         let mut state = self.state.lock();
         if state.going > 0 || state.switched {
@@ -119,7 +127,7 @@ impl Pace {
         }
         state.length += bytes.len();
         state.line = state.line.read(bytes);
-        Some(part)
+        (!state.uploads).then_some(part)
     }
 
     /// The connection was handed over with a 101: no head comes any more.
