@@ -25,6 +25,7 @@ mod grpc;
 mod heard;
 mod hop;
 mod lease;
+mod lent;
 mod limits;
 pub mod listener;
 mod logged;

@@ -31,6 +31,7 @@ use super::{
     context::Patience,
     flood::{Bounded, RefusedHeads},
     heard::Heard,
+    lent::lend,
     listener::Options,
     pace::{Look, Pace, Times},
     streams::Streams,
@@ -142,8 +143,13 @@ impl Connection {
             .serve_connection(TokioIo::new(Heard::new(stream, Arc::clone(&pace))), service)
             .with_upgrades();
         let fallen = peer.leases.fallen();
-        self.attend(connection, |connection| connection.graceful_shutdown(), &pace, fallen)
+        let mut connection = std::pin::pin!(connection);
+        let last = self
+            .attend(connection.as_mut(), |connection| connection.graceful_shutdown(), &pace, fallen)
             .await;
+        if let Last::Told = last {
+            self.linger(std::future::pending()).await;
+        }
     }
 
     async fn http_2(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
@@ -156,6 +162,7 @@ impl Connection {
             recall: Arc::default(),
         };
         let refused = Arc::new(RefusedHeads::default());
+        let (stream, lender) = lend(stream);
         let stream = Bounded::new(stream, Arc::clone(&refused), Instant::now());
         let service = {
             // One count to keep for each request instead of one for each of what they hold.
@@ -190,8 +197,14 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), service);
         // A permit that falls ends its stream alone.
         let fallen = std::future::pending();
-        self.attend(connection, |connection| connection.graceful_shutdown(), &pace, fallen)
-            .await;
+        let last = {
+            let connection = std::pin::pin!(connection);
+            self.attend(connection, |connection| connection.graceful_shutdown(), &pace, fallen)
+                .await
+        };
+        if let Last::Told = last {
+            self.linger(lender.close()).await;
+        }
     }
 
     fn patience(&self) -> Patience {
@@ -205,12 +218,11 @@ impl Connection {
     /// does not, or when a permit has fallen on which it depends.
     async fn attend<C: Future<Output = hyper::Result<()>>>(
         &self,
-        connection: C,
+        mut connection: Pin<&mut C>,
         end: impl Fn(Pin<&mut C>),
         pace: &Pace,
         fallen: impl Future<Output = ()>,
-    ) {
-        let mut connection = std::pin::pin!(connection);
+    ) -> Last {
         // Looked at when they wake by themselves, not with every byte of the connection.
         let mut alarms = FuturesUnordered::new();
         alarms.push(Either::Left(self.alarm(pace, Told::default())));
@@ -220,25 +232,24 @@ impl Connection {
                 biased;
                 // An error here is the client's: it went away or sent what is no HTTP.
                 ended = connection.as_mut() => {
-                    if ended.is_err_and(|error| is_word_to_client(&error)) {
-                        self.linger().await;
-                    }
-                    return;
+                    let told = ended.is_err_and(|error| is_word_to_client(&error));
+                    return if told { Last::Told } else { Last::Gone };
                 }
                 alarm = alarms.next() => match alarm {
                     Some(Alarm::End(told)) => {
                         end(connection.as_mut());
                         alarms.push(Either::Left(self.alarm(pace, told)));
                     }
-                    Some(Alarm::Cut) | None => return,
+                    Some(Alarm::Cut) | None => return Last::Gone,
                 },
             }
         }
     }
 
-    /// Lets a client that is still there read the last that it was told.
-    async fn linger(&self) {
+    /// Lets a client that is still there read the last that it was told, until it has closed.
+    async fn linger(&self, closed: impl Future<Output = ()>) {
         tokio::select! {
+            () = closed => {}
             () = tokio::time::sleep(LINGERS) => {}
             () = self.drain.cancelled() => {}
             () = self.cut.cancelled() => {}
@@ -270,6 +281,13 @@ impl Connection {
 /// Whether a connection ended by what its client sent, of which it was told, and not by its going.
 fn is_word_to_client(error: &hyper::Error) -> bool {
     error.source().is_some_and(|cause| !cause.is::<io::Error>())
+}
+
+/// How a connection ended.
+enum Last {
+    /// Its client sent what nobody takes, and was told so.
+    Told,
+    Gone,
 }
 
 /// Why a connection was told to end already.
