@@ -4,6 +4,7 @@
 //! is in flight, `splice` for bulk between plain sockets, and turns, so that a download does not hold up a keystroke.
 //! Refuses to know what the bytes mean and why a connection should end early.
 
+mod backlog;
 mod buffer;
 mod direction;
 mod pieces;
@@ -22,7 +23,7 @@ use std::{
 use bytes::Bytes;
 
 use self::direction::Direction;
-pub use self::{pieces::poll_write_pieces, pipe::Pipe, sip::poll_sip, stream::Relayed, write_timeout::WriteTimeout};
+pub use self::{backlog::Backlog, pieces::poll_write_pieces, pipe::Pipe, sip::poll_sip, stream::Relayed, write_timeout::WriteTimeout};
 
 /// How a relay ended, with the bytes that passed.
 #[derive(Debug)]

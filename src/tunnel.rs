@@ -3,7 +3,6 @@
 //! Owns the registry of links by codespace and every limit on an agent (AGT-1 to AGT-8): an agent is hostile code with a
 //! key to one codespace. Refuses to know: what an agent's reports mean, who may open a stream, HTTP inside of streams.
 
-mod backlog;
 mod bounds;
 mod claims;
 mod control;
@@ -25,10 +24,7 @@ use thiserror::Error;
 use tokio::{sync::mpsc, time::timeout};
 
 use self::registry::Registry;
-pub use self::{
-    backlog::Backlog,
-    stream::{AgentStream, Held},
-};
+pub use self::stream::{AgentStream, Held};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::{

@@ -10,12 +10,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::forward::admission::Cut;
+use crate::{forward::admission::Cut, relay::Backlog};
 
 /// Where a connection stands between its requests.
 #[derive(Debug)]
 pub(super) struct Pace {
     state: Mutex<State>,
+    /// What of the answer waits to be written.
+    pub backlog: Backlog,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +96,7 @@ impl Pace {
                 line: Line::Coming,
                 since: now,
             }),
+            backlog: Backlog::default(),
         })
     }
 
@@ -164,6 +167,13 @@ impl Pace {
         } else {
             over
         }
+    }
+}
+
+impl Going {
+    /// What of its answer waits to be written.
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.pace.backlog
     }
 }
 

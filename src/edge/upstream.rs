@@ -40,9 +40,10 @@ use crate::{
     forward::trailers,
     inspect::Recording,
     protocol::tunnel::Endpoint,
+    relay::Backlog,
     route::Scheme,
     tunnel::{
-        Backlog, DialError, SharedDialer,
+        DialError, SharedDialer,
         tls::{self, Offer},
     },
 };

@@ -16,8 +16,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-use super::Backlog;
-use crate::relay::{Pipe, Relayed, poll_sip, poll_write_pieces};
+use crate::relay::{Backlog, Pipe, Relayed, poll_sip, poll_write_pieces};
 
 /// A byte stream into a codespace. It counts against its agent's limit while it lives.
 pub struct AgentStream {
@@ -196,5 +195,37 @@ impl AsyncWrite for Held {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lim_3_more_is_taken_once_something_was_written() {
+        const MOST: usize = 48 * 1024;
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut stream = AgentStream::from(near);
+        let backlog = stream.backlog();
+        backlog.add(MOST - 1);
+        poll_fn(|cx| backlog.poll_room(cx)).await;
+        backlog.add(100);
+        let room = tokio::spawn({
+            let backlog = Arc::clone(&backlog);
+            async move { poll_fn(|cx| backlog.poll_room(cx)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!room.is_finished());
+        stream.write_all(&[0; 99]).await.expect("written");
+        far.read_exact(&mut [0; 99]).await.expect("read");
+        tokio::task::yield_now().await;
+        assert!(!room.is_finished(), "as much waits as may");
+        stream.write_all(&[0; 1]).await.expect("written");
+        room.await.expect("it was woken");
     }
 }

@@ -1,4 +1,4 @@
-//! What of a request's body waits to be written to an app.
+//! What of a body waits to be written, to an app or to a client.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// From so many bytes on nothing is added: what a client may send ahead of one that reads slowly is kept besides (LIM-3).
+/// From so many bytes on nothing is added: what may be sent ahead of one that reads slowly is kept besides (LIM-3).
 const MOST: usize = 48 * 1024;
 
 /// Bytes on their way through one connection: who hands them over adds them, the stream takes off what it wrote.
@@ -18,7 +18,7 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Begins with nothing, for the next request.
+    /// Begins with nothing, for the next body.
     pub fn clear(&self) {
         self.bytes.store(0, Relaxed);
     }
@@ -43,7 +43,7 @@ impl Backlog {
     }
 
     /// So many bytes were written; the head and what frames a body are among them, which nobody added.
-    pub(super) fn written(&self, bytes: usize) {
+    pub fn written(&self, bytes: usize) {
         let taken = |waiting: usize| (waiting > 0).then(|| waiting.saturating_sub(bytes));
         if let Ok(before) = self.bytes.fetch_update(Relaxed, Relaxed, taken)
             && before >= MOST
@@ -55,36 +55,27 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc};
+    use std::{future::poll_fn, pin::pin};
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use futures_util::poll;
 
     use super::*;
-    use crate::tunnel::AgentStream;
 
     #[tokio::test]
-    async fn lim_3_more_is_taken_once_something_was_written() {
-        let (near, mut far) = tokio::io::duplex(1024);
-        let mut stream = AgentStream::from(near);
-        let backlog = stream.backlog();
+    async fn lim_3_there_is_room_below_the_most_and_once_more_was_written() {
+        let backlog = Backlog::default();
+        let room = || poll_fn(|cx| backlog.poll_room(cx));
         backlog.add(MOST - 1);
-        poll_fn(|cx| backlog.poll_room(cx)).await;
-        backlog.add(100);
-        let room = tokio::spawn({
-            let backlog = Arc::clone(&backlog);
-            async move { poll_fn(|cx| backlog.poll_room(cx)).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!room.is_finished());
-        stream.write_all(&[0; 99]).await.expect("written");
-        far.read_exact(&mut [0; 99]).await.expect("read");
-        tokio::task::yield_now().await;
-        assert!(!room.is_finished(), "as much waits as may");
-        stream.write_all(&[0; 1]).await.expect("written");
-        room.await.expect("it was woken");
-        stream.write_all(&[0; 300]).await.expect("written");
+        assert!(poll!(room()).is_ready());
+        backlog.add(1);
+        let mut waiting = pin!(room());
+        assert!(poll!(waiting.as_mut()).is_pending());
+        backlog.written(1);
+        assert!(poll!(waiting).is_ready());
+        backlog.written(10 * MOST);
+        backlog.add(MOST);
+        assert!(poll!(room()).is_pending(), "what nobody added is not owed");
         backlog.clear();
-        stream.write_all(&[0; 300]).await.expect("more than anybody added");
-        assert_eq!(backlog.bytes.load(Relaxed), 0);
+        assert!(poll!(room()).is_ready());
     }
 }
