@@ -13,7 +13,7 @@ use std::{
 use futures_util::{FutureExt as _, StreamExt as _, future::Either, stream::FuturesUnordered};
 use http::{Request, StatusCode, header};
 use hyper::{
-    body::{Body as _, Incoming},
+    body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -112,9 +112,6 @@ impl Connection {
             let (edge, pace, peer) = (self.edge.clone(), Arc::clone(&pace), Arc::clone(&peer));
             service_fn(move |mut request: Request<Incoming>| {
                 let going = pace.begin();
-                if !request.body().is_end_stream() {
-                    pace.uploads();
-                }
                 if going.fragment {
                     request.extensions_mut().insert(Fragment);
                 }

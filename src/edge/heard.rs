@@ -4,6 +4,8 @@
 //! up (HDR-10). So such a head is read to its end and forgotten, hyper gets its beginning as if that were all, and the
 //! refusal is ours. Nothing that follows is served.
 
+mod heads;
+
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -13,9 +15,10 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pace::{Pace, Part};
+use self::heads::Heads;
+use super::pace::Pace;
 use crate::{
-    forward::admission::{Cut, MAX_FIELDS, MAX_HEAD_BYTES},
+    forward::admission::{Cut, MAX_HEAD_BYTES},
     relay::poll_sip,
 };
 
@@ -32,45 +35,10 @@ const END: &[u8] = b"\r\n\r\n";
 pub(super) struct Heard<S> {
     inner: S,
     pace: Arc<Pace>,
-    lines: Lines,
+    heads: Heads,
+    /// What the pace was told last: whether a head is coming, and which one holds a `#`.
+    told: (bool, Option<u64>),
     rest: Rest,
-}
-
-/// The lines of a head so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lines {
-    ended: usize,
-    /// Whether the last one goes on.
-    open: bool,
-}
-
-impl Lines {
-    /// The request line, and as many fields as may be.
-    const MOST: usize = 1 + MAX_FIELDS;
-
-    /// Reads on. Says where the first field begins that is one too many, if it does.
-    fn read(&mut self, bytes: &[u8]) -> Option<usize> {
-        let before = *self;
-        self.ended += memchr::memchr_iter(b'\n', bytes).count();
-        self.open = !matches!(bytes, [.., b'\n'] | [.., b'\n', b'\r']);
-        // What follows the head in the same bytes was counted too.
-        if self.ended < Self::MOST { None } else { before.look(bytes) }
-    }
-
-    fn look(mut self, bytes: &[u8]) -> Option<usize> {
-        let mut start = 0;
-        loop {
-            if !self.open {
-                match bytes.get(start)? {
-                    b'\r' | b'\n' if self.ended > 0 => return None,
-                    _ if self.ended >= Self::MOST => return Some(start),
-                    _ => {}
-                }
-            }
-            start += memchr::memchr(b'\n', &bytes[start..])? + 1;
-            (self.ended, self.open) = (self.ended + 1, false);
-        }
-    }
 }
 
 /// What becomes of a head that goes on and on.
@@ -111,7 +79,8 @@ impl<S> Heard<S> {
         Self {
             inner,
             pace,
-            lines: Lines::default(),
+            heads: Heads::default(),
+            told: (false, None),
             rest: Rest::Passed,
         }
     }
@@ -123,15 +92,17 @@ impl<S> Heard<S> {
 }
 
 impl<S> Heard<S> {
-    /// Counts the fields of a head, and leaves out of what was just read what comes after too many of them.
-    fn count(&mut self, part: Part, buf: &mut ReadBuf<'_>, before: usize) {
-        if part == Part::First {
-            self.lines = Lines::default();
+    /// Looks for heads in what was just read, and leaves out of it what comes after too many fields.
+    fn hear(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let cut = self.heads.read(&buf.filled()[before..]);
+        let told = (self.heads.is_coming(), self.heads.fragment());
+        // Most heads come whole, and there is nothing to tell of them.
+        if told != self.told {
+            self.told = told;
+            self.pace.heard(told.0, told.1);
         }
-        let Some(at) = self.lines.read(&buf.filled()[before..]) else {
-            return;
-        };
-        self.pace.cut_head(Cut::Fields);
+        let Some(at) = cut else { return };
+        self.pace.cut_head(self.heads.ended(), Cut::Fields);
         let mut tail = Tail::after_a_line();
         let over = tail.ends_in(&buf.filled()[before + at..]);
         buf.set_filled(before + at);
@@ -170,9 +141,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         if !matches!(this.rest, Rest::Passed) {
             return this.poll_forget(cx, buf);
         }
-        let length = this.pace.head_length();
+        if this.pace.is_switched() {
+            return poll_sip(Pin::new(&mut this.inner), cx, buf);
+        }
+        let length = this.heads.length();
         if length.is_some_and(|length| length > KEPT_BYTES) {
-            this.pace.cut_head(Cut::Bytes);
+            this.pace.cut_head(this.heads.ended(), Cut::Bytes);
             this.rest = Rest::Forgotten(Tail::default());
             return this.poll_forget(cx, buf);
         }
@@ -188,11 +162,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         } else {
             poll_sip(Pin::new(&mut this.inner), cx, buf)
         };
-        if buf.filled().len() > before
-            && let Some(part) = this.pace.bytes(&buf.filled()[before..])
-        {
-            this.count(part, buf, before);
-        }
+        this.hear(buf, before);
         polled
     }
 }
@@ -232,11 +202,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{convert::Infallible, time::Instant};
 
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt as _, Empty};
+    use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use parking_lot::Mutex;
+    use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::*;
+    use super::{super::connection::HEAD_BYTES, heads::tests::streams, *};
+    use crate::forward::admission::MAX_FIELDS;
 
     async fn heard(sent: &[u8]) -> (Vec<u8>, Option<Cut>) {
         let (mut near, far) = tokio::io::duplex(1024);
@@ -290,13 +268,75 @@ mod tests {
                 let long = format!("GET / HTTP/1.1\r\nCookie: {kept}{end}GET /smuggled HTTP/1.1\r\n\r\n");
                 let (got, cut) = heard(long.as_bytes()).await;
                 assert_eq!(cut, Some(Cut::Bytes));
-                assert!(got.len() < super::super::connection::HEAD_BYTES, "{}", got.len());
+                assert!(got.len() < HEAD_BYTES, "{}", got.len());
                 let (start, got_end) = got.split_at(got.len() - END.len());
                 assert_eq!(
                     (&long.as_bytes()[..start.len()], got_end),
                     (start, END),
                     "nothing of what follows is there"
                 );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn hdr_9_only_the_head_that_has_too_many_fields_is_refused() {
+        let (plain, many) = ("GET / HTTP/1.1\r\n\r\n", "X: y\r\n".repeat(MAX_FIELDS + 1));
+        let sent = format!("\r\n{plain}{plain}GET / HTTP/1.1\r\n{many}\r\n{plain}");
+        let (mut near, far) = tokio::io::duplex(sent.len());
+        let pace = Pace::new(Instant::now());
+        let mut heard = Heard::new(far, Arc::clone(&pace));
+        near.write_all(sent.as_bytes()).await.expect("there is room");
+        drop(near);
+        let mut got = String::new();
+        heard.read_to_string(&mut got).await.expect("read");
+        assert_eq!(got.matches("GET").count(), 3);
+        assert_eq!(
+            [pace.begin().cut, pace.begin().cut, pace.begin().cut],
+            [None, None, Some(Cut::Fields)]
+        );
+    }
+
+    /// The targets of the requests that hyper takes from such bytes, and what was found out about each.
+    async fn served(sent: &[u8], piece: usize) -> Vec<(String, bool, Option<Cut>)> {
+        let (mut near, far) = tokio::io::duplex(1 << 20);
+        let pace = Pace::new(Instant::now());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let service = service_fn(|request: Request<Incoming>| {
+            let going = pace.begin();
+            seen.lock().push((request.uri().path().to_owned(), going.fragment, going.cut));
+            async move {
+                drop(request.into_body().collect().await);
+                drop(going);
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD_BYTES).max_headers(MAX_FIELDS).half_close(true);
+        let connection = builder.serve_connection(TokioIo::new(Heard::new(far, Arc::clone(&pace))), service);
+        let sending = async {
+            for piece in sent.chunks(piece) {
+                // It may be over before its client knows.
+                drop(near.write_all(piece).await);
+                tokio::task::yield_now().await;
+            }
+            drop(near.shutdown().await);
+        };
+        drop(tokio::join!(connection, sending));
+        std::mem::take(&mut *seen.lock())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn path_2_heads_are_counted_as_they_are_served(sent in streams(), piece in prop_oneof![1_usize..80, 500_usize..5000]) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let seen = runtime.block_on(served(&sent, piece));
+            let mut refused = false;
+            for (target, fragment, cut) in seen {
+                // What follows a request that is refused is not served at the edge.
+                refused |= target == "/marked";
+                prop_assert_eq!((fragment, cut), (refused, None), "{}", target);
             }
         }
     }

@@ -4,7 +4,10 @@
 //! Decides nothing by itself: the connection asks [`Pace::look`] when a time may be over.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,51 +21,23 @@ pub(super) struct Pace {
     state: Mutex<State>,
     /// What of the answer waits to be written.
     pub backlog: Backlog,
+    /// Whether it is HTTP no more: what comes belongs to whom it was handed to.
+    switched: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct State {
     /// Requests that are being answered.
     going: usize,
-    /// Whether the first byte of a head has come.
+    /// How many requests began to be answered.
+    begun: u64,
+    /// Whether a head has begun to come, and has not ended.
     head: bool,
-    /// How much of that head has come, in bytes.
-    length: usize,
-    /// Whether and why what else comes of that head is left out.
-    cut: Option<Cut>,
-    /// Whether a request had a body: its bytes may go on when the answer is over, and are no head then.
-    uploads: bool,
-    /// Whether it is HTTP no more: what comes belongs to whom it was handed to.
-    switched: bool,
-    line: Line,
+    /// The first request whose target holds a `#`, counted from 0. It is refused, and none after it is served.
+    fragment: Option<u64>,
+    /// The request of whose head not all is there, and why.
+    cut: Option<(u64, Cut)>,
     since: Instant,
-}
-
-/// The request line of the head that is coming. hyper cuts a `#` and what follows off its target before anybody could
-/// see it (PATH-2). Of requests sent ahead only the first is looked at: where the others begin, hyper alone knows.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Line {
-    Coming,
-    Read,
-    /// It holds a `#`.
-    Fragment,
-}
-
-impl Line {
-    fn read(self, bytes: &[u8]) -> Self {
-        match (self, bytes.iter().find(|byte| matches!(byte, b'\n' | b'#'))) {
-            (Self::Coming, Some(b'#')) => Self::Fragment,
-            (Self::Coming, Some(_)) => Self::Read,
-            (line, _) => line,
-        }
-    }
-}
-
-/// Which bytes of a head came.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Part {
-    First,
-    More,
 }
 
 /// What a look at a connection finds.
@@ -88,66 +63,51 @@ impl Pace {
         Arc::new(Self {
             state: Mutex::new(State {
                 going: 0,
+                begun: 0,
                 head: false,
-                length: 0,
+                fragment: None,
                 cut: None,
-                uploads: false,
-                switched: false,
-                line: Line::Coming,
                 since: now,
             }),
             backlog: Backlog::default(),
+            switched: AtomicBool::new(false),
         })
     }
 
     /// Begins to answer a request, until the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Going {
         let mut state = self.state.lock();
+        let number = state.begun;
+        state.begun += 1;
         state.going += 1;
-        state.head = false;
-        let line = std::mem::replace(&mut state.line, Line::Coming);
         Going {
             pace: Arc::clone(self),
-            fragment: line == Line::Fragment,
-            cut: state.cut,
+            fragment: state.fragment.is_some_and(|first| number >= first),
+            cut: state.cut.filter(|(first, _)| number >= *first).map(|(_, why)| why),
         }
     }
 
-    /// The request that was begun has a body.
-    pub(super) fn uploads(&self) {
-        self.state.lock().uploads = true;
-    }
-
-    /// Takes note of what came; tells which part of a head it is, if it is one for sure.
-    pub(super) fn bytes(&self, bytes: &[u8]) -> Option<Part> {
+    /// Takes note of what came: whether a head is coming, and the number of the first whose target holds a `#`.
+    pub(super) fn heard(&self, head: bool, fragment: Option<u64>) {
         let mut state = self.state.lock();
-        if state.going > 0 || state.switched {
-            return None;
+        if head && !state.head {
+            state.since = Instant::now();
         }
-        let part = if state.head { Part::More } else { Part::First };
-        if part == Part::First {
-            (state.head, state.length, state.since) = (true, 0, Instant::now());
-        }
-        state.length += bytes.len();
-        state.line = state.line.read(bytes);
-        (!state.uploads).then_some(part)
+        (state.head, state.fragment) = (head, fragment);
     }
 
     /// The connection was handed over with a 101: no head comes any more.
     pub(super) fn switch(&self) {
-        self.state.lock().switched = true;
+        self.switched.store(true, Relaxed);
     }
 
-    /// How much has come of a head that goes on, in bytes; none while a request is answered, or when no head can come.
-    pub(super) fn head_length(&self) -> Option<usize> {
-        let state = self.state.lock();
-        let length = if state.head { state.length } else { 0 };
-        (state.going == 0 && !state.switched).then_some(length)
+    pub(super) fn is_switched(&self) -> bool {
+        self.switched.load(Relaxed)
     }
 
-    /// What comes after this of the head is left out: the request must be refused.
-    pub(super) fn cut_head(&self, why: Cut) {
-        self.state.lock().cut = Some(why);
+    /// What comes after this of the head of this number is left out: the request must be refused.
+    pub(super) fn cut_head(&self, number: u64, why: Cut) {
+        self.state.lock().cut = Some((number, why));
     }
 
     /// Looks whether a time is over.
@@ -212,13 +172,13 @@ mod tests {
         assert_eq!(pace.look(TIMES, begun + 55 * second), Look::Again(begun + 60 * second));
         assert_eq!(pace.look(TIMES, begun), Look::Again(begun + 10 * second));
         assert_eq!(pace.look(TIMES, begun + 60 * second), Look::Idle);
-        pace.bytes(b"GET");
+        pace.heard(true, None);
         let heard = pace.state.lock().since;
         assert_eq!(pace.look(TIMES, heard + 9 * second), Look::Again(heard + 10 * second));
-        pace.bytes(b"GET");
+        pace.heard(true, None);
         assert_eq!(pace.look(TIMES, heard + 10 * second), Look::SlowHead, "later bytes buy no time");
+        pace.heard(false, None);
         let (going, other) = (pace.begin(), pace.begin());
-        pace.bytes(b"GET");
         drop(going);
         let later = begun + 3600 * second;
         assert_eq!(
@@ -231,23 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn path_2_a_fragment_is_seen_in_the_request_line_alone() {
-        for (pieces, expected) in [
-            (&["GET /a#b HTTP/1.1\r\n"][..], true),
-            (&["GE", "T /a", "#"], true),
-            (&["GET /a HTTP/1.1\r\nX: #\r\n\r\n"], false),
-            (&["GET /a HTTP/1.1\r", "\nX: ", "#"], false),
-        ] {
-            let pace = Pace::new(Instant::now());
-            for piece in pieces {
-                pace.bytes(piece.as_bytes());
-            }
-            let going = pace.begin();
-            pace.bytes(b"a body with a #");
-            assert_eq!(going.fragment, expected, "{pieces:?}");
-            drop(going);
-            pace.bytes(b"GET / HTTP/1.1");
-            assert!(!pace.begin().fragment, "the next has a line of its own");
-        }
+    fn path_2_and_hdr_9_what_was_heard_is_of_its_request_and_what_follows() {
+        let pace = Pace::new(Instant::now());
+        let begun = |fragments: [bool; 2], cuts: [Option<Cut>; 2]| {
+            let (one, other) = (pace.begin(), pace.begin());
+            assert_eq!(([one.fragment, other.fragment], [one.cut, other.cut]), (fragments, cuts));
+        };
+        begun([false; 2], [None; 2]);
+        pace.heard(false, Some(3));
+        pace.cut_head(5, Cut::Fields);
+        begun([false, true], [None; 2]);
+        begun([true; 2], [None, Some(Cut::Fields)]);
     }
 }

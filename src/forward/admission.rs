@@ -1,9 +1,9 @@
 //! Which request heads are refused before anything else looks at them (METH, PATH, HDR, SMUG rules).
 //!
 //! Owns the decision about a head as hyper read it. What hyper changes before that, nobody here can refuse:
-//! - It cuts a `#` and what follows off a target (PATH-2). [`Fragment`] tells of it where the connection could see the
-//!   bytes: the first of several requests sent ahead. Of the others, and of a `:path` in HTTP/2, the cut target is what is
-//!   decided on and what the app gets, so that both read the same.
+//! - It cuts a `#` and what follows off a target (PATH-2). [`Fragment`] tells of it on HTTP/1.1, where the connection sees
+//!   the bytes. Of a `:path` in HTTP/2, which only its decoder ever sees whole, the cut target is what is decided on and what
+//!   the app gets, so that both read the same.
 //! - It makes one `Content-Length` of several that are equal, as RFC 9110 §8.6 allows (SMUG-1): the app gets one. Several
 //!   that differ, or a list, it refuses.
 

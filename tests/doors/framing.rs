@@ -276,6 +276,29 @@ fn meth_1_and_path_2_odd_methods_and_targets_are_refused() {
 }
 
 #[test]
+fn path_2_a_fragment_is_refused_in_every_request_of_a_connection() {
+    let (host, token) = (gateway().app(), &gateway().ada.token);
+    let head = |line: &str, more: &str| format!("{line} HTTP/1.1\r\nHost: {host}\r\nX-Portico-Token: {token}\r\n{more}\r\n");
+    let (marked, plain) = (head("GET /marked#x", ""), head("GET /plain", ""));
+    for (before, answered) in [
+        ("\r\n\r\n".to_owned(), 0),
+        (plain.clone(), 1),
+        (format!("{plain}\r\n{plain}"), 2),
+        (format!("{}#####", head("POST /plain", "Content-Length: 5\r\n")), 1),
+        (
+            format!("{}5\r\n#####\r\n0\r\n\r\n", head("POST /plain", "Transfer-Encoding: chunked\r\n")),
+            1,
+        ),
+    ] {
+        let reply = raw(format!("{before}{marked}{plain}").as_bytes());
+        let mut statuses = vec![200; answered];
+        statuses.push(400);
+        assert_eq!((reply.statuses(), reply.stamps("ADA")), (statuses, answered), "{}", reply.text);
+        assert!(reply.closed && !reply.text.contains("/marked"), "{}", reply.text);
+    }
+}
+
+#[test]
 fn path_1_no_other_spelling_is_the_reserved_prefix() {
     let host = gateway().app();
     for path in [

@@ -66,8 +66,8 @@ def plain(stream):
 
 def explained_by(case):
     """Why a meaning is another one although nothing is wrong."""
-    if b"#" in bytes.fromhex(case["sent"]) and meaning(case, cut=True) in ("passed", "made anew"):
-        return "hyper cuts a # and what follows off a target, of HTTP/2 and of requests sent ahead, before anybody can refuse it: " \
+    if case["over"] == "http2" and b"#" in bytes.fromhex(case["sent"]) and meaning(case, cut=True) in ("passed", "made anew"):
+        return "hyper cuts a # and what follows off a target of HTTP/2 before anybody can refuse it: " \
             "what is decided on and what the app gets are the same"
     return None
 
