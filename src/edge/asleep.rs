@@ -64,9 +64,10 @@ impl Edge {
         if !own || !pressed {
             return Err(visit.fail(Reason::ForeignPost));
         }
-        let form = read_form(&visit, request).await?;
+        // As the visit was whose answer has the button; what limits the bodies of an app's requests limits none of ours.
+        let permitted = Box::new(visit).authorize(self, self.clock.now())?.within_limits_but_body(self)?;
+        let form = read_form(&permitted.visit, request).await?;
         let next = parameter(Some(&form), "next").and_then(|next| ReturnTo::parse(&next));
-        let permitted = Box::new(visit).authorize(self, self.clock.now())?;
         let asleep = self.wake(&permitted, Manner::Button).await?;
         if !asleep.may_start {
             return Err(permitted.visit.fail(Reason::Asleep(asleep)));

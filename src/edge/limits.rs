@@ -20,6 +20,19 @@ impl Permitted {
     /// Goes on only within what the operator lets strangers cost, and within the limits that the owner set; the place that
     /// it takes is free when the exchange ends.
     pub fn within_limits(self, edge: &Edge, head: &Parts) -> Result<Self, Failure> {
+        let length = head
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        self.within(edge, length)
+    }
+
+    /// The same of a request whose body the app does not get.
+    pub(super) fn within_limits_but_body(self, edge: &Edge) -> Result<Self, Failure> {
+        self.within(edge, None)
+    }
+
+    fn within(self, edge: &Edge, length: Option<u64>) -> Result<Self, Failure> {
         let Route::Port(_, port) = self.visit.route else { return Ok(self) };
         if self.permit.subject().identity().is_none() {
             self.count_stranger(edge, port)?;
@@ -27,10 +40,6 @@ impl Permitted {
         let Some(limited) = self.snapshot.ports.get(&port).and_then(|view| view.limited.as_ref()) else {
             return Ok(self);
         };
-        let length = head
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok());
         let entered = limited
             .check_length(length)
             .and_then(|()| limited.enter(self.visit.exchange.client(), Instant::now()));

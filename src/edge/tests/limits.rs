@@ -106,3 +106,23 @@ async fn limits_hold_at_once_and_say_who_can_raise_them() {
     bench.limit(3000, "").await;
     check(&bench.upload(3000, SMALL).await, 200, "");
 }
+
+#[tokio::test]
+async fn resume_1_the_button_that_wakes_is_within_the_limits_of_its_port() {
+    let (bench, _endings) = bench(LIMITS, false).await;
+    let press = async || {
+        let mut stream = bench.plain().await;
+        let (host, token) = (bench.host(3000), &bench.token);
+        let head = format!("POST /.portico/wake HTTP/1.1\r\nHost: {host}\r\nOrigin: https://{host}\r\nX-Portico-Token: {token}\r\n");
+        let request = format!("{head}Connection: close\r\nContent-Length: 8\r\n\r\nnext=%2F");
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.expect("an answer");
+        answer
+    };
+    check(&press().await, 303, "");
+    bench.limit(3000, "body=0").await;
+    check(&press().await, 303, "");
+    bench.limit(3000, "from=192.0.2.0/24").await;
+    check(&press().await, 403, "certain addresses only");
+}
