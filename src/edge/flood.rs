@@ -6,9 +6,13 @@
 //! Reads of each frame its length and its type, and of a head where its fields begin. Refuses to know requests, and to
 //! bound what asks for something: that is h2's. Has no word of its own for a client that floods: h2 says GOAWAY, because
 //! it is shown what it ends a connection for.
+//!
+//! What was sent to a client pays for what it says in return (see [`sent`]), so that one that is busy is never cut however
+//! fast it is: it measures round trips, opens windows and leaves what it no longer wants as often as it is answered.
 
 mod fields;
-mod frames;
+pub(super) mod frames;
+mod sent;
 mod turn;
 
 use std::{
@@ -30,6 +34,7 @@ use tokio::{
 
 use self::{
     frames::{Frames, Seen},
+    sent::Sent,
     turn::Turn,
 };
 use super::connection::h2::FIELD_BYTES;
@@ -38,21 +43,19 @@ use super::connection::h2::FIELD_BYTES;
 /// begun, a head that is refused, and each of its fields.
 const VAIN: u32 = 10;
 const UPDATE: u32 = 5;
-const RESET: u32 = 25;
-const REFUSED_HEAD: u32 = 1_000;
-const REFUSED_FIELD: u32 = 4;
-/// How much there is to spend at once: a thousand resets, far above a browser that leaves a page with all that is under way
-/// there, or two thousand frames that set another order.
-const AT_ONCE: u32 = 2_500 * VAIN;
-/// How long it takes to have one more: two thousand frames a second, above a client that measures each round trip by a PING.
-const ONE_MORE: Duration = Duration::from_micros(50);
+const RESET: u32 = 100;
+const REFUSED_HEAD: u32 = 4_000;
+const REFUSED_FIELD: u32 = 16;
+/// How much there is to spend at once: a thousand resets, eight times what a browser can have under way on a page that it
+/// leaves, or ten thousand frames that set another order: two thousand files of a page, five times each.
+const AT_ONCE: u32 = 10_000 * VAIN;
+/// How long it takes to have one more: eight thousand frames a second that nothing was sent for.
+const ONE_MORE: Duration = Duration::from_nanos(12_500);
+/// What a reset takes of a turn, where other frames take what they cost.
+const RESET_WORK: u32 = 25;
 /// How long nothing is read of a client that sent too much, before it is told to calm down: most of those that are told
 /// come back at once.
 const SILENCE: Duration = Duration::from_millis(250);
-/// For so many bytes that are sent to a client, a WINDOW_UPDATE costs nothing; kept up to so many.
-const UPDATE_BYTES: usize = 4 * 1024;
-const MOST_SENT: usize = 16 * 1024 * 1024;
-
 /// Frames of a head that never ends: more than h2 takes for a list of [`FIELD_BYTES`] in frames of 16 KiB, which is a quarter
 /// more than it needs.
 const LAST_FRAMES: usize = (FIELD_BYTES as usize / (16 * 1024)) * 2;
@@ -80,8 +83,7 @@ pub(super) struct Bounded<S> {
     frames: Frames,
     allowance: Allowance,
     refused: Arc<RefusedHeads>,
-    /// Bytes sent to the client for which no WINDOW_UPDATE came yet.
-    sent: usize,
+    sent: Sent,
     turn: Turn,
     state: State,
 }
@@ -104,7 +106,7 @@ impl<S> Bounded<S> {
             frames: Frames::default(),
             allowance: Allowance::new(now),
             refused,
-            sent: 0,
+            sent: Sent::default(),
             turn: Turn::default(),
             state: State::Heard,
         }
@@ -112,32 +114,22 @@ impl<S> Bounded<S> {
 
     fn count(&mut self, bytes: &mut [u8]) {
         let Seen {
+            heads: _,
             vain,
             resets,
             updates,
             fields,
             crowded,
         } = self.frames.read(bytes);
-        let due = updates.min(self.sent / UPDATE_BYTES);
-        self.sent -= due * UPDATE_BYTES;
-        let updates = u32::try_from(updates - due).unwrap_or(u32::MAX);
-        let costs = [(vain, VAIN), (resets, RESET), (updates, UPDATE)];
-        let frames = costs
-            .iter()
-            .fold(0_u32, |sum, (count, cost)| sum.saturating_add(count.saturating_mul(*cost)));
-        self.turn.read(frames.saturating_add(fields));
+        self.turn
+            .read(sum([(vain, VAIN), (resets, RESET_WORK), (updates, UPDATE), (fields, 1)]));
+        let (resets, vain, updates) = self.sent.paid.rest(resets, vain, updates);
+        let frames = sum([(vain, VAIN), (resets, RESET), (updates, UPDATE)]);
         let cost = frames.saturating_add(self.refused.take());
         // A clock is asked only where there is something to count.
         if crowded || cost > 0 && !self.allowance.spend(cost, Instant::now()) {
             self.state = State::Over;
         }
-    }
-
-    fn sent(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &polled {
-            self.sent = MOST_SENT.min(self.sent + bytes);
-        }
-        polled
     }
 
     fn end(&mut self, passed: usize, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -152,6 +144,12 @@ impl<S> Bounded<S> {
         self.state = State::Ended(passed + next.len());
         Poll::Ready(Ok(()))
     }
+}
+
+fn sum<const N: usize>(costs: [(u32, u32); N]) -> u32 {
+    costs
+        .into_iter()
+        .fold(0, |sum, (count, cost)| sum.saturating_add(count.saturating_mul(cost)))
 }
 
 /// Frames that every HTTP/2 server must end a connection for: a head that never ends. h2 says ENHANCE_YOUR_CALM to them,
@@ -206,12 +204,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.sent(polled)
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.sent.read(&buf[..bytes]);
+        }
+        polled
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.sent(polled)
+        if let Poll::Ready(Ok(mut bytes)) = polled {
+            for buf in bufs {
+                let written = bytes.min(buf.len());
+                self.sent.read(&buf[..written]);
+                bytes -= written;
+            }
+        }
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -241,7 +249,7 @@ impl Allowance {
 
     /// Takes so much; false if there is not as much left.
     fn spend(&mut self, cost: u32, now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.since).as_micros() / ONE_MORE.as_micros();
+        let earned = now.saturating_duration_since(self.since).as_nanos() / ONE_MORE.as_nanos();
         if let Ok(earned) = u32::try_from(earned)
             && earned < AT_ONCE
         {
@@ -265,6 +273,7 @@ mod tests {
         *,
     };
 
+    const PRIORITY: u8 = 2;
     const PING: u8 = 6;
 
     #[test]
@@ -275,7 +284,7 @@ mod tests {
         assert!(!allowance.spend(1, begun + ONE_MORE / 2));
         assert!(allowance.spend(1, begun + ONE_MORE));
         for second in 1..100 {
-            assert!(allowance.spend(19_000, begun + Duration::from_secs(second)), "{second}");
+            assert!(allowance.spend(79_000, begun + Duration::from_secs(second)), "{second}");
         }
         assert!(allowance.spend(AT_ONCE, begun + Duration::from_secs(1_000_000)));
         assert!(!allowance.spend(AT_ONCE, begun + Duration::from_secs(1_000_001)));
@@ -334,25 +343,35 @@ mod tests {
         assert!(matches!(server.state, State::Heard));
     }
 
-    #[tokio::test]
-    async fn h2_1_windows_open_as_far_as_something_was_sent() {
+    /// A client that is sent this and answers with that, twenty times as often as it could for nothing.
+    async fn busy(sent: &[u8], answer: &[u8], cost: u32) {
+        const ROUNDS: usize = 200;
+        let at_once = (AT_ONCE / cost) as usize / 10;
         let (mut client, server) = tokio::io::duplex(16 * 1024 * 1024);
         let mut server = Bounded::new(server, Arc::default(), Instant::now());
-        let update = frame(WINDOW_UPDATE, 4);
-        let download = vec![0; UPDATE_BYTES * AT_ONCE as usize / 20];
-        let mut got = vec![0; update.len() * AT_ONCE as usize / 20];
+        let (sent, answers) = (sent.repeat(at_once), answer.repeat(at_once));
         client.write_all(&[b'P'; PREFACE_BYTES]).await.expect("sent");
         server.read_exact(&mut [0; PREFACE_BYTES]).await.expect("passed on");
-        for _ in 0..100 {
-            server.write_all(&download).await.expect("sent");
-            client.read_exact(&mut download.clone()).await.expect("there");
-            client.write_all(&update.repeat(AT_ONCE as usize / 20)).await.expect("sent");
-            server.read_exact(&mut got).await.expect("passed on");
+        for _ in 0..ROUNDS {
+            server.write_all(&sent).await.expect("sent");
+            client.read_exact(&mut sent.clone()).await.expect("there");
+            client.write_all(&answers).await.expect("sent");
+            server.read_exact(&mut answers.clone()).await.expect("passed on");
         }
         assert!(matches!(server.state, State::Heard));
-        let mut more = update.repeat(AT_ONCE as usize);
-        server.count(&mut more);
-        server.count(&mut more);
+        for _ in 0..ROUNDS {
+            server.count(&mut answers.clone());
+        }
         assert!(matches!(server.state, State::Over), "nothing was sent for these");
+    }
+
+    #[tokio::test]
+    async fn h2_1_what_answers_what_was_sent_is_no_flood() {
+        let (head, data) = (frame(1, 20), frame(0, 100));
+        let (reset, ping, update) = (frame(3, 4), frame(PING, 8), frame(WINDOW_UPDATE, 4));
+        busy(&head, &reset, RESET).await;
+        busy(&head, &frame(PRIORITY, 5).repeat(3), 3 * VAIN).await;
+        busy(&data, &ping, VAIN).await;
+        busy(&data, &update.repeat(2), 2 * UPDATE).await;
     }
 }

@@ -174,20 +174,49 @@ fn h2_1_floods_end_in_goaway_and_nobody_else_notices() {
     }
 }
 
+/// Goes on until everything was answered.
+fn until(connection: &mut Connection, done: impl Fn(&Connection) -> bool) {
+    while !done(connection) {
+        connection.read();
+        assert!(!connection.ended, "{:?}", connection.goaway());
+    }
+    assert_eq!(connection.goaway(), None);
+}
+
 #[test]
 fn h2_1_a_busy_client_is_no_flood() {
     let gateway = Lone::start("https://portico.localhost", &[("PORTICO_TLS_LOCAL", "true")]);
     let mut connection = Connection::open(&gateway);
     for round in 0..20 {
-        // As browsers do with a page of many parts, and programs that measure each round trip.
-        connection.send(&frame(PRIORITY, 0, 1001, &[0, 0, 0, 0, 3]).repeat(100));
-        connection.send(&frame(PING, 0, 0, b"measured").repeat(50));
+        // As browsers do with a page of many parts, and programs that measure each round trip; three times as much as any.
+        connection.send(&frame(PRIORITY, 0, 1001, &[0, 0, 0, 0, 3]).repeat(300));
+        connection.send(&frame(PING, 0, 0, b"measured").repeat(150));
         connection.send(&connection.head(round * 2 + 1, 60));
         connection.read();
     }
-    while connection.count(HEADERS) < 20 || connection.count(PING) < 1_000 {
-        connection.read();
-        assert!(!connection.ended, "{:?}", connection.goaway());
+    until(&mut connection, |connection| {
+        connection.count(HEADERS) >= 20 && connection.count(PING) >= 3_000
+    });
+}
+
+#[test]
+fn h2_1_who_leaves_a_page_of_many_files_again_and_again_is_no_flood() {
+    let gateway = Lone::start("https://portico.localhost", &[("PORTICO_TLS_LOCAL", "true")]);
+    let mut connection = Connection::open(&gateway);
+    // Thirty pages of a hundred files each: half of the files came when the browser leaves.
+    for page in 0..30 {
+        let streams: Vec<u32> = (0..100).map(|file| (page * 100 + file) * 2 + 1).collect();
+        for stream in &streams {
+            connection.send(&connection.head(*stream, 0));
+            connection.send(&frame(UNKNOWN, 0, 0, b"another order").repeat(3));
+        }
+        let wanted = connection.count(HEADERS) + 50;
+        until(&mut connection, |connection| connection.count(HEADERS) >= wanted);
+        for stream in &streams {
+            connection.send(&frame(RST_STREAM, 0, *stream, &[0, 0, 0, 8]));
+            connection.send(&frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 100]));
+        }
     }
-    assert_eq!(connection.goaway(), None);
+    connection.send(&frame(PING, 0, 0, b"the last"));
+    until(&mut connection, |connection| connection.count(PING) >= 1);
 }

@@ -19,7 +19,7 @@ const PRIORITY_BYTES: usize = 5;
 
 /// Reads frames as they come, in whatever pieces.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frames {
+pub(in crate::edge) struct Frames {
     /// Bytes until the next begins.
     left: usize,
     /// How many bytes of its beginning are known, and which.
@@ -32,11 +32,13 @@ pub(super) struct Frames {
 
 /// What was among the frames that began.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Seen {
+pub(in crate::edge) struct Seen {
+    /// Heads that began.
+    pub heads: u32,
     /// Frames that ask for nothing.
     pub vain: u32,
     pub resets: u32,
-    pub updates: usize,
+    pub updates: u32,
     /// Fields of heads.
     pub fields: u32,
     /// A head has more fields than anybody sends: its last byte that was read is now one that h2 ends the connection for.
@@ -66,8 +68,16 @@ impl Default for Frames {
 }
 
 impl Frames {
+    /// Those that a server sends, which has no preface.
+    pub(in crate::edge) fn of_server() -> Self {
+        Self {
+            left: 0,
+            ..Self::default()
+        }
+    }
+
     /// Reads on; tells what began.
-    pub(super) fn read(&mut self, bytes: &mut [u8]) -> Seen {
+    pub(in crate::edge) fn read(&mut self, bytes: &mut [u8]) -> Seen {
         let (mut seen, mut at) = (Seen::default(), 0);
         loop {
             let inside = self.left.min(bytes.len() - at);
@@ -88,8 +98,9 @@ impl Frames {
     fn begin(&mut self, seen: &mut Seen) {
         let [high, middle, low, kind, flags] = self.begun;
         seen.vain += u32::from(is_vain(kind));
+        seen.heads += u32::from(kind == HEADERS);
         seen.resets += u32::from(kind == RST_STREAM);
-        seen.updates += usize::from(kind == WINDOW_UPDATE);
+        seen.updates += u32::from(kind == WINDOW_UPDATE);
         self.left = STREAM_BYTES + u32::from_be_bytes([0, high, middle, low]) as usize;
         self.known = 0;
         if kind == HEADERS {
@@ -159,7 +170,7 @@ fn is_vain(kind: u8) -> bool {
 
 /// A frame of this type that is filled with its number.
 #[cfg(test)]
-pub(super) fn frame(kind: u8, length: usize) -> Vec<u8> {
+pub(in crate::edge) fn frame(kind: u8, length: usize) -> Vec<u8> {
     let mut bytes = u32::try_from(length).expect("a length").to_be_bytes()[1..].to_vec();
     bytes.push(kind);
     bytes.resize(9 + length, kind);
@@ -194,7 +205,7 @@ mod tests {
                 let seen = frames.read(&mut bytes[at..end]);
                 vain += seen.vain as usize;
                 resets += seen.resets as usize;
-                updates += seen.updates;
+                updates += seen.updates as usize;
                 at = end;
                 if at == bytes.len() { break }
             }
