@@ -13,6 +13,7 @@ mod asleep;
 mod beat;
 mod body;
 mod caller;
+mod chatter;
 mod client;
 mod connection;
 mod context;

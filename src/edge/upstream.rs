@@ -4,10 +4,7 @@
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -24,14 +21,12 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::AbortHandle,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     body::BodyError,
+    chatter::{Chatter, Heads, Heeded},
     context::{Exchange, GaveUp},
     upload::{TooLarge, Upload},
 };
@@ -54,9 +49,6 @@ const KEPT_FOR: Duration = Duration::from_secs(4);
 const MAX_KEPT: usize = 64;
 /// Longest response head of an app in bytes, and most of a request's body that waits for it.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
-
-/// Most informational responses before the one that counts (SMUG-6).
-const MAX_INFORMATIONAL: usize = 16;
 
 /// How long a TLS handshake with an app may take: as long as one with a client (TO-1).
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,6 +102,7 @@ struct Line {
 
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
+    heads: Arc<Heads>,
     /// One more than requests are under way.
     under_way: Arc<()>,
     since: Instant,
@@ -120,6 +113,7 @@ enum Sender {
     Http1(Line),
     Http2 {
         sender: http2::SendRequest<RequestBody>,
+        heads: Arc<Heads>,
         _under_way: Arc<()>,
     },
 }
@@ -131,7 +125,7 @@ pub enum UpstreamError {
     Dial(#[from] DialError),
     #[error("the app broke the connection off or did not speak HTTP")]
     Exchange(#[source] hyper::Error),
-    /// More than [`MAX_INFORMATIONAL`] responses that are none.
+    /// See [`Chatter`] and [`Heads`].
     #[error("the app sent only informational responses")]
     Chatter,
     #[error("TLS with the app failed")]
@@ -215,13 +209,14 @@ impl Upstreams {
     }
 
     async fn handshake_2(&self, key: &Key, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, UpstreamError> {
+        let heads = Arc::<Heads>::default();
         let (sender, connection) = http2::Builder::new(Tasks(self.pool.tasks.clone()))
             .timer(TokioTimer::new())
             .initial_stream_window_size(h2::STREAM_WINDOW)
             .initial_connection_window_size(h2::CONNECTION_WINDOW)
             .max_send_buf_size(h2::SEND_BUFFER)
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Heeded::new(stream, Arc::clone(&heads))))
             .await
             .map_err(UpstreamError::Exchange)?;
         self.pool.tasks.spawn(async move { drop(connection.await) });
@@ -229,6 +224,7 @@ impl Upstreams {
         if !self.pool.drain.is_cancelled() {
             let shared = Shared {
                 sender: sender.clone(),
+                heads: Arc::clone(&heads),
                 under_way: Arc::clone(&under_way),
                 since: Instant::now(),
             };
@@ -236,6 +232,7 @@ impl Upstreams {
         }
         Ok(Sender::Http2 {
             sender,
+            heads,
             _under_way: under_way,
         })
     }
@@ -265,6 +262,7 @@ impl Upstreams {
         shared.since = Instant::now();
         Some(Sender::Http2 {
             sender: shared.sender.clone(),
+            heads: Arc::clone(&shared.heads),
             _under_way: Arc::clone(&shared.under_way),
         })
     }
@@ -289,7 +287,7 @@ impl Sender {
     fn said_too_much(&self) -> bool {
         match self {
             Self::Http1(line) => line.chatter.is_too_much(),
-            Self::Http2 { .. } => false,
+            Self::Http2 { heads, .. } => heads.is_too_much(),
         }
     }
 
@@ -308,7 +306,8 @@ impl Sender {
                 sender.try_send_request(request).await
             }
             // Boxed, so that what most apps do not speak makes no future larger.
-            Self::Http2 { sender, .. } => {
+            Self::Http2 { sender, heads, .. } => {
+                heads.ask();
                 let scheme = if key.protocol == Protocol::Https {
                     Scheme::Https
                 } else {
@@ -332,37 +331,6 @@ where
 {
     fn execute(&self, task: F) {
         self.0.spawn(task);
-    }
-}
-
-/// Counts what an app says before it answers, over one connection, and cuts that when it is too much.
-#[derive(Debug)]
-struct Chatter {
-    heard: AtomicUsize,
-    connection: AbortHandle,
-}
-
-impl Chatter {
-    fn of(connection: AbortHandle) -> Self {
-        Self {
-            heard: AtomicUsize::new(0),
-            connection,
-        }
-    }
-
-    /// Begins to count for a request.
-    fn listen(self: &Arc<Self>, request: &mut Request<RequestBody>) {
-        self.heard.store(0, Relaxed);
-        let chatter = Arc::clone(self);
-        hyper::ext::on_informational(request, move |_| {
-            if chatter.heard.fetch_add(1, Relaxed) >= MAX_INFORMATIONAL {
-                chatter.connection.abort();
-            }
-        });
-    }
-
-    fn is_too_much(&self) -> bool {
-        self.heard.load(Relaxed) > MAX_INFORMATIONAL
     }
 }
 

@@ -422,3 +422,33 @@ async fn a_body_past_its_ports_limit_is_the_clients_fault_over_http_2_too() {
     let answer = soon(head(&mut stream)).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
+
+#[tokio::test]
+async fn smug_6_informational_answers_without_end_end_over_http_2_too() {
+    let (bench, _endings) = bench(LIMITS, false).await;
+    // An answer of 103 again and again, which a byte names from the second time on.
+    let head = |block: &[u8]| [&[0, 0, u8::try_from(block.len()).expect("short"), 1, 4, 0, 0, 0, 1][..], block].concat();
+    let early = [head(b"\x48\x03103"), head(&[0xbe]).repeat(1_000)].concat();
+    bench
+        .listen(RAW, move |mut stream| {
+            let early = early.clone();
+            async move {
+                let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+                drop(stream.write_all(&settings).await);
+                let mut asked = Vec::new();
+                while !asked
+                    .windows(5)
+                    .any(|bytes| bytes == b"\x01\x04\0\0\0" || bytes == b"\x01\x05\0\0\0")
+                {
+                    if !matches!(stream.read_buf(&mut asked).await, Ok(1..)) {
+                        return;
+                    }
+                }
+                while stream.write_all(&early).await.is_ok() {}
+            }
+        })
+        .await;
+    bench.speaks(RAW, "grpc").await;
+    let (status, problem) = bench.problem_of(RAW, true).await;
+    assert_eq!((status, &problem["type"]), (502, &"urn:portico:chatter".into()), "{problem}");
+}
