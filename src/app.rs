@@ -400,7 +400,11 @@ type Services<'a> = (&'a Auth, &'a Belongings, &'a Tunnels, &'a Audit, &'a Share
 fn deps(config: &Config, store: SharedStore, (auth, belongings, tunnels, audit, clock): Services<'_>) -> Deps {
     let runtime: SharedRuntime = match config.runtime {
         RuntimeKind::Process => Arc::new(ProcessRuntime::new(config.data.clone(), config.editor.clone())),
-        RuntimeKind::Docker => Arc::new(DockerRuntime::new(config.docker.clone(), config.data.clone())),
+        RuntimeKind::Docker => Arc::new(DockerRuntime::new(
+            config.docker.clone(),
+            config.data.clone(),
+            config.outbound.clone(),
+        )),
     };
     Deps {
         store,

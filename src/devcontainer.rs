@@ -21,7 +21,7 @@ mod variables;
 pub use self::{
     commands::{Command, Hook, Run, Stage},
     configuration::{Build, Configuration, Origin, Requirements, Volume},
-    features::{Feature, Features},
+    features::{Feature, FeatureFile, Features},
     file::{FILES, FOLDER, Malformed, NAME},
     inherited::Inherited,
     notice::{Notice, Notices},

@@ -114,6 +114,11 @@ impl Outbound {
         }
     }
 
+    /// Whether a host is reached through the proxy, which then looks up its name.
+    pub fn is_proxied(&self, host: &str) -> bool {
+        self.proxy_for(&host.trim_matches(['[', ']']).to_ascii_lowercase()).is_some()
+    }
+
     fn proxy_for(&self, host: &str) -> Option<&Proxy> {
         let direct = is_this_machine(host) || self.direct.iter().any(|direct| direct.holds(host));
         self.proxy.as_ref().filter(|_| !direct)

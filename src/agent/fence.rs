@@ -43,11 +43,22 @@ pub enum FenceError {
     Route { network: Network, source: io::Error },
     #[error("this codespace's network was not closed off: {0} can be reached")]
     Open(Network),
+    #[error(
+        "the kernel has no nftables ({0}), without which a program gets past the fence by naming its interface; load nf_tables, or say \
+         docker.fence_without_filter = true"
+    )]
+    Filter(io::Error),
 }
 
-/// Puts networks out of reach. IPv6 ones are passed over where there is no IPv6.
-pub fn put_up(networks: &[String]) -> Result<(), FenceError> {
+/// Puts networks out of reach. IPv6 ones are passed over where there is no IPv6. The routes come last: where they stand, so does
+/// the filter, unless it need not.
+pub fn put_up(networks: &[String], needs_filter: bool) -> Result<(), FenceError> {
     let networks = parse(networks)?;
+    match filter::put_up(&networks) {
+        Err(error) if needs_filter => return Err(FenceError::Filter(error)),
+        Err(error) => tracing::warn!(%error, "there is no filter"),
+        Ok(()) => {}
+    }
     for network in &networks {
         match netlink::ask(None, [request(network)]) {
             Ok(()) => {}
@@ -57,7 +68,6 @@ pub fn put_up(networks: &[String]) -> Result<(), FenceError> {
             Err(source) => return Err(FenceError::Route { network: *network, source }),
         }
     }
-    filter::put_up(&networks);
     Ok(())
 }
 
@@ -158,6 +168,6 @@ mod tests {
         assert_eq!(bytes.len(), 36);
         assert_eq!(bytes[16..24], [2, 16, 0, 0, 254, 4, 254, 8]);
         assert_eq!(bytes[32..], [169, 254, 0, 0]);
-        assert!(put_up(&["somewhere".into()]).is_err());
+        assert!(put_up(&["somewhere".into()], true).is_err());
     }
 }

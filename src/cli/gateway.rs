@@ -140,7 +140,7 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(bootstrap) = agent.bootstrap else {
-        crate::agent::fence::put_up(&agent.fence)?;
+        crate::agent::fence::put_up(&agent.fence, !agent.without_filter)?;
         agent.let_back.map_or(Ok(()), crate::agent::link::let_back)?;
         return Ok(ExitCode::SUCCESS);
     };

@@ -30,6 +30,11 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.docker.build_cache, duration(text, Duration::ZERO..=YEAR)),
     },
     Key {
+        name: "docker.build_disk",
+        allowed: "a size from 64MiB on, for instance 32GiB, or nothing for no bound",
+        set: |config, text| put(&mut config.docker.build_disk, optional(text, size)),
+    },
+    Key {
         name: "docker.images",
         allowed: "images or registries, several of them separated by commas, or nothing for all",
         set: |config, text| put(&mut config.docker.images, images(text)),
@@ -73,6 +78,11 @@ pub(super) const KEYS: &[Key] = &[
         name: "docker.unreachable",
         allowed: NETWORKS_ALLOWED,
         set: |config, text| put(&mut config.docker.unreachable, listed(text)),
+    },
+    Key {
+        name: "docker.fence_without_filter",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.docker.fence_without_filter, text.parse().ok()),
     },
     Key {
         name: "docker.name_servers",

@@ -63,6 +63,7 @@ pub(super) fn find(config: &Config) -> Vec<Problem> {
         data,
         space,
         engine,
+        fence,
         git,
         editor,
     ]
@@ -368,6 +369,18 @@ fn engine(config: &Config) -> Option<Problem> {
         "docker.socket",
         format!("The container engine's socket {} {why}: {error}.", socket.display()),
         fix,
+    )
+}
+
+fn fence(config: &Config) -> Option<Problem> {
+    if config.runtime != RuntimeKind::Docker || !config.docker.fence_without_filter {
+        return None;
+    }
+    problem(
+        Severity::Warning,
+        "docker.fence_without_filter",
+        "On a kernel without nftables, programs in codespaces can get past their fence, to cloud metadata and to this machine.",
+        "Leave it false, and load nf_tables where codespaces do not start then.",
     )
 }
 

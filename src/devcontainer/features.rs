@@ -1,16 +1,19 @@
 //! `features`: parts that an image is to have installed, as the file names them
 //! (<https://containers.dev/implementors/features/>).
 //!
-//! Owns which of them can be had: a folder of the repository, or a name at a registry. Refuses addresses of archives: the
-//! gateway's machine would fetch whatever a repository names.
+//! Owns which of them can be had: a folder of the repository, or a name at a registry; and what one says of others in its own
+//! file. Refuses addresses of archives: the gateway's machine would fetch whatever a repository names.
 
-use std::net::Ipv4Addr;
+use std::fmt;
 
 use jsonc_parser::JsonValue;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{file::FOLDER, notice::Notices};
+use super::{
+    file::{FOLDER, parse},
+    notice::Notices,
+};
 use crate::domain::is_image_name;
 
 /// Most of them.
@@ -40,9 +43,21 @@ pub struct Feature {
     pub options: Value,
 }
 
+/// What a feature says of itself, `devcontainer-feature.json`. As it is shown it is what was read of it, and no more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureFile {
+    whole: Map<String, Value>,
+    needs: Vec<String>,
+}
+
 impl Features {
     pub fn is_empty(&self) -> bool {
         self.wanted.is_empty()
+    }
+
+    /// Whether a feature can be had by that name, from a file in the folder of such files.
+    pub fn is_source(id: &str) -> bool {
+        source(id, FOLDER).is_ok()
     }
 
     /// Reads both keys; `directory` is where the file is. What cannot be had is named.
@@ -82,9 +97,68 @@ impl Features {
                 JsonValue::String(id) if id.len() <= MAX_OPTION => Some(id.clone().into_owned()),
                 _ => None,
             });
-            features.order = ids.take(MAX_FEATURES).collect();
+            // What has only an order is looked up as well.
+            let (had, others): (Vec<_>, Vec<_>) = ids.take(MAX_FEATURES).partition(|id| source(id, directory).is_ok());
+            features.order = had;
+            for id in others {
+                let id = id.get(..id.floor_char_boundary(80)).unwrap_or_default();
+                notices.note(
+                    format!("overrideFeatureInstallOrder {id}"),
+                    "it is no feature that can be installed here",
+                );
+            }
         }
         features
+    }
+}
+
+impl FeatureFile {
+    /// Reads it, comments and trailing commas as in other files; an error in words.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let parsed = parse(text).map_err(|error| format!("its devcontainer-feature.json cannot be read: {error}"))?;
+        let Value::Object(whole) = plain(&parsed) else {
+            return Err("its devcontainer-feature.json is no object".into());
+        };
+        let needs = match whole.get("dependsOn") {
+            None => Vec::new(),
+            Some(Value::Object(needs)) => needs.keys().cloned().collect(),
+            Some(_) => return Err("its dependsOn is no object".into()),
+        };
+        Ok(Self { whole, needs })
+    }
+
+    /// `dependsOn`: those without which it is not installed.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        self.needs.iter().map(String::as_str)
+    }
+
+    /// Leaves out of `installsAfter`, which only says in which order, those of which `is_had` does not hold.
+    pub fn keep_after(&mut self, is_had: &dyn Fn(&str) -> bool) {
+        let Some(after) = self.whole.get_mut("installsAfter") else { return };
+        let kept = after.as_array().into_iter().flatten().filter(|id| id.as_str().is_some_and(is_had));
+        *after = kept.cloned().collect();
+    }
+}
+
+impl fmt::Display for FeatureFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(&self.whole).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+/// The same without comments.
+fn plain(value: &JsonValue<'_>) -> Value {
+    match value {
+        JsonValue::Null => Value::Null,
+        JsonValue::Boolean(is_set) => Value::Bool(*is_set),
+        JsonValue::Number(number) => serde_json::from_str(number).unwrap_or_else(|_| Value::String((*number).to_owned())),
+        JsonValue::String(text) => Value::String(text.clone().into_owned()),
+        JsonValue::Array(list) => list.iter().map(plain).collect(),
+        JsonValue::Object(object) => {
+            let pairs = object.clone().into_iter();
+            pairs.map(|(name, value)| (name.into_owned(), plain(&value))).collect()
+        }
     }
 }
 
@@ -107,7 +181,9 @@ fn source(id: &str, directory: &str) -> Result<Option<String>, &'static str> {
     if !name.contains('.') {
         return Err("name it with its registry, as ghcr.io/devcontainers/features/NAME:1");
     }
-    if name.parse::<Ipv4Addr>().is_ok() || !is_image_name(id) {
+    // What ends in a number is an address, in one spelling or another.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if last.starts_with(|c: char| c.is_ascii_digit()) || !is_image_name(id) {
         return Err("it is no name at a registry, as ghcr.io/devcontainers/features/node:1 is one");
     }
     Ok(None)
@@ -129,7 +205,7 @@ fn options(value: &JsonValue<'_>, expand: &mut impl FnMut(&str) -> String) -> Re
         JsonValue::Object(object) if object.len() <= MAX_OPTIONS => {
             let pairs = object.clone().into_iter();
             let pairs = pairs.map(|(name, value)| Some((name.into_owned(), plain(&value)?)));
-            pairs.collect::<Option<serde_json::Map<_, _>>>().map(Value::Object).ok_or(WRONG)
+            pairs.collect::<Option<Map<_, _>>>().map(Value::Object).ok_or(WRONG)
         }
         value => plain(value).ok_or(WRONG),
     }
@@ -167,6 +243,12 @@ mod tests {
             ("localhost/a/b", ""),
             ("localhost:5000/a/b", ""),
             ("169.254.169.254/a/b", ""),
+            ("127.1/a/b", ""),
+            ("0x7f.1/a/b", ""),
+            ("127.0x1:80/a/b", ""),
+            ("2130706433:80/a/b", ""),
+            ("[::1]:80/a/b", ""),
+            ("[::ffff:127.0.0.1]/a/b", ""),
             ("ghcr.io/a/../b", ""),
             ("ghcr.io/a b", ""),
         ] {

@@ -19,6 +19,8 @@ mod fence;
 mod ignore;
 mod image;
 mod instance;
+mod meter;
+mod near;
 mod network;
 mod plan;
 
@@ -44,6 +46,7 @@ use self::{
 use super::{InstanceState, Known, Making, Progress, Runtime, RuntimeError, process::editor};
 use crate::{
     domain::{CodespaceName, Network},
+    outbound::Outbound,
     protocol::bootstrap::{Bootstrap, EditorProgram, InContainer},
 };
 
@@ -63,6 +66,8 @@ pub struct Options {
     pub builds: bool,
     /// How long layers of builds that failed are kept: the next one begins where they end.
     pub build_cache: Duration,
+    /// Most bytes of disk that one build takes, and that an image has which is pulled; none for no bound.
+    pub build_disk: Option<u64>,
     /// Images that repositories may name, and registries; none for all.
     pub images: Vec<String>,
     /// The reference command line for development containers, which finds features; none where they are not installed.
@@ -79,6 +84,8 @@ pub struct Options {
     pub processes: u32,
     /// From where each codespace gets a network of sixteen addresses.
     pub networks: Network,
+    /// Whether codespaces run on a kernel without nftables, where programs that name an interface get past the fence.
+    pub fence_without_filter: bool,
     /// Addresses that codespaces cannot reach, besides link-local ones (cloud metadata) and this machine's side of their network.
     pub unreachable: Vec<Network>,
     /// Name servers of containers; none for the engine's own choice.
@@ -94,6 +101,7 @@ impl Default for Options {
             image: "mcr.microsoft.com/devcontainers/base:debian".into(),
             builds: false,
             build_cache: Duration::from_secs(24 * 3600),
+            build_disk: Some(32 << 30),
             images: Vec::new(),
             devcontainer_cli: None,
             agent: None,
@@ -102,6 +110,7 @@ impl Default for Options {
             disk: None,
             processes: 8_192,
             networks: Network::v4(Ipv4Addr::new(10, 213, 0, 0), 16),
+            fence_without_filter: false,
             unreachable: Vec::new(),
             name_servers: Vec::new(),
             data_for_engine: None,
@@ -119,11 +128,13 @@ pub struct DockerRuntime {
     engine: Arc<Engine>,
     /// Read by builds while they run.
     building: Arc<RwLock<()>>,
+    /// How the gateway reaches the world, by which features are fetched.
+    outbound: Outbound,
 }
 
 impl DockerRuntime {
     /// Talks to the engine when there is something to say; `data` is the gateway's data directory.
-    pub fn new(options: Options, data: PathBuf) -> Self {
+    pub fn new(options: Options, data: PathBuf, outbound: Outbound) -> Self {
         let data = std::fs::canonicalize(&data).unwrap_or(data);
         let own = || std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
         Self {
@@ -132,6 +143,7 @@ impl DockerRuntime {
             options: Arc::new(options),
             data,
             building: Arc::default(),
+            outbound,
         }
     }
 
@@ -268,10 +280,10 @@ impl DockerRuntime {
         self.engine.unless_missing(removed)
     }
 
-    /// Removes layers of builds that failed, unless one is under way; the next one sees to it then.
+    /// Removes layers of builds that failed; while others are under way, the old ones.
     async fn prune(&self, instance: &Instance) {
-        let Ok(_alone) = self.building.try_write() else { return };
-        if let Err(error) = build::prune(&self.engine, instance, self.options.build_cache).await {
+        let alone = self.building.try_write();
+        if let Err(error) = build::prune(&self.engine, instance, self.options.build_cache, alone.is_err()).await {
             tracing::warn!(%error, "layers of builds that failed stay");
         }
     }
@@ -329,7 +341,7 @@ impl Runtime for DockerRuntime {
 
     async fn create(&self, name: &CodespaceName, progress: &Progress) -> Result<(), RuntimeError> {
         let instance = self.instance().await?;
-        image::get(&self.engine, &self.options.image, progress).await?;
+        image::get(&self.engine, &self.options, &self.options.image, progress).await?;
         progress.tell("Making its network and volume");
         network::make(&self.engine, &self.options, &instance, name).await?;
         let volume = self.engine.api().await?.create_volume(plan::volume(&instance, name)).await;

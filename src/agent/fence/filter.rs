@@ -57,14 +57,21 @@ const DESTINATION_V6: u32 = 24;
 const OUT_INTERFACE: u32 = 5;
 const LOOPBACK: u32 = 1;
 
-/// Drops what is sent there, where the kernel has nftables: without it the routes are all there is.
-pub(super) fn put_up(networks: &[Network]) {
+/// Drops what is sent there; an error where the kernel has no nftables. Where it has no IPv6, nothing can be sent over that.
+pub(super) fn put_up(networks: &[Network]) -> io::Result<()> {
     for is_v6 in [false, true] {
         let of_family: Vec<_> = networks.iter().filter(|network| network.first().is_ipv6() == is_v6).collect();
-        if let Err(error) = table(is_v6, &of_family) {
-            tracing::debug!(%error, is_v6, "there is no filter");
+        match table(is_v6, &of_family) {
+            Err(_) if is_v6 && !has_v6() => {}
+            done => done?,
         }
     }
+    Ok(())
+}
+
+/// Whether any interface has an address of IPv6, as all have on a kernel that knows it.
+fn has_v6() -> bool {
+    std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|addresses| !addresses.trim().is_empty())
 }
 
 fn table(is_v6: bool, networks: &[&Network]) -> io::Result<()> {

@@ -17,6 +17,9 @@ pub struct Agent {
     /// Put these networks out of reach of this network namespace, and end.
     #[arg(hide = true, long, value_name = "NETWORK", num_args = 1.., conflicts_with = "bootstrap")]
     pub fence: Vec<String>,
+    /// Put them out of reach by routes alone, where the kernel has no nftables.
+    #[arg(hide = true, long, requires = "fence")]
+    pub without_filter: bool,
     /// Have what comes back for this address sent over the wire that another namespace laid to this one.
     #[arg(hide = true, long, value_name = "ADDRESS", requires = "fence")]
     pub let_back: Option<Ipv4Addr>,

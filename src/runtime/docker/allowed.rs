@@ -1,31 +1,74 @@
-//! Which images repositories may name. Pure.
+//! Which images repositories may name, and from which registries.
 //!
 //! An engine fetches what is named from wherever that says, with this machine's way to it, and what is on the engine
 //! already is there for everybody who can name it. The operator says which; registries that are this machine, or that
 //! codespaces cannot reach, are none unless named so.
 
-use std::net::IpAddr;
-
-use super::Options;
+use super::{Options, near};
 
 /// The registry of images that name none, and the part of it that is for images without a part.
 const HUB: &str = "docker.io";
 const LIBRARY: &str = "library";
 
+/// What the operator allows, in one item of the list.
+#[derive(Debug, PartialEq)]
+enum Pattern {
+    /// All of a registry.
+    Registry(String),
+    /// All below a part of one, or an image with any tag.
+    Part(String),
+    /// One image with its tag or its digest.
+    Image(String),
+}
+
 /// Whether a repository may name these; else why not, in words.
-pub fn check<'a>(options: &Options, images: impl IntoIterator<Item = &'a str>) -> Result<(), String> {
-    let own = whole(&options.image);
+fn check(options: &Options, images: &[&str]) -> Result<(), String> {
+    let refused = images.iter().find(|image| !is_allowed(options, image));
+    refused.map_or(Ok(()), |image| {
+        Err(format!(
+            "the image {image} is not among those that this gateway's operator allows. Name another, or ask for it to be added to docker.images"
+        ))
+    })
+}
+
+/// As [`check`], and where the registry's name leads counts too, unless the operator names it. An engine that looks names up for
+/// itself may come to see another address a moment later: what it can reach is its operator's to bound.
+pub async fn admit(options: &Options, images: &[&str]) -> Result<(), String> {
+    check(options, images)?;
     for image in images {
         let name = whole(image);
-        let is_named = options.images.iter().any(|allowed| covers(&pattern(allowed), &name));
-        if is_named || name == own || (options.images.is_empty() && !is_near(options, &name)) {
+        let (host, port) = near::parts(name.split('/').next().unwrap_or_default());
+        if host == HUB || name == whole(&options.image) || is_named(options, host, port) {
             continue;
         }
-        return Err(format!(
-            "the image {image} is not among those that this gateway's operator allows. Name another, or ask for it to be added to docker.images"
-        ));
+        let found = near::look_up(host, port).await;
+        if let Some(why) = near::refusal(options, host, &found) {
+            return Err(format!(
+                "the image {image} is not fetched: {why}. Ask for it to be added to docker.images"
+            ));
+        }
     }
     Ok(())
+}
+
+/// Whether a repository may name one.
+pub fn is_allowed(options: &Options, image: &str) -> bool {
+    let name = whole(image);
+    let (host, _) = near::parts(name.split('/').next().unwrap_or_default());
+    name == whole(&options.image)
+        || options.images.iter().any(|allowed| Pattern::read(allowed).covers(&name))
+        || (options.images.is_empty() && !near::is_spelt(options, host))
+}
+
+/// Whether the operator's list names that registry, or a part of it.
+pub fn is_named(options: &Options, host: &str, port: u16) -> bool {
+    let registry = |allowed: &String| match Pattern::read(allowed) {
+        Pattern::Registry(name) | Pattern::Part(name) | Pattern::Image(name) => {
+            let (known, known_port) = near::parts(name.split('/').next().unwrap_or_default());
+            known.eq_ignore_ascii_case(host) && known_port == port
+        }
+    };
+    options.images.iter().any(registry)
 }
 
 /// The name with its registry, and a tag.
@@ -46,43 +89,38 @@ fn whole(image: &str) -> String {
     }
 }
 
-/// What the operator wrote: a registry, a part of one, or images.
-fn pattern(allowed: &str) -> String {
-    let allowed = allowed.trim_end_matches('/');
-    let host = allowed.split([':', '/']).next().unwrap_or_default();
-    if !allowed.contains('/') && (host.contains('.') || host == "localhost") {
-        return allowed.to_ascii_lowercase();
+impl Pattern {
+    fn read(allowed: &str) -> Self {
+        let plain = allowed.trim_end_matches('/');
+        let host = plain.split([':', '/']).next().unwrap_or_default();
+        if !plain.contains('/') && (plain != allowed || host.contains('.') || host == "localhost") {
+            return Self::Registry(plain.to_ascii_lowercase());
+        }
+        let name = whole(plain);
+        let has_tag = plain.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+        if has_tag {
+            Self::Image(name)
+        } else {
+            Self::Part(name.trim_end_matches(":latest").to_owned())
+        }
     }
-    let name = whole(allowed);
-    let has_tag = allowed.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-    if has_tag {
-        name
-    } else {
-        name.trim_end_matches(":latest").to_owned()
-    }
-}
 
-/// Whether a pattern is the name, or ends where one of its parts does.
-fn covers(pattern: &str, name: &str) -> bool {
-    name.strip_prefix(pattern)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '@']))
+    /// Whether it is the name, or ends where one of its parts does. With a tag it is that tag alone: of a name that has a digest
+    /// too the digest counts, and any image of that repository could be had by its own.
+    fn covers(&self, name: &str) -> bool {
+        match self {
+            Self::Registry(registry) => name.strip_prefix(registry.as_str()).is_some_and(|rest| rest.starts_with('/')),
+            Self::Part(part) => name
+                .strip_prefix(part.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '@'])),
+            Self::Image(image) => image == name,
+        }
+    }
 }
 
 /// Whether the first part of a name is a registry, as engines tell it from a part of a name.
 fn is_registry(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost" || first.chars().any(|c| c.is_ascii_uppercase())
-}
-
-/// Whether the registry is this machine itself, as its address says, or is fenced.
-fn is_near(options: &Options, name: &str) -> bool {
-    let registry = name.split('/').next().unwrap_or_default();
-    let host = registry.split(':').next().unwrap_or_default().trim_end_matches('.');
-    if host == "localhost" || host.ends_with(".localhost") {
-        return true;
-    }
-    let Ok(IpAddr::V4(address)) = host.parse() else { return false };
-    let fenced = || std::iter::once(&options.networks).chain(&options.unreachable);
-    address.is_loopback() || address.is_link_local() || address.is_unspecified() || fenced().any(|network| network.contains(address.into()))
 }
 
 #[cfg(test)]
@@ -97,7 +135,7 @@ mod tests {
             unreachable: vec!["10.0.0.0/8".parse().expect("a network")],
             ..Options::default()
         };
-        assert_eq!(check(&options, [image]).is_ok(), expected, "{image} with {images:?}");
+        assert_eq!(check(&options, &[image]).is_ok(), expected, "{image} with {images:?}");
     }
 
     #[test]
@@ -122,10 +160,15 @@ mod tests {
             "169.254.169.254/latest/meta-data",
             "10.213.0.1:8080/a",
             "10.9.9.9/a",
+            "0x7f.1/a",
+            "2130706433:80/a",
+            "127.1:5000/a",
+            "0177.0.0.1/a",
         ] {
             check_with(&[], image, false);
             check_with(&[image], image, true);
         }
+        check_with(&[], "[::1]:5000/a", false);
     }
 
     #[test]
@@ -154,8 +197,38 @@ mod tests {
             "registry.example.com:5000/other",
             "portico/base:2",
             "library/other",
+            "ghcr.io:5000/a",
+            "team/tools:2@sha256:00",
         ] {
             check_with(&images, image, false);
         }
+    }
+
+    #[test]
+    fn registries_that_the_operator_names() {
+        let options = |images: &[&str]| Options {
+            images: images.iter().map(|image| (*image).to_owned()).collect(),
+            ..Options::default()
+        };
+        let named = options(&["ghcr.io", "registry.example.com:5000/team", "10.0.0.1:5000/a:1", "plain:5000/"]);
+        for (host, port) in [
+            ("GHCR.io", 443),
+            ("registry.example.com", 5000),
+            ("10.0.0.1", 5000),
+            ("plain", 5000),
+        ] {
+            assert!(is_named(&named, host, port), "{host}:{port}");
+        }
+        for (host, port) in [("ghcr.io", 5000), ("registry.example.com", 443), ("io", 443), ("10.0.0.2", 5000)] {
+            assert!(!is_named(&named, host, port), "{host}:{port}");
+        }
+        assert!(!is_named(&options(&[]), "ghcr.io", 443));
+    }
+
+    #[tokio::test]
+    async fn a_registry_whose_name_leads_here_is_none() {
+        let options = Options::default();
+        assert!(admit(&options, &["ip6-localhost.localhost:80/a"]).await.is_err());
+        assert_eq!(admit(&options, &["debian", options.image.as_str()]).await, Ok(()));
     }
 }

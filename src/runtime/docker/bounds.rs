@@ -16,19 +16,20 @@ use futures_util::StreamExt as _;
 use super::{
     Options,
     engine::{Engine, is_missing},
+    meter::Meter,
 };
 use crate::runtime::RuntimeError;
 
-/// Bounds every step in the network of the container `network`, for as long as it is polled. It ends with what went wrong alone:
-/// then a build is not to go on.
-pub async fn keep(engine: &Engine, options: &Options, network: &str) -> RuntimeError {
-    let Err(error) = follow(engine, options, network).await else {
+/// Bounds every step in the network of the container `network`, for as long as it is polled, and tells the meter of it. It ends
+/// with what went wrong alone: then a build is not to go on.
+pub async fn keep(engine: &Engine, options: &Options, network: &str, meter: &Meter) -> RuntimeError {
+    let Err(error) = follow(engine, options, network, meter).await else {
         return RuntimeError::Failed("the container engine tells no more which steps of the build it starts. Try again".into());
     };
     error
 }
 
-async fn follow(engine: &Engine, options: &Options, network: &str) -> Result<(), RuntimeError> {
+async fn follow(engine: &Engine, options: &Options, network: &str, meter: &Meter) -> Result<(), RuntimeError> {
     let api = engine.api().await?;
     let holder = api.inspect_container(network, None).await.map_err(|error| engine.trouble(&error))?;
     let modes = [
@@ -55,6 +56,7 @@ async fn follow(engine: &Engine, options: &Options, network: &str) -> Result<(),
         if !is_step(&found, &modes) {
             continue;
         }
+        meter.follow(&id);
         if let Err(error) = api.update_container(&id, bounds(options)).await
             && runs(engine, &id).await?
         {

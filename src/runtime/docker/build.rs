@@ -29,6 +29,7 @@ use super::{
     engine::Engine,
     ignore::Ignored,
     instance::Instance,
+    meter::Meter,
     plan,
 };
 use crate::{
@@ -39,10 +40,21 @@ use crate::{
 
 /// How long a build may take.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// No layer of a build that is under way is older.
+const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
 /// How much a build may print, in bytes.
 const MAX_PRINTED: usize = 64 << 20;
 /// Pieces of a context on their way, each a few KiB.
 const QUEUE: usize = 8;
+
+/// Who is told of a build.
+type Watching<'a> = (&'a Progress, &'a Meter);
+
+/// A context as it goes to the engine.
+enum Packed {
+    Whole(Vec<u8>),
+    Pieces(mpsc::Receiver<std::io::Result<Bytes>>),
+}
 
 /// What a build needs.
 pub struct Site<'a> {
@@ -63,25 +75,78 @@ impl Site<'_> {
         progress: &Progress,
     ) -> Result<String, Unreadable> {
         let ignored = self.ignored(checkout, build).await?;
+        self.enclosed(build, async |options, meter: &Meter| {
+            self.run(checkout, build, dockerfile, ignored, options, (progress, meter)).await
+        })
+        .await
+    }
+
+    /// As [`Site::build`], of a context that is there already, with its Dockerfile under [`context::DOCKERFILE`].
+    pub async fn build_archive(&self, build: &Build, archive: Vec<u8>, progress: &Progress) -> Result<String, Unreadable> {
+        self.enclosed(build, async |options, meter: &Meter| {
+            let context = Packed::Whole(archive);
+            self.follow(options, context, (progress, meter)).await.map_err(|error| match error {
+                RuntimeError::Failed(why) => {
+                    progress.print(&format!("{why}\n"));
+                    Unreadable::Repository(format!("its features could not be installed. {why}"))
+                }
+                error => error.into(),
+            })
+        })
+        .await
+    }
+
+    /// Has something built in a network of its own and within bounds, and takes away what it leaves.
+    async fn enclosed(
+        &self,
+        build: &Build,
+        running: impl AsyncFnOnce(BuildImageOptions, &Meter) -> Result<(), Unreadable>,
+    ) -> Result<String, Unreadable> {
         let tag = format!("{}:{:032x}", self.instance.resource(self.name), rand::random::<u128>());
+        let meter = Meter::begin(self.engine, self.instance).await?;
         // What opened half of it left that behind.
         let built = match Box::pin(enclosure::open(self)).await {
             Ok(network) => {
                 let options = self.build_options(build, &tag, &network);
-                let running = Box::pin(self.run(checkout, build, dockerfile, ignored, options, progress));
-                self.within_bounds(&network, running).await
+                let running = Box::pin(running(options, &meter));
+                self.within_bounds(&network, &meter, running).await
             }
             Err(error) => Err(error.into()),
         };
+        // The last of it may have been over before anybody looked.
+        let built = match built {
+            Ok(()) => self.check(&tag, &meter).await,
+            failed => failed,
+        };
+        if built.is_err() {
+            meter.end(self.engine, self.instance).await?;
+        }
         enclosure::close(self.engine, self.instance, self.name).await?;
         built.map(|()| tag)
     }
 
-    /// Ends a build that takes too long, and one whose steps cannot be bounded.
-    async fn within_bounds(&self, network: &str, running: impl Future<Output = Result<(), Unreadable>>) -> Result<(), Unreadable> {
+    /// Removes what was built if it is too large.
+    async fn check(&self, tag: &str, meter: &Meter) -> Result<(), Unreadable> {
+        let Err(error) = meter.check(self.engine, self.instance, self.options.build_disk).await else {
+            return Ok(());
+        };
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        let removed = self.engine.api().await?.remove_image(tag, Some(options), None).await;
+        self.engine.unless_missing(removed.map(drop))?;
+        Err(error.into())
+    }
+
+    /// Ends a build that takes too long, or too much, and one whose steps cannot be bounded.
+    async fn within_bounds(
+        &self,
+        network: &str,
+        meter: &Meter,
+        running: impl Future<Output = Result<(), Unreadable>>,
+    ) -> Result<(), Unreadable> {
         tokio::select! {
             built = running => built,
-            error = Box::pin(bounds::keep(self.engine, self.options, network)) => Err(error.into()),
+            error = Box::pin(bounds::keep(self.engine, self.options, network, meter)) => Err(error.into()),
+            error = Box::pin(meter.outgrown(self.engine, self.instance, self.options.build_disk)) => Err(error.into()),
             () = tokio::time::sleep(PATIENCE) => {
                 let why = format!("the build took longer than {} minutes and was ended", PATIENCE.as_secs() / 60);
                 Err(Unreadable::Repository(why))
@@ -89,38 +154,23 @@ impl Site<'_> {
         }
     }
 
-    /// As [`Site::build`], of a context that is there already, with its Dockerfile under [`context::DOCKERFILE`].
-    pub async fn build_archive(&self, build: &Build, archive: Vec<u8>, progress: &Progress) -> Result<String, Unreadable> {
-        let tag = format!("{}:{:032x}", self.instance.resource(self.name), rand::random::<u128>());
-        let built = match Box::pin(enclosure::open(self)).await {
-            Ok(network) => {
-                let options = self.build_options(build, &tag, &network);
-                let running = Box::pin(self.follow(options, archive, progress));
-                self.within_bounds(&network, running).await
-            }
-            Err(error) => Err(error.into()),
+    /// Has the engine build, and shows what it says.
+    async fn follow(&self, options: BuildImageOptions, context: Packed, (progress, meter): Watching<'_>) -> Result<(), RuntimeError> {
+        let body = match context {
+            Packed::Whole(archive) => body_full(archive.into()),
+            Packed::Pieces(pieces) => body_try_stream(unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)))),
         };
-        enclosure::close(self.engine, self.instance, self.name).await?;
-        built.map(|()| tag)
-    }
-
-    async fn follow(&self, options: BuildImageOptions, archive: Vec<u8>, progress: &Progress) -> Result<(), Unreadable> {
         let api = self.engine.api().await?;
-        let mut told = pin!(api.build_image(options, None, Some(body_full(archive.into()))));
+        let mut told = pin!(api.build_image(options, None, Some(body)));
         let mut printed = 0;
         while let Some(told) = told.next().await {
-            let told = told.map_err(|error| match self.engine.trouble(&error) {
-                RuntimeError::Failed(why) => {
-                    progress.print(&format!("{why}\n"));
-                    Unreadable::Repository(format!("its features could not be installed. {why}"))
-                }
-                error => error.into(),
-            })?;
+            let told = told.map_err(|error| self.engine.trouble(&error))?;
             printed += told.stream.as_ref().map_or(0, String::len);
             if printed > MAX_PRINTED {
-                let why = format!("installing its features printed more than {} MiB and was ended", MAX_PRINTED >> 20);
-                return Err(Unreadable::Repository(why));
+                let why = format!("it printed more than {} MiB and was ended", MAX_PRINTED >> 20);
+                return Err(RuntimeError::Failed(why));
             }
+            meter.hear(told.stream.as_deref().unwrap_or_default());
             show(&told, progress);
         }
         Ok(())
@@ -148,7 +198,7 @@ impl Site<'_> {
         dockerfile: String,
         ignored: Ignored,
         options: BuildImageOptions,
-        progress: &Progress,
+        (progress, meter): Watching<'_>,
     ) -> Result<(), Unreadable> {
         let mut chunks = Box::pin(checkout.directory(&build.context).await?);
         let (raw, unpacked) = mpsc::channel::<std::io::Result<Bytes>>(QUEUE);
@@ -161,22 +211,7 @@ impl Site<'_> {
                 }
             }
         };
-        let body = unfold(body, async |mut body| Some((body.recv().await?, body)));
-        let api = self.engine.api().await?;
-        let watching = async {
-            let mut told = pin!(api.build_image(options, None, Some(body_try_stream(body))));
-            let mut printed = 0;
-            while let Some(told) = told.next().await {
-                let told = told.map_err(|error| self.engine.trouble(&error))?;
-                printed += told.stream.as_ref().map_or(0, String::len);
-                if printed > MAX_PRINTED {
-                    let why = format!("it printed more than {} MiB and was ended", MAX_PRINTED >> 20);
-                    return Err(RuntimeError::Failed(why));
-                }
-                show(&told, progress);
-            }
-            Ok(())
-        };
+        let watching = self.follow(options, Packed::Pieces(body), (progress, meter));
         // An engine that is done before it has read everything wants no more.
         let watched = match select(Box::pin(watching), Box::pin(feeding)).await {
             Either::Left((watched, _)) => watched,
@@ -262,8 +297,10 @@ pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) ->
     Ok(())
 }
 
-/// Removes layers of builds that failed so long ago. Not while one is under way, whose layers look the same.
-pub async fn prune(engine: &Engine, instance: &Instance, age: Duration) -> Result<(), RuntimeError> {
+/// Removes layers of builds that failed so long ago. One that is under way looks the same: while there is one, those stay that
+/// it can have made.
+pub async fn prune(engine: &Engine, instance: &Instance, age: Duration, is_under_way: bool) -> Result<(), RuntimeError> {
+    let age = if is_under_way { age.max(LONGEST) } else { age };
     let mut filter = instance.filter_of_layers();
     filter.insert("dangling".into(), vec!["true".into()]);
     // Engines cut it to whole seconds: what was made within this one would stay.

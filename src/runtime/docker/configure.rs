@@ -126,8 +126,10 @@ impl DockerRuntime {
             Origin::Image(image) => {
                 // With a tag, because an engine takes what could be the beginning of an id for one.
                 let image = image::tagged(image);
-                allowed::check(&self.options, [image.as_str()]).map_err(Unreadable::Repository)?;
-                let got = image::get(&self.engine, &image, progress).await;
+                allowed::admit(&self.options, &[image.as_str()])
+                    .await
+                    .map_err(Unreadable::Repository)?;
+                let got = image::get(&self.engine, &self.options, &image, progress).await;
                 got.map_err(of_repository)?;
                 image
             }
@@ -142,7 +144,9 @@ impl DockerRuntime {
                 // What is read is what is built.
                 let text = build::labelled(&text, instance);
                 let named = bases::check(&text, &build.args).map_err(Unreadable::Repository)?;
-                allowed::check(&self.options, named.all()).map_err(Unreadable::Repository)?;
+                allowed::admit(&self.options, &named.all().collect::<Vec<_>>())
+                    .await
+                    .map_err(Unreadable::Repository)?;
                 self.look_at_bases(&named.bases, progress).await?;
                 progress.tell(&format!("Building the image of {}", build.dockerfile));
                 let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
@@ -156,9 +160,7 @@ impl DockerRuntime {
                 let under_way = self.building.read().await;
                 let built = site.build(checkout, build, text, progress).await;
                 drop(under_way);
-                if built.is_err() {
-                    self.prune(instance).await;
-                }
+                self.prune(instance).await;
                 built?
             }
         };
@@ -240,20 +242,26 @@ impl DockerRuntime {
             name,
             mounts: &mounts,
         };
-        let _under_way = self.building.read().await;
+        let under_way = self.building.read().await;
         let workbench = Workbench {
             site,
             program: self.options.devcontainer_cli.as_deref().unwrap_or("devcontainer".as_ref()),
             data: &self.data,
+            outbound: &self.outbound,
         };
-        Box::pin(workbench.install(checkout, configuration, &image, progress)).await
+        let built = Box::pin(workbench.install(checkout, configuration, &image, progress)).await;
+        drop(under_way);
+        self.prune(instance).await;
+        built
     }
 
     /// Gets what is built upon, and refuses what it would have the engine do with the build.
     async fn look_at_bases(&self, bases: &BTreeSet<String>, progress: &Progress) -> Result<(), Unreadable> {
         for base in bases {
             let base = image::tagged(base);
-            image::get(&self.engine, &base, progress).await.map_err(of_repository)?;
+            image::get(&self.engine, &self.options, &base, progress)
+                .await
+                .map_err(of_repository)?;
             let triggers = image::triggers(&self.engine, &base).await?;
             bases::check_triggers(&base, &triggers).map_err(Unreadable::Repository)?;
         }

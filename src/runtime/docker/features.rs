@@ -4,8 +4,10 @@
 //! The program reads nothing of the repository but the features' own folders, gets no variable of the gateway's but those
 //! that agents get too, and never gets to the engine: what it takes for `docker` is a script that answers for one image and
 //! writes down what is to be built. That is looked at, and built as a Dockerfile is: in a fenced network, within bounds.
-//! What the program fetches, it fetches from registries that repositories name, with this machine's network.
+//! It runs within limits, and what it fetches comes through an outlet of ours, which leads to the world alone.
 
+mod leash;
+mod outlet;
 mod room;
 
 use std::{collections::BTreeSet, path::Path, process::Stdio, time::Duration};
@@ -15,18 +17,23 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
     process::Command,
     task::spawn_blocking,
-    time::timeout,
+    time::sleep,
 };
 
-use self::room::{Recipe, Room};
+use self::{
+    leash::Leash,
+    outlet::Outlet,
+    room::{Recipe, Room},
+};
 use super::{
-    bases,
-    build::Site,
+    Options, allowed, bases,
+    build::{self, Site},
     checkout::{Checkout, Unreadable},
     context::{self, Bridge},
 };
 use crate::{
-    devcontainer::{Configuration, FOLDER},
+    devcontainer::{Configuration, FOLDER, Features},
+    outbound::Outbound,
     runtime::{Progress, RuntimeError, process::environment},
 };
 
@@ -36,6 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const MAX_ANSWER: u64 = 256 * 1024;
 /// Most bytes of one line of what it says.
 const MAX_LINE: u64 = 4 * 1024;
+/// Most bytes of what it says that are shown.
+const MAX_SAID: usize = 1 << 20;
 /// Longest reason that is told, in characters.
 const MAX_REASON: usize = 600;
 
@@ -46,6 +55,8 @@ pub struct Workbench<'a> {
     pub program: &'a Path,
     /// The gateway's data directory.
     pub data: &'a Path,
+    /// How the gateway itself reaches the world.
+    pub outbound: &'a Outbound,
 }
 
 impl Workbench<'_> {
@@ -57,19 +68,26 @@ impl Workbench<'_> {
         image: &str,
         progress: &Progress,
     ) -> Result<String, Unreadable> {
+        check(self.site.options, &configuration.features).map_err(Unreadable::Repository)?;
         progress.tell("Looking for the features");
         let room = Room::make(self.data).map_err(RuntimeError::from)?;
         self.furnish(&room, checkout, configuration, image).await?;
         self.ask(&room, progress).await?;
-        let recipe = spawn_blocking(move || room.recipe()).await;
+        let instance = self.site.instance.clone();
+        let recipe = spawn_blocking(move || room.recipe(|text| build::labelled(text, &instance))).await;
         let Recipe {
             build,
             dockerfile,
             archive,
+            needed,
         } = recipe
             .map_err(|_| std::io::Error::other("the work was given up"))
             .and_then(|recipe| recipe)
             .map_err(|error| Unreadable::Repository(format!("its features cannot be installed: {error}")))?;
+        let refused = needed.iter().find(|id| !is_had(self.site.options, id));
+        if let Some(id) = refused {
+            return Err(Unreadable::Repository(not_allowed(id)));
+        }
         // Features write part of it, and could write whatever they like.
         let named = bases::check(&dockerfile, &build.args).map_err(Unreadable::Repository)?;
         let others: BTreeSet<&str> = named.all().filter(|name| *name != image).collect();
@@ -105,23 +123,28 @@ impl Workbench<'_> {
             }
             drop(raw);
             let unpacked = unpacking.await.map_err(std::io::Error::other).and_then(|unpacked| unpacked);
-            unpacked.map_err(|error| Unreadable::Repository(format!("the feature in {folder} cannot be read: {error}")))?;
+            let unpacked = unpacked.and_then(|()| room.vet(folder, &|id| is_had(self.site.options, id)));
+            unpacked.map_err(|error| Unreadable::Repository(format!("the feature in {folder} cannot be used: {error}")))?;
         }
         Ok(())
     }
 
     /// Runs the program; what it says is shown as it says it.
     async fn ask(&self, room: &Room, progress: &Progress) -> Result<(), Unreadable> {
+        let outlet = Outlet::open(self.site.options, self.outbound).await.map_err(RuntimeError::from)?;
+        let hide = |text: &str| outlet.hide(&room.hide(text));
         let program = self.program.display();
         let mut child = Command::new(self.program)
             .args(room.arguments())
             .current_dir(room.path())
             .env_clear()
-            .envs(environment::passed())
+            .envs(environment::passed().filter(|(name, _)| !is_of_proxies(&name.to_string_lossy())))
             .envs(room.environment())
+            .envs(outlet.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| {
@@ -130,19 +153,54 @@ impl Workbench<'_> {
                 ))
             })
             .map_err(of_repository)?;
+        let leash = Leash::on(&child).map_err(RuntimeError::from)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let running = async { tokio::join!(answer(stdout), follow(stderr, room, progress), child.wait()) };
-        let (answer, (), status) = timeout(PATIENCE, running).await.map_err(|_| {
-            let why = format!("its features were not found within {} minutes", PATIENCE.as_secs() / 60);
-            Unreadable::Repository(why)
-        })?;
+        let running = async { tokio::join!(answer(stdout), follow(stderr, &hide, progress), child.wait()) };
+        let (answer, (), status) = tokio::select! {
+            done = running => done,
+            why = leash::outgrown(room.path()) => return Err(Unreadable::Repository(format!("its features cannot be installed: {why}"))),
+            () = sleep(PATIENCE) => {
+                let why = format!("its features were not found within {} minutes", PATIENCE.as_secs() / 60);
+                return Err(Unreadable::Repository(why));
+            }
+        };
+        leash.let_go();
         if status.is_ok_and(|status| status.success()) {
             return Ok(());
         }
-        let why = room.hide(&reason(&answer));
+        let refused = outlet.refused().map(|why| format!(" {why}.")).unwrap_or_default();
+        let why = format!("{}{refused}", hide(&reason(&answer)));
         progress.print(&format!("{why}\n"));
         Err(Unreadable::Repository(format!("its features could not be found. {why}")))
     }
+}
+
+/// Whether the operator allows all that the file names, and what it puts in order.
+fn check(options: &Options, features: &Features) -> Result<(), String> {
+    let wanted = features
+        .wanted
+        .iter()
+        .filter(|feature| feature.folder.is_none())
+        .map(|feature| &feature.id);
+    let mut named = wanted.chain(features.order.iter().filter(|id| !id.starts_with('.')));
+    named
+        .find(|id| !allowed::is_allowed(options, id))
+        .map_or(Ok(()), |id| Err(not_allowed(id)))
+}
+
+/// Whether a feature may need another one: of the repository's own, or from where the operator allows.
+fn is_had(options: &Options, id: &str) -> bool {
+    Features::is_source(id) && (id.starts_with('.') || allowed::is_allowed(options, id))
+}
+
+fn not_allowed(id: &str) -> String {
+    let id: String = id.chars().filter(|c| !c.is_control()).take(200).collect();
+    format!("the feature {id} is not among what this gateway's operator allows. Name another, or ask for it to be added to docker.images")
+}
+
+/// Whether a variable says how others are reached: the program has a way of its own.
+fn is_of_proxies(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with("_proxy")
 }
 
 /// The file that the program reads: of ours, with nothing in it that runs.
@@ -183,15 +241,21 @@ async fn answer(stdout: Option<impl AsyncRead + Unpin>) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-async fn follow(stderr: Option<impl AsyncRead + Unpin>, room: &Room, progress: &Progress) {
+async fn follow(stderr: Option<impl AsyncRead + Unpin>, hide: &impl Fn(&str) -> String, progress: &Progress) {
     let Some(stderr) = stderr else { return };
     let mut lines = BufReader::new(stderr);
     let mut line = Vec::new();
+    let mut left = MAX_SAID;
     loop {
         line.clear();
         match (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => progress.print(&format!("{}\n", room.hide(String::from_utf8_lossy(&line).trim_end()))),
+            // It is read to the end all the same: a program whose pipe is full stands still.
+            Ok(_) if left == 0 => {}
+            Ok(count) => {
+                left = left.saturating_sub(count);
+                progress.print(&format!("{}\n", hide(String::from_utf8_lossy(&line).trim_end())));
+            }
         }
     }
 }
@@ -220,8 +284,16 @@ fn of_repository(error: RuntimeError) -> Unreadable {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::devcontainer::{Feature, Features};
+    use crate::{
+        devcontainer::Feature,
+        runtime::{
+            Told,
+            docker::{engine::Engine, instance::Instance, plan},
+        },
+    };
 
     #[test]
     fn the_program_is_told_no_more_than_it_needs() {
@@ -247,6 +319,110 @@ mod tests {
                 "remoteUser": "dev",
             })
         );
+    }
+
+    #[test]
+    fn features_come_from_where_the_operator_allows() {
+        let features = |id: &str, order: &str| Features {
+            wanted: vec![Feature {
+                id: id.into(),
+                ..Feature::default()
+            }],
+            order: vec![order.into()],
+        };
+        let strict = Options {
+            images: vec!["ghcr.io/devcontainers".into()],
+            ..Options::default()
+        };
+        let open = Options::default();
+        let good = "ghcr.io/devcontainers/features/node:1";
+        assert_eq!(check(&strict, &features(good, "./own")), Ok(()));
+        for bad in [
+            "ghcr.io/evil/features/node:1",
+            "ghcr.io:5000/devcontainers/features/node:1",
+            "127.1/a/b",
+            "0x7f.1/a/b",
+            "2130706433:80/a/b",
+        ] {
+            assert!(check(&strict, &features(bad, good)).is_err_and(|why| why.contains(bad)), "{bad}");
+            assert!(check(&strict, &features(good, bad)).is_err(), "{bad} in order");
+            assert!(!is_had(&strict, bad), "{bad}");
+        }
+        assert!(check(&open, &features("127.1/a/b", good)).is_err());
+        assert!(check(&open, &features("ghcr.io/anybody/b", good)).is_ok());
+        for (id, expected) in [
+            (good, true),
+            ("./tool", true),
+            ("../../tool", false),
+            ("https://ghcr.io/x.tgz", false),
+            ("/etc", false),
+        ] {
+            assert_eq!(is_had(&strict, id), expected, "{id}");
+        }
+    }
+
+    /// What a program in the place of the command line prints, as its user sees it, and why it failed.
+    async fn asked(script: &str) -> (String, String) {
+        let data = tempfile::tempdir().expect("a directory");
+        let program = data.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("set");
+        let (engine, options, outbound) = (Engine::new("/nowhere".into()), Options::default(), Outbound::default());
+        let instance = Instance::of(data.path().to_owned()).await.expect("made");
+        let name = "amber-otter-x7k2".parse().expect("a name");
+        let mounts = plan::Mounts::of(&options, data.path(), &program).expect("there");
+        let workbench = Workbench {
+            site: Site {
+                engine: &engine,
+                options: &options,
+                instance: &instance,
+                name: &name,
+                mounts: &mounts,
+            },
+            program: &program,
+            data: data.path(),
+            outbound: &outbound,
+        };
+        let said = Arc::new(parking_lot::Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        let progress = Progress::new(move |told| {
+            if let Told::Printed(text) = told {
+                heard.lock().push_str(text);
+            }
+        });
+        let room = Room::make(data.path()).expect("made");
+        let why = match workbench.ask(&room, &progress).await.expect_err("it fails") {
+            Unreadable::Repository(why) => why,
+            Unreadable::Runtime(error) => error.to_string(),
+        };
+        let said = said.lock().clone();
+        (said, why)
+    }
+
+    #[tokio::test]
+    async fn the_program_has_one_way_out_and_tells_nobody_how_it_is_opened() {
+        let script = r#"set | grep -i proxy >&2; echo "{\"message\":\"by $https_proxy\"}"; exit 1"#;
+        let (said, why) = asked(script).await;
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("://")).collect();
+        assert!(lines.len() >= 4, "{said}");
+        for line in lines.into_iter().chain([why.as_str()]) {
+            assert!(line.contains("http://portico:…@127.0.0.1:"), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_talks_without_end_is_not_shown_without_end() {
+        let (said, why) = asked("head -c 5000000 /dev/zero | tr '\\0' 'x' >&2; exit 1").await;
+        assert!((MAX_SAID..2 * MAX_SAID).contains(&said.len()), "{}", said.len());
+        assert!(why.contains("did not say why"), "{why}");
+    }
+
+    #[test]
+    fn the_operators_proxies_are_not_passed_on() {
+        for name in ["http_proxy", "HTTPS_PROXY", "no_proxy", "ALL_PROXY"] {
+            assert!(is_of_proxies(name), "{name}");
+        }
+        assert!(!is_of_proxies("PATH"));
     }
 
     #[test]

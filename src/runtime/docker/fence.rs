@@ -14,7 +14,7 @@ use super::{Options, engine::Engine, network};
 use crate::runtime::RuntimeError;
 
 /// Link-local addresses, at which clouds tell credentials to whoever asks, and this machine answers on each of its networks.
-const LINK_LOCAL: [&str; 3] = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"];
+pub const LINK_LOCAL: [&str; 3] = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"];
 
 /// What a codespace is not to reach.
 pub async fn networks(engine: &Engine, options: &Options, id: &str) -> Result<Vec<String>, RuntimeError> {

@@ -1,9 +1,18 @@
 //! The image of a codespace: found, or pulled while its user watches.
 
-use bollard::{models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
-use futures_util::StreamExt as _;
+use std::{collections::HashMap, pin::pin, time::Duration};
 
-use super::engine::{Engine, is_missing};
+use bollard::{
+    models::CreateImageInfo,
+    query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder},
+};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+
+use super::{
+    Options,
+    engine::{Engine, is_missing},
+};
 use crate::{
     domain::is_image_name,
     runtime::{Progress, RuntimeError},
@@ -12,8 +21,11 @@ use crate::{
 /// The label in which an image says so.
 const METADATA: &str = "devcontainer.metadata";
 
+/// How long a pull may take.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
 /// Gets an image, if the engine has it not.
-pub async fn get(engine: &Engine, image: &str, progress: &Progress) -> Result<(), RuntimeError> {
+pub async fn get(engine: &Engine, options: &Options, image: &str, progress: &Progress) -> Result<(), RuntimeError> {
     // The name becomes part of an address of the engine.
     if !is_image_name(image) {
         return Err(RuntimeError::Failed(format!("{image:?} is no name of an image")));
@@ -24,20 +36,60 @@ pub async fn get(engine: &Engine, image: &str, progress: &Progress) -> Result<()
         Err(error) if is_missing(&error) => {}
         Err(error) => return Err(engine.trouble(&error)),
     }
+    let most = options.build_disk.unwrap_or(u64::MAX);
     progress.tell(&format!("Getting the image {image}"));
-    let options = CreateImageOptionsBuilder::default().from_image(&tagged(image)).build();
-    let mut pull = api.create_image(Some(options), None, None);
-    while let Some(told) = pull.next().await {
-        match told {
-            Ok(told) => progress.tell(&words(image, &told)),
-            Err(error) => {
-                let why = engine.trouble(&error);
-                let RuntimeError::Failed(why) = why else { return Err(why) };
-                return Err(RuntimeError::Failed(format!("the image {image} cannot be had. {why}")));
-            }
+    match timeout(PATIENCE, pull(engine, image, most, progress)).await {
+        Ok(pulled) => pulled?,
+        Err(_) => {
+            let why = format!("the image {image} was not there within {} minutes", PATIENCE.as_secs() / 60);
+            return Err(RuntimeError::Failed(why));
         }
     }
-    api.inspect_image(image).await.map(drop).map_err(|error| engine.trouble(&error))
+    let found = api.inspect_image(image).await.map_err(|error| engine.trouble(&error))?;
+    // A small archive can hold a large image.
+    if found.size.and_then(|size| u64::try_from(size).ok()).is_some_and(|size| size > most) {
+        let removed = api
+            .remove_image(image, Some(RemoveImageOptionsBuilder::default().build()), None)
+            .await;
+        removed.map_err(|error| engine.trouble(&error))?;
+        return Err(too_large(image, most));
+    }
+    Ok(())
+}
+
+/// Has the engine pull, which ends with whoever listens.
+async fn pull(engine: &Engine, image: &str, most: u64, progress: &Progress) -> Result<(), RuntimeError> {
+    let options = CreateImageOptionsBuilder::default().from_image(&tagged(image)).build();
+    let mut pull = pin!(engine.api().await?.create_image(Some(options), None, None));
+    let mut layers = HashMap::new();
+    while let Some(told) = pull.next().await {
+        let told = told.map_err(|error| match engine.trouble(&error) {
+            RuntimeError::Failed(why) => RuntimeError::Failed(format!("the image {image} cannot be had. {why}")),
+            error => error,
+        })?;
+        if size(&mut layers, &told) > most {
+            return Err(too_large(image, most));
+        }
+        progress.tell(&words(image, &told));
+    }
+    Ok(())
+}
+
+/// How large all is that is fetched, as far as it was told.
+fn size(layers: &mut HashMap<String, u64>, told: &CreateImageInfo) -> u64 {
+    let total = told.progress_detail.as_ref().and_then(|detail| detail.total);
+    if let (Some(id), Some(total)) = (&told.id, total.and_then(|total| u64::try_from(total).ok())) {
+        let known = layers.entry(id.clone()).or_default();
+        *known = total.max(*known);
+    }
+    layers.values().fold(0, |sum, size| sum.saturating_add(*size))
+}
+
+fn too_large(image: &str, most: u64) -> RuntimeError {
+    RuntimeError::Failed(format!(
+        "the image {image} is larger than {} MiB, which is docker.build_disk. Name a smaller one, or ask the operator",
+        most >> 20
+    ))
 }
 
 /// What an image says of containers that are made of it; none where it says nothing.
@@ -106,6 +158,8 @@ fn words(image: &str, told: &CreateImageInfo) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::ProgressDetail;
+
     use super::*;
 
     #[test]
@@ -122,6 +176,21 @@ mod tests {
         ] {
             assert_eq!(named_user(text).as_deref(), user, "{text}");
         }
+    }
+
+    #[test]
+    fn how_much_is_fetched() {
+        let told = |id: &str, total: Option<i64>| CreateImageInfo {
+            id: Some(id.into()),
+            progress_detail: Some(ProgressDetail { current: Some(1), total }),
+            ..CreateImageInfo::default()
+        };
+        let mut layers = HashMap::new();
+        assert_eq!(size(&mut layers, &told("a", Some(100))), 100);
+        assert_eq!(size(&mut layers, &told("b", Some(i64::MAX))), (1 << 63) + 99);
+        assert_eq!(size(&mut layers, &told("a", None)), (1 << 63) + 99);
+        assert_eq!(size(&mut layers, &told("a", Some(-1))), (1 << 63) + 99);
+        assert_eq!(size(&mut layers, &CreateImageInfo::default()), (1 << 63) + 99);
     }
 
     #[test]

@@ -287,7 +287,8 @@ pub fn fence_in(
     };
     let command = ["agent".to_owned(), "--fence".to_owned()]
         .into_iter()
-        .chain(networks.iter().cloned());
+        .chain(networks.iter().cloned())
+        .chain(options.fence_without_filter.then(|| "--without-filter".to_owned()));
     ContainerCreateBody {
         image: Some(options.image.clone()),
         user: Some("0:0".into()),

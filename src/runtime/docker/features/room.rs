@@ -1,15 +1,17 @@
 //! A directory of its own for one run of the command line: what it sees, and what it leaves there.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use crate::{
-    devcontainer::{Build, FOLDER, NAME},
+    devcontainer::{Build, FOLDER, FeatureFile, NAME},
     runtime::docker::context,
 };
 
@@ -29,6 +31,11 @@ const CONTENT_STAGE: &str = "AS dev_containers_feature_content_source\n";
 const MAX_WORDS: u64 = 64 * 1024;
 /// Largest Dockerfile in bytes.
 const MAX_DOCKERFILE: u64 = 1 << 20;
+/// What a feature says of itself, and most bytes of it.
+const FEATURE: &str = "devcontainer-feature.json";
+const MAX_FEATURE: u64 = 256 * 1024;
+/// A room as old as that is left of a gateway that ended in the midst of a run.
+const LEFT: Duration = Duration::from_secs(6 * 3600);
 
 /// The directory; removed with all that is in it when it is dropped.
 #[derive(Debug)]
@@ -41,11 +48,15 @@ pub struct Recipe {
     pub dockerfile: String,
     /// The context, the Dockerfile in it.
     pub archive: Vec<u8>,
+    /// The features that those in it need, by their names.
+    pub needed: BTreeSet<String>,
 }
 
 impl Room {
     pub fn make(data: &Path) -> io::Result<Self> {
-        let path = data.join("features").join(format!("{:032x}", rand::random::<u128>()));
+        let rooms = data.join("features");
+        sweep(&rooms, SystemTime::now());
+        let path = rooms.join(format!("{:032x}", rand::random::<u128>()));
         DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
         let room = Self(fs::canonicalize(path)?);
         for directory in ["home", "tmp"] {
@@ -72,6 +83,19 @@ impl Room {
         stand_in.write_all(STAND_IN.as_bytes())
     }
 
+    /// Looks at a feature of the repository's own before the program does: it needs no other than those of which `is_had` holds,
+    /// and the program reads just what was looked at.
+    pub fn vet(&self, folder: &str, is_had: &dyn Fn(&str) -> bool) -> io::Result<()> {
+        let path = self.folder(folder).join(FEATURE);
+        let mut file = FeatureFile::read(&read(&path, MAX_FEATURE)?).map_err(io::Error::other)?;
+        if let Some(id) = file.needs().find(|id| !is_had(id)) {
+            let id: String = id.chars().filter(|c| !c.is_control()).take(200).collect();
+            return Err(io::Error::other(format!("it depends on {id}, which is not allowed here")));
+        }
+        file.keep_after(is_had);
+        fs::write(path, file.to_string())
+    }
+
     /// What the program is asked.
     pub fn arguments(&self) -> Vec<OsString> {
         let words = [
@@ -96,8 +120,9 @@ impl Room {
         text.replace(&*self.0.to_string_lossy(), "")
     }
 
-    /// Reads what is to be built: one build for what is installed from, and one that installs it. Blocking.
-    pub fn recipe(&self) -> io::Result<Recipe> {
+    /// Reads what is to be built: one build for what is installed from, and one that installs it, of a Dockerfile that is marked
+    /// as ours. Blocking.
+    pub fn recipe(&self, mark: impl Fn(&str) -> String) -> io::Result<Recipe> {
         let words = read(&self.0.join("builds"), MAX_WORDS)?;
         let mut builds = words.split("\0\0").map(|words| words.split('\0').collect::<Vec<_>>());
         let (Some(content), Some(install)) = (builds.next(), builds.next().filter(|words| words.len() > 1)) else {
@@ -119,12 +144,13 @@ impl Room {
             }
         }
         let file = file.ok_or_else(|| io::Error::other("it named no Dockerfile"))?;
-        let dockerfile = in_one(&read(&file, MAX_DOCKERFILE)?)?;
+        let dockerfile = mark(&in_one(&read(&file, MAX_DOCKERFILE)?)?);
         let archive = context::pack(&context, &dockerfile)?;
         Ok(Recipe {
             build,
             dockerfile,
             archive,
+            needed: needed(&context)?,
         })
     }
 
@@ -148,6 +174,30 @@ impl Drop for Room {
         // What stays is in the way of nothing.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Removes what a gateway that was killed left here.
+fn sweep(rooms: &Path, now: SystemTime) {
+    for room in fs::read_dir(rooms).into_iter().flatten().flatten() {
+        let age = room.metadata().and_then(|about| about.modified()).map(|at| now.duration_since(at));
+        if matches!(age, Ok(Ok(age)) if age > LEFT) {
+            let _ = fs::remove_dir_all(room.path());
+        }
+    }
+}
+
+/// What the features in a context, each in a folder of its own, need.
+fn needed(context: &Path) -> io::Result<BTreeSet<String>> {
+    let mut needed = BTreeSet::new();
+    for folder in fs::read_dir(context)? {
+        let file = folder?.path().join(FEATURE);
+        // What is no file of it own is what no feature has.
+        if fs::symlink_metadata(&file).is_ok_and(|about| about.is_file()) {
+            let file = FeatureFile::read(&read(&file, MAX_FEATURE)?).map_err(io::Error::other)?;
+            needed.extend(file.needs().map(str::to_owned));
+        }
+    }
+    Ok(needed)
 }
 
 /// A Dockerfile that takes what is installed from its own context, not from an image by a name that all builds share.
@@ -215,12 +265,13 @@ mod tests {
         let context = room.path().join("tmp/features");
         fs::create_dir_all(context.join("tool_0")).expect("made");
         fs::write(context.join("tool_0/install.sh"), "#!/bin/sh\n").expect("written");
+        fs::write(context.join("tool_0").join(FEATURE), r#"{"dependsOn":{"ghcr.io/a/b:1":{}}}"#).expect("written");
         let path = |name: &str| context.join(name).to_string_lossy().into_owned();
         let text = "\nARG _DEV_CONTAINERS_BASE_IMAGE=scratch\n\nFROM dev_container_feature_content_temp as dev_containers_feature_content_source\nFROM $_DEV_CONTAINERS_BASE_IMAGE AS target\nRUN true\n";
         fs::write(path("Dockerfile.extended"), text).expect("written");
-        assert!(room.recipe().is_err(), "nothing is to be built");
+        assert!(room.recipe(str::to_owned).is_err(), "nothing is to be built");
         docker(&room, &["build", "-t", "content", "-f", &path("Dockerfile.content"), &path("")]);
-        assert!(room.recipe().is_err(), "nothing is installed");
+        assert!(room.recipe(str::to_owned).is_err(), "nothing is installed");
         docker(
             &room,
             &[
@@ -236,9 +287,10 @@ mod tests {
                 "/empty",
             ],
         );
-        let recipe = room.recipe().expect("it is told");
+        let recipe = room.recipe(str::to_owned).expect("it is told");
         assert_eq!(recipe.build.target.as_deref(), Some("target"));
         assert_eq!(recipe.build.args["_DEV_CONTAINERS_BASE_IMAGE"], "base:1");
+        assert_eq!(recipe.needed, BTreeSet::from(["ghcr.io/a/b:1".to_owned()]));
         assert!(
             recipe
                 .dockerfile
@@ -254,11 +306,47 @@ mod tests {
     }
 
     #[test]
+    fn a_feature_of_the_repositorys_own_names_no_more_than_others() {
+        let (_data, room) = room();
+        let folder = ".devcontainer/tool";
+        fs::create_dir_all(room.folder(folder)).expect("made");
+        let path = room.folder(folder).join(FEATURE);
+        let vet = |text: &str| {
+            fs::write(&path, text).expect("written");
+            room.vet(folder, &|id| id.starts_with("ghcr.io/good/"))
+        };
+        vet(r#"{ /* mine */ "id": "tool", "dependsOn": { "ghcr.io/good/a": {} }, "installsAfter": ["ghcr.io/good/b", "https://10.0.0.1/x.tgz"], }"#)
+            .expect("it is good");
+        let text = fs::read_to_string(&path).expect("there");
+        assert!(text.contains("ghcr.io/good/b") && !text.contains("10.0.0.1"), "{text}");
+        for bad in [
+            r#"{ "dependsOn": { "https://169.254.169.254/x.tgz": {} } }"#,
+            r#"{ "dependsOn": { "ghcr.io/good/a": {}, "0x7f.1/a/b": true } }"#,
+            r#"{ "dependsOn": ["https://169.254.169.254/x.tgz"] }"#,
+            "{ \"id\": \"tool\", \"dependsOn\": { \"https://x/y.tgz\": {} }",
+        ] {
+            assert!(vet(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rooms_that_were_left_are_swept() {
+        let data = tempfile::tempdir().expect("a directory");
+        let path = data.path().join("features/old");
+        fs::create_dir_all(&path).expect("made");
+        sweep(&data.path().join("features"), SystemTime::now());
+        assert!(path.exists());
+        sweep(&data.path().join("features"), SystemTime::now() + 2 * LEFT);
+        assert!(!path.exists());
+        sweep(&data.path().join("none"), SystemTime::now());
+    }
+
+    #[test]
     fn nothing_else_of_this_machine_is_built() {
         let (_data, room) = room();
         docker(&room, &["build", "-t", "content", "/etc"]);
         docker(&room, &["build", "-f", "/etc/passwd", "-t", "x", "/etc"]);
-        let refused = room.recipe().expect_err("it is refused");
+        let refused = room.recipe(str::to_owned).expect_err("it is refused");
         assert!(refused.to_string().contains("not its own"), "{refused}");
         assert!(in_one("FROM debian\n").is_err());
     }
