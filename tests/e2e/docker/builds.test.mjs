@@ -57,7 +57,7 @@ function address(t, given) {
 
 test('what a Dockerfile runs is fenced and bounded', async (t) => {
   const engine = await Engine.start(t);
-  const gateway = await Gateway.start(t, { editor: false, config: config(engine, 'build_cache = "0s"') });
+  const gateway = await Gateway.start(t, { editor: false, config: config(engine, 'build_cache = "0s"\nbuild_disk = "256MiB"') });
   const outside = world(t);
   address(t, METADATA);
   const heard = [];
@@ -124,6 +124,23 @@ USER dev
     assert.match(failed.recovery, /code: 7/);
     const containers = engine.docker('ps', '-a', '--format', '{{.Names}}').split('\n');
     assert.deepEqual(containers.filter((found) => ![built, other, failed].some(({ name }) => found.endsWith(name))), []);
+    await eventually('its layers are gone', () => engine.docker('images', '-q', '--filter', 'dangling=true') === '');
+  });
+
+  await t.test('a build that takes too much disk is ended, and leaves nothing of it', async () => {
+    const files = {
+      // Over before anybody looks, in layers; and one that writes, and goes on.
+      growing: `FROM ${IMAGE}\nRUN head -c 150M /dev/zero > /tmp/one\nRUN head -c 150M /dev/zero > /tmp/two\n`,
+      filling: `FROM ${IMAGE}\nRUN head -c 300M /dev/zero > /tmp/big; while true; do sleep 1; done\n`,
+      // What is in a volume is not seen.
+      hiding: `FROM ${IMAGE}\nVOLUME /hidden\nRUN while true; do sleep 1; done\n`,
+    };
+    for (const [which, dockerfile] of Object.entries(files)) {
+      repositories[which] = repository(t, { '.devcontainer.json': devcontainer, Dockerfile: dockerfile });
+      const { name, recovery } = await made(which);
+      assert.match(recovery ?? '', which === 'hiding' ? /the volume \/hidden, which cannot be bounded/ : /took more than 256 MiB of disk/, `${which}: ${await log(name)}`);
+      await gateway.call(ada.token, 'DELETE', `/codespaces/${name}?force=true`);
+    }
     await eventually('its layers are gone', () => engine.docker('images', '-q', '--filter', 'dangling=true') === '');
   });
 

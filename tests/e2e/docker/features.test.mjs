@@ -46,6 +46,7 @@ socket = "${engine.socket}"
 image = "${IMAGE}"
 memory = "1GiB"
 builds = true
+build_cache = "0s"
 devcontainer_cli = "${cli}"
 `;
 
@@ -58,7 +59,8 @@ test('features are installed', async (t) => {
     project: repository(t, { ...TOOL, ...dockerfile, '.devcontainer/devcontainer.json': JSON.stringify(FILE) }),
     failing: repository(t, { ...TOOL, '.devcontainer/tool/install.sh': '#!/bin/sh\necho the cause\nexit 9\n', '.devcontainer/devcontainer.json': JSON.stringify({ features: { './tool': {} } }) }),
     injecting: repository(t, { ...TOOL, '.devcontainer/tool/devcontainer-feature.json': JSON.stringify(broken), '.devcontainer/devcontainer.json': JSON.stringify({ features: { './tool': {} } }) }),
-    elsewhere: repository(t, { '.devcontainer/devcontainer.json': JSON.stringify({ features: { 'https://169.254.169.254/devcontainer-feature-x.tgz': {}, node: {} } }) }),
+    depending: repository(t, { ...TOOL, '.devcontainer/tool/devcontainer-feature.json': JSON.stringify({ id: 'tool', version: '1.0.0', dependsOn: { 'https://169.254.169.254/devcontainer-feature-x.tgz': {} } }), '.devcontainer/devcontainer.json': JSON.stringify({ features: { './tool': {} } }) }),
+    elsewhere: repository(t, { '.devcontainer/devcontainer.json': JSON.stringify({ features: { 'https://169.254.169.254/devcontainer-feature-x.tgz': {}, node: {}, '0x7f.1:5000/a/b': {} } }) }),
   };
   const git = await serveRepositories(t, repositories, world(t));
   const ada = await gateway.user('ada', { admin: true });
@@ -118,11 +120,17 @@ test('features are installed', async (t) => {
     assert.match(recovery ?? '', /c0ffee|refused|cannot be/, await log(name));
   });
 
+  await t.test('one of the repository that depends on an address is refused', async () => {
+    const { recovery } = await make('depending');
+    assert.match(recovery ?? '', /tool cannot be used: it depends on https:\/\/169\.254\.169\.254/);
+    assert.deepEqual(engine.docker('images', '-q', '--filter', 'dangling=true'), '', 'nor does one that failed leave layers');
+  });
+
   await t.test('archives by address and bare names are not fetched, and named', async () => {
     const { name, recovery } = await make('elsewhere');
     assert.equal(recovery, null);
     const { notices } = await view(name);
-    for (const key of ['features https://169.254.169.254/devcontainer-feature-x.tgz', 'features node']) assert.ok(notices.some((notice) => notice.key === key), JSON.stringify(notices));
+    for (const key of ['features https://169.254.169.254/devcontainer-feature-x.tgz', 'features node', 'features 0x7f.1:5000/a/b']) assert.ok(notices.some((notice) => notice.key === key), JSON.stringify(notices));
   });
 
   await t.test('without the command line, that is said with what to do', async () => {
