@@ -181,6 +181,8 @@ pub enum CodespaceEvent {
 struct Inner {
     deps: Arc<Deps>,
     spaces: DashMap<CodespaceName, Arc<Codespace>, Quick>,
+    /// A codespace that is none.
+    nobodys: Arc<Snapshot>,
     credentials: Credentials,
     registrations: Registrations,
     sockets: Sockets,
@@ -206,6 +208,7 @@ impl Codespaces {
     pub async fn load(deps: Deps) -> Result<Self, StoreError> {
         let (events, _) = broadcast::channel(1024);
         let inner = Arc::new(Inner {
+            nobodys: Arc::new(Snapshot::of_nobody(naming::fresh())),
             sockets: Sockets::new(deps.sockets),
             starts: Starts::default(),
             strangers: Strangers::new(deps.strangers),
@@ -243,6 +246,11 @@ impl Codespaces {
     /// A codespace by its name. On the path of every request: one look into a map.
     pub fn find(&self, name: &CodespaceName) -> Option<Arc<Codespace>> {
         self.inner.find(name)
+    }
+
+    /// What is asked about where a name is nobody's.
+    pub fn nobodys(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.inner.nobodys)
     }
 
     /// All codespaces, newest first.

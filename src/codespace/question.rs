@@ -75,6 +75,20 @@ impl Question {
         if auth.user(&snapshot.record.owner).is_none_or(|owner| owner.suspended) {
             return Err(Self::missing(&self.who, self.page));
         }
+        self.ask_of_owned(snapshot, auth, now)
+    }
+
+    /// The answer for a name that nobody has. It takes the same trouble as one for a codespace that is there, or the time would
+    /// say which it was (ENUM-1).
+    pub fn ask_of_nothing(&self, nobodys: &Snapshot, auth: &Auth, now: OffsetDateTime) -> Denial {
+        std::hint::black_box((
+            auth.user(&nobodys.record.owner).is_some(),
+            self.ask_of_owned(nobodys, auth, now).is_ok(),
+        ));
+        Self::missing(&self.who, self.page)
+    }
+
+    fn ask_of_owned(&self, snapshot: &Snapshot, auth: &Auth, now: OffsetDateTime) -> Result<Permit, Denial> {
         let Some(port) = self.port else {
             return policy::authorize_editor(&self.who, self.page, &ownership(snapshot));
         };
@@ -130,7 +144,7 @@ impl Question {
     }
 
     /// The denial for a codespace that is not there: what a stranger would get for one that is.
-    pub fn missing(who: &Presented, page: browser::Verdict) -> Denial {
+    fn missing(who: &Presented, page: browser::Verdict) -> Denial {
         match who {
             Presented::Nothing => Denial::SignIn,
             Presented::Invalid => Denial::BadToken,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     devcontainer::{Attributes, OnAutoForward},
-    domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility},
+    domain::{CodespaceName, Generation, Phase, Port, ShareId, Step, UserId, Visibility, Wakers},
     inspect::{Logs, PortLog},
     lifecycle::Lease,
     policy::Ceiling,
@@ -130,6 +130,36 @@ impl Snapshot {
             leases: Vec::new(),
             record,
         }
+    }
+
+    /// One that nobody has, for questions about names that are nobody's.
+    pub(super) fn of_nobody(name: CodespaceName) -> Self {
+        let record = CodespaceRecord {
+            name,
+            owner: UserId("".into()),
+            display_name: String::new(),
+            repository: String::new(),
+            reference: None,
+            pull_request: None,
+            devcontainer_path: None,
+            runtime: String::new(),
+            phase: Phase::Stopped,
+            reason: None,
+            generation: Generation::default(),
+            agent_hash: None,
+            agent_next_hash: None,
+            prepared: false,
+            work: None,
+            idle_timeout_minutes: 0,
+            woken_by: Wakers::default(),
+            personal: false,
+            started_at: None,
+            traffic_counts: false,
+            announced_at: None,
+            created_at: OffsetDateTime::UNIX_EPOCH,
+            last_used_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        Self::new(record, Ports::default(), Shares::default())
     }
 
     pub fn phase(&self) -> Phase {

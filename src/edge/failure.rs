@@ -388,7 +388,8 @@ fn known_to_owner(edge: &Edge, visit: &Visit, snapshot: &Snapshot, dashboard: &s
     }
 }
 
-/// Notes for the owner what went wrong, of codespaces that exist.
+/// Notes for the owner what went wrong. A denial of a name that nobody has is noted as well, where nobody looks: it would
+/// else be told sooner than others (ENUM-1).
 fn remember(edge: &Edge, visit: &Visit, reason: &Reason) {
     // So a page of ours looks again; each look would push out a note that says more.
     if visit.exchange.method() == Method::HEAD {
@@ -407,9 +408,9 @@ fn remember(edge: &Edge, visit: &Visit, reason: &Reason) {
         Reason::Denied(Denial::NotShared(_)) => What::Denied("it is not shared with that account"),
         _ => return,
     };
-    if matches!(what, What::Denied(_)) && edge.codespaces.find(&visit.name).is_none() {
-        return;
-    }
+    let nobodys = edge.codespaces.nobodys();
+    let is_nobodys = matches!(what, What::Denied(_)) && edge.codespaces.find(&visit.name).is_none();
+    let name = if is_nobodys { &nobodys.record.name } else { &visit.name };
     let note = Note {
         at: edge.clock.now(),
         trace: visit.exchange.id().to_owned(),
@@ -421,7 +422,7 @@ fn remember(edge: &Edge, visit: &Visit, reason: &Reason) {
         path: noted_path(visit.target.path()),
         what,
     };
-    edge.doctor.memory().note(&visit.name, note);
+    edge.doctor.memory().note(name, note);
 }
 
 /// Whole seconds, the one that has begun with them.

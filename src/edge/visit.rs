@@ -141,7 +141,8 @@ impl Visit {
     pub fn authorize(self: Box<Self>, edge: &Edge, now: OffsetDateTime) -> Result<Permitted, Failure> {
         let question = self.question();
         let Some(codespace) = edge.codespaces.find(&self.name) else {
-            return Err(self.fail(Reason::Denied(Question::missing(&self.who, self.page))));
+            let denial = question.ask_of_nothing(&edge.codespaces.nobodys(), &edge.auth, now);
+            return Err(self.fail(Reason::Denied(denial)));
         };
         let snapshot = codespace.snapshot();
         let permit = question
