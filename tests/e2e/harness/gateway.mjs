@@ -249,6 +249,7 @@ export class Gateway {
       const at = this.said.indexOf(secret);
       if (at >= 0) throw new Error(`the ${what} is in what the gateway said: ${this.said.slice(Math.max(0, at - 200), at)}…`);
     }
+    // No record of ours is below DEBUG, and those of libraries are seldom.
     if (LEVEL === 'trace' && !/\bDEBUG\b/.test(this.said)) throw new Error('the gateway did not log everything, so its log proves nothing');
     const files = existsSync(agents) ? readdirSync(agents, { recursive: true }).filter((file) => /^[^/]+\/state\/[^/]*log[^/]*$/.test(file)) : [];
     const logs = files.map((file) => path.join(agents, file)).filter((file) => existsSync(file) && statSync(file).isFile());
