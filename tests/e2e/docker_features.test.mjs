@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
-import { browser, signIn } from '../harness/browser.mjs';
-import { Engine, IMAGE, world } from '../harness/engine.mjs';
-import { eventually } from '../harness/eventually.mjs';
-import { Gateway } from '../harness/gateway.mjs';
-import { repository, serveRepositories } from '../harness/repositories.mjs';
+import { browser, signIn } from './harness/browser.mjs';
+import { Engine, IMAGE, world } from './harness/engine.mjs';
+import { eventually } from './harness/eventually.mjs';
+import { Gateway } from './harness/gateway.mjs';
+import { repository, serveRepositories } from './harness/repositories.mjs';
 
-const CLI = path.resolve(import.meta.dirname, '../node_modules/.bin/devcontainer');
+const CLI = path.resolve(import.meta.dirname, 'node_modules/.bin/devcontainer');
 
 /** A feature of the repository's own; what it asks for is what may be had, and what may not. */
 const TOOL = {

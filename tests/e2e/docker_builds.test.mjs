@@ -7,13 +7,13 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { test } from 'node:test';
-import { Engine, IMAGE, world } from '../harness/engine.mjs';
-import { eventually } from '../harness/eventually.mjs';
-import { Gateway } from '../harness/gateway.mjs';
-import { repository, serveRepositories } from '../harness/repositories.mjs';
+import { Engine, IMAGE, world } from './harness/engine.mjs';
+import { eventually } from './harness/eventually.mjs';
+import { Gateway } from './harness/gateway.mjs';
+import { repository, serveRepositories } from './harness/repositories.mjs';
 
 const METADATA = '169.254.169.254';
-const PROBE = readFileSync(path.join(import.meta.dirname, '../fixtures/probe.py'), 'utf8');
+const PROBE = readFileSync(path.join(import.meta.dirname, 'fixtures/probe.py'), 'utf8');
 
 /** Answers HTTP and writes down every datagram, at the ports that it is given. */
 const NEIGHBOUR = `import http.server, socket, sys, threading
