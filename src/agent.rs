@@ -104,6 +104,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
     let (control, workshop, direct) = assemble(&bootstrap, &bootstrap_path)?;
     // Dropped after all have ended: it would kill the editor at once.
     let git = git_credentials::bind(&bootstrap.state_dir).map_err(AgentError::Listen)?;
+    let inside = serve::inside::bind(&bootstrap.state_dir).map_err(AgentError::Listen)?;
     let personal = workshop.environment.personal().clone();
     let mut prepare = pin!(workshop.prepare());
     tracing::info!(codespace = bootstrap.codespace, generation = bootstrap.generation, "the agent runs");
@@ -126,6 +127,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         () = files::watch(&bootstrap.workspace, &workshop.reporter) => {}
         () = subreaper::bury_orphans() => {}
         () = git_credentials::serve(git, personal) => {}
+        () = serve::inside::serve(inside, workshop.leases.clone()) => {}
         () = listen(direct, control.streams.clone()) => {}
     }
     processes::end_all().await;

@@ -12,11 +12,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{git_credentials, personal::Personal};
+use super::{git_credentials, personal::Personal, serve::inside};
 use crate::{
     devcontainer::expand_inside,
     domain::{GitHost, SecretName},
-    protocol::bootstrap::{Bootstrap, JOIN_TOKEN, MARK_VARIABLE, PASSED_VARIABLES},
+    protocol::bootstrap::{Bootstrap, JOIN_TOKEN, MARK_VARIABLE, PASSED_VARIABLES, SOCKET_VARIABLE},
 };
 
 /// Where programs are looked for when the agent itself has no PATH.
@@ -57,6 +57,7 @@ impl Environment {
         if let Some(mark) = &bootstrap.mark {
             all.insert(MARK_VARIABLE.into(), mark.into());
         }
+        all.insert(SOCKET_VARIABLE.into(), inside::socket(&bootstrap.state_dir).into());
         let mut path = OsString::from(programs(&bootstrap.state_dir));
         path.push(":");
         path.push(all.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| DEFAULT_PATH.into()));
@@ -253,6 +254,7 @@ mod tests {
                 "HOME=/home/x",
                 "LC_ALL=C.UTF-8",
                 "PATH=/state/bin:/usr/bin",
+                "PORTICO_AGENT_SOCKET=/state/inside.sock",
                 "PORTICO_MARK=m1",
                 "https_proxy=http://proxy",
             ]

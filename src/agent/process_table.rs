@@ -23,6 +23,8 @@ pub struct Stat {
     pub session: u32,
     /// The controlling terminal, 0 for none.
     pub terminal: i64,
+    /// When it began, in clock ticks since the machine did: with its id it is told from another one that has the id later.
+    pub began: u64,
 }
 
 /// Reads what the kernel tells of a process; none if it is gone.
@@ -42,6 +44,8 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
         group: fields.next()?.parse().ok()?,
         session: fields.next()?.parse().ok()?,
         terminal: fields.next()?.parse().ok()?,
+        // Fields 8 to 21 lie between.
+        began: fields.nth(14)?.parse().ok()?,
     })
 }
 
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn stat_lines() {
-        let stat = parse_stat(b"42 (a) b (c) Z 7 41 40 34816 42 4194304 0").expect("a line");
+        let stat = parse_stat(b"42 (a) b (c) Z 7 41 40 34816 42 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0").expect("a line");
         assert_eq!(
             stat,
             Stat {
@@ -155,10 +159,19 @@ mod tests {
                 parent: 7,
                 group: 41,
                 session: 40,
-                terminal: 34816
+                terminal: 34816,
+                began: 4711,
             }
         );
-        for junk in [&b""[..], b"42", b"42 (x", b"42 (x) S", b"42 (x) S x 1 1 1", b"42 (x) \xff"] {
+        for junk in [
+            &b""[..],
+            b"42",
+            b"42 (x",
+            b"42 (x) S",
+            b"42 (x) S x 1 1 1",
+            b"42 (x) S 1 1 1 1 42 0 0",
+            b"42 (x) \xff",
+        ] {
             assert_eq!(parse_stat(junk), None);
         }
     }

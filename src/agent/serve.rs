@@ -29,6 +29,8 @@ use crate::{
     protocol::tunnel::Refusal,
 };
 
+pub mod inside;
+
 /// Largest request body in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -54,7 +56,11 @@ pub async fn serve_connection(io: impl AsyncRead + AsyncWrite + Send + Unpin + '
 }
 
 async fn answer(request: Request<Incoming>, workshop: Arc<Workshop>) -> Answer {
-    route(request, workshop).await.unwrap_or_else(|problem| {
+    answered(route(request, workshop).await)
+}
+
+fn answered(done: Result<Answer, Problem>) -> Answer {
+    done.unwrap_or_else(|problem| {
         let title = problem.status.canonical_reason().unwrap_or("Error");
         let body = json!({"type": "about:blank", "title": title, "status": problem.status.as_u16(), "detail": problem.detail});
         reply(problem.status, "application/problem+json", body.to_string())
@@ -104,19 +110,20 @@ async fn open_terminal(request: Request<Incoming>, workshop: &Workshop) -> Resul
 async fn take_lease(request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {
     let body = read(request).await?;
     let new = serde_json::from_slice(&body).map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
-    let taken = workshop.leases.take(new, OffsetDateTime::now_utc()).map_err(|error| {
-        let status = match error {
-            LeaseError::TooMany => StatusCode::CONFLICT,
-            LeaseError::NoProcess | LeaseError::NoTime => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        Problem::new(status, error.to_string())
-    })?;
+    let taken = workshop.leases.take(new, OffsetDateTime::now_utc())?;
     Ok(json_reply(StatusCode::CREATED, &taken))
 }
 
 async fn read(request: Request<Incoming>) -> Result<Bytes, Problem> {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
-    let body = body.map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB, or broke off"))?;
+    read_within(MAX_BODY, request).await
+}
+
+async fn read_within(most: usize, request: Request<Incoming>) -> Result<Bytes, Problem> {
+    let body = Limited::new(request.into_body(), most).collect().await;
+    let body = body.map_err(|_| {
+        let detail = format!("the body is larger than {} KiB, or broke off", most / 1024);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    })?;
     Ok(body.to_bytes())
 }
 
@@ -215,6 +222,16 @@ impl Problem {
             status,
             detail: detail.into(),
         }
+    }
+}
+
+impl From<LeaseError> for Problem {
+    fn from(error: LeaseError) -> Self {
+        let status = match error {
+            LeaseError::TooMany => StatusCode::CONFLICT,
+            LeaseError::NoProcess | LeaseError::NoTime | LeaseError::TooLong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -70,7 +70,7 @@ impl Workshop {
             log.write(container.log.as_bytes());
         }
         Arc::new(Self {
-            leases: Leases::new(reporter.clone(), tasks.clone()),
+            leases: Leases::new(reporter.clone(), tasks.clone(), bootstrap.max_lease),
             terminals: Terminals::new(environment.clone(), folder.clone(), home.clone(), reporter.clone(), tasks.clone()),
             editor: Arc::new(Editor::new(
                 bootstrap,

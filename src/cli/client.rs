@@ -35,6 +35,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take; deleting waits for the codespace to end.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// What the agent of the codespace that this runs in is called.
+pub const OWN_AGENT: &str = "this codespace's agent";
+
 /// Bytes to and from a gateway.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
@@ -49,6 +52,8 @@ pub enum Place {
     Url(Origin),
     /// The administration socket of the gateway on this machine.
     Socket(PathBuf),
+    /// The socket of this codespace's agent, which is no gateway and takes and ends leases.
+    Agent(PathBuf),
 }
 
 /// Calls a gateway's API.
@@ -63,7 +68,7 @@ pub struct Client {
 /// Why a call failed; `Display` is for people.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    #[error("cannot reach {place}: {cause}. Is the gateway up? Start it with: portico serve")]
+    #[error("cannot reach {place}: {cause}")]
     Unreachable { place: String, cause: String },
     #[error("{}", said(.0))]
     Refused(Box<ProblemBody>),
@@ -219,14 +224,14 @@ impl Client {
     fn host(&self) -> String {
         match &self.place {
             Place::Url(origin) => origin.authority(),
-            Place::Socket(_) => "localhost".to_owned(),
+            Place::Socket(_) | Place::Agent(_) => "localhost".to_owned(),
         }
     }
 
     async fn connect(&self) -> Result<Box<dyn Connection>, ClientError> {
         let connecting = async {
             match &self.place {
-                Place::Socket(path) => Ok(Box::new(unix_socket::connect(path).await?) as Box<dyn Connection>),
+                Place::Socket(path) | Place::Agent(path) => Ok(Box::new(unix_socket::connect(path).await?) as Box<dyn Connection>),
                 Place::Url(origin) => connect_to(origin).await,
             }
         };
@@ -250,6 +255,7 @@ impl std::fmt::Display for Client {
         match &self.place {
             Place::Url(origin) => origin.fmt(f),
             Place::Socket(path) => path.display().fmt(f),
+            Place::Agent(_) => f.write_str(OWN_AGENT),
         }
     }
 }

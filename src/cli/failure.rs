@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::{client::ClientError, output::words};
+use super::{
+    client::{ClientError, OWN_AGENT},
+    output::words,
+    place,
+};
+use crate::protocol::bootstrap::SOCKET_VARIABLE;
 
 /// It could not be done.
 pub const FAILED: u8 = 1;
@@ -26,8 +31,37 @@ pub fn report(error: &anyhow::Error, json: bool) -> ExitCode {
         words(&serde_json::to_string_pretty(problem).unwrap_or_default());
     } else {
         words(&format!("portico: {}", in_full(error)));
+        if let Some(advice) = advice(code(error), place::variable(SOCKET_VARIABLE).is_some()).filter(|_| is_gateways(error)) {
+            words(advice);
+        }
     }
     ExitCode::from(code(error))
+}
+
+/// Whether a gateway refused, or none was reached, and not the agent of the codespace that this runs in.
+fn is_gateways(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<ClientError>() {
+        Some(error @ ClientError::Refused(_)) => error.slug().is_some(),
+        Some(ClientError::Unreachable { place, .. }) => place != OWN_AGENT,
+        _ => true,
+    }
+}
+
+/// What to do next, where the kind of failure says it; `inside` a codespace there is another gateway to think of, and a token
+/// that may little.
+fn advice(code: u8, inside: bool) -> Option<&'static str> {
+    match (code, inside) {
+        (UNREACHABLE, false) => Some("Is the gateway up? Start it with: portico serve"),
+        (UNREACHABLE, true) => Some(
+            "This is inside a codespace, and a container does not reach the gateway. Run the command on your own machine, after: \
+             portico login URL. Inside works: portico keepalive",
+        ),
+        (NOT_ALLOWED | MISSING, true) => Some(
+            "This is inside a codespace, whose own token may see this codespace, keep it awake and stop it, and nothing else. Run the \
+             command on your own machine, after: portico login URL; or set PORTICO_TOKEN to a token of yours.",
+        ),
+        _ => None,
+    }
 }
 
 /// An error with its causes, but for those that it tells itself.
@@ -60,6 +94,17 @@ fn code(error: &anyhow::Error) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inside_a_codespace_the_advice_is_another() {
+        let says = |code, inside, part: &str| advice(code, inside).is_some_and(|advice| advice.contains(part));
+        assert!(says(UNREACHABLE, false, "portico serve"));
+        assert!(says(UNREACHABLE, true, "portico keepalive") && !says(UNREACHABLE, true, "serve"));
+        for code in [NOT_ALLOWED, MISSING] {
+            assert!(says(code, true, "on your own machine") && advice(code, false).is_none());
+        }
+        assert!(advice(FAILED, true).is_none() && advice(USAGE, true).is_none());
+    }
 
     #[test]
     fn causes_are_told_once() {

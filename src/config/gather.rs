@@ -44,7 +44,7 @@ pub struct Overrides {
 pub struct ConfigError(String);
 
 /// Variables of ours that are no keys: where the file is, and what the client commands and codespaces use.
-const OTHER_VARIABLES: &[&str] = &["PORTICO_CONFIG", "PORTICO_TOKEN", "PORTICO_MARK"];
+const OTHER_VARIABLES: &[&str] = &["PORTICO_CONFIG", "PORTICO_TOKEN", "PORTICO_MARK", "PORTICO_AGENT_SOCKET"];
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 pub(super) fn gather(overrides: Overrides, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {

@@ -49,6 +49,9 @@ pub struct Bootstrap {
     /// Whether this is a machine of the user's own, whose HOME is left as it is.
     #[serde(default)]
     pub own_machine: bool,
+    /// How long a lease holds at most, in seconds; none where the gateway did not say.
+    #[serde(default)]
+    pub max_lease: Option<u64>,
     /// What holds where it is a container; none elsewhere. The runtime fills it in.
     #[serde(default)]
     pub container: Option<InContainer>,
@@ -71,6 +74,9 @@ pub const JOIN_TOKEN: &str = "PORTICO_JOIN_TOKEN";
 
 /// The variable that marks a codespace's processes in the `process` runtime.
 pub const MARK_VARIABLE: &str = "PORTICO_MARK";
+
+/// The variable that names the agent's socket for programs inside.
+pub const SOCKET_VARIABLE: &str = "PORTICO_AGENT_SOCKET";
 
 /// Variables that pass from the gateway to an agent, and from an agent to what runs inside, where they are set; `LC_*`
 /// pass as well. Never a secret of the service's.

@@ -177,6 +177,9 @@ pub struct HeldLease {
     pub what: String,
     /// When it ends even if the process does not, in Unix seconds.
     pub until: i64,
+    /// Whether a program inside asked for it; the others were asked for by the API.
+    #[serde(default)]
+    pub inside: bool,
 }
 
 /// A listening TCP port and who listens.

@@ -108,6 +108,7 @@ mod tests {
         assert_eq!(ports[0].command.as_ref().map(String::len), Some(512));
         assert_eq!(bound(FromAgent::Pong), None);
         let lease = |id: &str| HeldLease {
+            inside: false,
             id: id.into(),
             pid: 1,
             what: "w\u{1b}".repeat(999),

@@ -132,6 +132,31 @@ test('codespaces are containers', async (t) => {
     assert.equal(await inside(name, 'cat uncommitted.txt'), 'kept');
   });
 
+  await t.test('a process keeps it awake, asked for inside, where the gateway is out of reach', async () => {
+    const activity = () => gateway.call(ada.token, 'GET', `/codespaces/${name}/activity`);
+    const lease = await inside(name, 'sleep 100000 >/dev/null 2>&1 & portico keepalive --pid $! --max 2h');
+    const [held] = await eventually('it is kept awake', async () => {
+      const { leases } = await activity();
+      return leases.length === 1 && leases;
+    });
+    assert.deepEqual([held.id, held.what], [lease, 'sleep']);
+    assert.equal(await inside(name, 'stat -c "%a %U" $PORTICO_AGENT_SOCKET'), '600 dev');
+    await inside(name, `portico keepalive --end ${lease}`);
+    await eventually('it is kept awake no more', async () => (await activity()).leases.length === 0);
+    // As long as a command, whose status is its own.
+    await inside(name, `portico keepalive --max 1h -- sh -c 'until test -e done; do sleep 1; done; exit 7' >/dev/null 2>&1 & echo $! > kept`);
+    await eventually('the command keeps it awake', async () => (await activity()).leases.some((one) => one.what.startsWith('sh -c until')));
+    await inside(name, 'touch done');
+    await eventually('it is kept awake no more', async () => (await activity()).leases.length === 0);
+    await inside(name, 'rm done kept');
+    const refused = await gateway.exec(ada.token, name, ['portico', 'keepalive', '--max', '99d', '--', 'true'], { status: null });
+    assert.notEqual(refused.status, 0);
+    assert.match(refused.stderr, /1day at most/);
+    const elsewhere = await gateway.exec(ada.token, name, ['portico', 'ports', 'visibility', '3000:public'], { status: null });
+    assert.notEqual(elsewhere.status, 0);
+    assert.match(elsewhere.stderr, /on your own machine, after: portico login/);
+  });
+
   await t.test('memory that runs out ends what took it, and nothing else', async () => {
     const hungry = 'python3 -c "x = bytearray(4 << 30)"; echo $?';
     assert.equal(await inside(name, hungry), '137');

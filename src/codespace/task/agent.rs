@@ -163,12 +163,19 @@ impl Task {
         self.apply_quietly(Event::Awaits).await;
     }
 
-    fn audit(&self, action: &str, detail: &str) {
-        let actor = Actor {
+    /// The agent, for the audit log.
+    pub(super) fn agent(&self) -> Actor {
+        Actor {
             name: format!("agent:{}", self.shared.name),
             ..Actor::default()
-        };
-        self.inner.deps.audit.record(action, &actor, self.shared.name.to_string(), detail);
+        }
+    }
+
+    fn audit(&self, action: &str, detail: &str) {
+        self.inner
+            .deps
+            .audit
+            .record(action, &self.agent(), self.shared.name.to_string(), detail);
     }
 }
 

@@ -1,6 +1,6 @@
 //! How long a codespace goes on by itself: leases, the idle rule, and what is forgotten.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{Reply, Task};
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     protocol::tunnel::HeldLease,
 };
 
+/// A program may take very many leases; one event tells of all within this time.
+const AUDIT_EVERY: Duration = Duration::minutes(10);
+
 impl Task {
     /// Takes what the agent says of leases: their bounds are ours, counted from when each was heard of first.
     pub(super) fn hear_leases(&mut self, held: Vec<HeldLease>) {
@@ -19,6 +22,11 @@ impl Task {
         let before = std::mem::take(&mut self.now.leases);
         for told in held {
             let known = before.iter().find(|lease| lease.id == told.id);
+            if told.inside && known.is_none() {
+                let (actor, target) = (self.agent(), self.shared.name.to_string());
+                let audit = &self.inner.deps.audit;
+                audit.record_once_in(AUDIT_EVERY, "codespace.lease-taken", &actor, target, "by a program inside");
+            }
             let until = OffsetDateTime::from_unix_timestamp(told.until).unwrap_or(clock);
             let lease = known.cloned().unwrap_or(Lease {
                 id: told.id,

@@ -22,6 +22,7 @@ async fn poke(codespace: &Codespace, generation: u64) {
 
 fn leases(held: &[(&str, OffsetDateTime)]) -> FromAgent {
     let lease = |(id, until): &(&str, OffsetDateTime)| HeldLease {
+        inside: false,
         id: (*id).to_owned(),
         pid: 42,
         what: "make".into(),
