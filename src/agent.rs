@@ -126,6 +126,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         () = configured::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
         () = files::watch(&bootstrap.workspace, &workshop.reporter) => {}
         () = subreaper::bury_orphans() => {}
+        () = git_credentials::name_servers(&bootstrap.state_dir, workshop.environment.git_helper(), workshop.environment.personal()) => {}
         () = git_credentials::serve(git, personal) => {}
         () = serve::inside::serve(inside, workshop.leases.clone()) => {}
         () = listen(direct, control.streams.clone()) => {}

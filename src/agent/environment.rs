@@ -66,8 +66,14 @@ impl Environment {
             &programs(&bootstrap.state_dir).join("portico"),
             &bootstrap.state_dir,
         ));
-        // For a server that the user names later on; last, after whatever else git is set to ask.
-        configure_git(&mut all, [("credential.helper".into(), git_helper.clone())]);
+        // For servers that the user names later on; last, after whatever else git is set to ask. The file says which servers
+        // are ours alone by then, to what began before as well.
+        let servers = git_credentials::servers(&bootstrap.state_dir);
+        let include = servers.is_absolute().then(|| ("include.path".to_owned(), servers.into()));
+        configure_git(
+            &mut all,
+            [("credential.helper".into(), git_helper.clone())].into_iter().chain(include),
+        );
         Self {
             own: all,
             declared: Arc::default(),
@@ -114,6 +120,11 @@ impl Environment {
             Some(declared) => declared.as_ref(),
             None => self.own.get(name),
         })
+    }
+
+    /// What git runs to ask the agent.
+    pub fn git_helper(&self) -> &OsStr {
+        &self.git_helper
     }
 
     /// What the gateway told of the user.
@@ -248,9 +259,11 @@ mod tests {
             all,
             [
                 "CODESPACES=true",
-                "GIT_CONFIG_COUNT=1",
+                "GIT_CONFIG_COUNT=2",
                 "GIT_CONFIG_KEY_0=credential.helper",
+                "GIT_CONFIG_KEY_1=include.path",
                 "GIT_CONFIG_VALUE_0=!'/state/bin/portico' agent git-credential '/state/git.sock'",
+                "GIT_CONFIG_VALUE_1=/state/git-servers",
                 "HOME=/home/x",
                 "LC_ALL=C.UTF-8",
                 "PATH=/state/bin:/usr/bin",
@@ -346,17 +359,19 @@ mod tests {
         };
         let path = std::env::var_os("PATH").expect("there is one");
         let environment = Environment::compose([("PATH".into(), path)], &bootstrap);
+        let credential = |host: &str| crate::protocol::personal::GitCredential {
+            host: host.into(),
+            username: "ada".into(),
+            password: Secret("canary".into()),
+        };
         environment.personal().learn(crate::protocol::personal::Personal {
-            git: vec![crate::protocol::personal::GitCredential {
-                host: "http://127.0.0.1:3000".into(),
-                username: "ada".into(),
-                password: Secret("canary".into()),
-            }],
+            git: vec![credential("http://127.0.0.1:3000")],
             ..Default::default()
         });
+        let began: Vec<_> = environment.iter().collect();
         let git = |operation: &str, question: &str| {
             let mut git = std::process::Command::new("git");
-            let git = git.args(["credential", operation]).env_clear().envs(environment.iter());
+            let git = git.args(["credential", operation]).env_clear().envs(began.clone());
             let git = git.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
             let mut git = git.spawn().expect("git is installed");
             let mut input = git.stdin.take().expect("it is piped");
@@ -373,5 +388,12 @@ mod tests {
         git("approve", "protocol=https\nhost=other.example\nusername=ada\npassword=own\n\n");
         assert_eq!(stored(), "https://ada:own@other.example\n");
         assert!(git("fill", "protocol=https\nhost=other.example\n\n").contains("password=own\n"));
+        // A server that was added later is the agent's alone as well, for what began before.
+        let later = [credential("http://127.0.0.1:3000"), credential("https://later.example")];
+        git_credentials::write_servers(&bootstrap.state_dir, environment.git_helper(), &later).expect("written");
+        let filled = git("fill", "protocol=https\nhost=later.example\n\n");
+        assert!(filled.contains("password=canary\n"), "{filled}");
+        git("approve", &filled);
+        assert_eq!(stored(), "https://ada:own@other.example\n");
     }
 }

@@ -5,7 +5,9 @@
 //! to store or erase: git's own word about a password changes nothing.
 
 use std::{
+    ffi::OsStr,
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -39,9 +41,40 @@ pub fn helper(program: &Path, state_dir: &Path) -> String {
     format!("!{} agent git-credential {}", quoted(program), quoted(&socket(state_dir)))
 }
 
+/// The file that names the servers of which the user keeps a credential, for git to read as its configuration.
+pub fn servers(state_dir: &Path) -> PathBuf {
+    state_dir.join("git-servers")
+}
+
+/// Keeps that file as the user's servers are, for ever: what began before a server was added has git ask the agent and
+/// nobody else for it, too. Passwords are not in it.
+pub async fn name_servers(state_dir: &Path, helper: &OsStr, personal: &Personal) {
+    let mut told = personal.watch();
+    loop {
+        let known = told.borrow_and_update().clone().unwrap_or_default();
+        if let Err(error) = write_servers(state_dir, helper, &known.git) {
+            tracing::warn!(%error, "git is not told which servers are the agent's");
+        }
+        if told.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Writes it in one go: git may read it at any moment.
+pub(super) fn write_servers(state_dir: &Path, helper: &OsStr, kept: &[GitCredential]) -> io::Result<()> {
+    let (file, fresh) = (servers(state_dir), state_dir.join(".git-servers.new"));
+    let helper = helper.to_string_lossy().replace('\\', r"\\").replace('"', r#"\""#);
+    let hosts = kept.iter().filter_map(|credential| credential.host.parse::<GitHost>().ok());
+    let sections = hosts.map(|host| format!("[credential \"{host}\"]\n\thelper =\n\thelper = \"{helper}\"\n"));
+    std::fs::write(&fresh, sections.collect::<String>())?;
+    // Root inside may be another user than the agent's.
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o644))?;
+    std::fs::rename(fresh, file)
+}
+
 /// Listens at the socket. Anybody inside may ask: what keeps others out is the directory above.
 pub fn bind(state_dir: &Path) -> io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt as _;
     let path = socket(state_dir);
     let listener = unix_socket::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;

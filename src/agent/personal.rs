@@ -39,6 +39,11 @@ impl Personal {
         self.0.borrow().clone().unwrap_or_default()
     }
 
+    /// Tells each time that the gateway told something, what it told before among it.
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<personal::Personal>>> {
+        self.0.subscribe()
+    }
+
     /// What is known once the gateway has told, or has not for long.
     pub async fn told(&self) -> Arc<personal::Personal> {
         self.told_within(PATIENCE).await

@@ -8,6 +8,7 @@ import { browser, signIn } from './harness/browser.mjs';
 import { becomes, eventually } from './harness/eventually.mjs';
 import { Gateway } from './harness/gateway.mjs';
 import { repository, serveRepositories } from './harness/repositories.mjs';
+import { Terminal } from './harness/terminal.mjs';
 
 const SECRET = 'canary-of-a-secret-0123';
 const PASSWORD = 'canary-of-git-0123';
@@ -78,6 +79,23 @@ test('what follows a person', async (t) => {
     for (const other of [`protocol=https\nhost=127.0.0.1:${port}`, `protocol=http\nhost=127.0.0.1:${Number(port) + 1}`, `protocol=http\nhost=localhost:${port}`]) {
       assert.doesNotMatch(await credential(other), /canary/, other);
     }
+  });
+
+  await t.test('a server that is added later is known at once, to what began before and to the agent alone', async () => {
+    // A shell from before, whose git is set to write down what it is told.
+    const { id } = await gateway.call(ada.token, 'POST', `/codespaces/${name}/terminals`, { cols: 200, rows: 24, command: ['sh'] });
+    const terminal = await new Terminal(gateway, ada.token, name, id).attach();
+    terminal.type('git config --global credential.helper store; echo set-$((40 + 2))\n');
+    await terminal.sees('set-42');
+    const later = await serveRepositories(t, { later: repository(t) }, '127.0.0.1', `ada:${PASSWORD}`);
+    await cli(['git-credential', 'set', later, '--username', 'ada'], { input: PASSWORD });
+    const servers = path.join(gateway.data, 'codespaces', name, 'state/git-servers');
+    await eventually('git is told that it is the agent who knows', () => readFileSync(servers, 'utf8').includes(later));
+    terminal.type(`GIT_TERMINAL_PROMPT=0 git ls-remote ${later}/later v1; echo asked-$((40 + 3))\n`);
+    await terminal.sees('asked-43');
+    assert.match(terminal.seen, /refs\/tags\/v1/);
+    await terminal.drop();
+    await gateway.exec(ada.token, name, ['sh', '-c', 'git config --global --unset credential.helper; test ! -e ~/.git-credentials']);
   });
 
   await t.test('nothing of it is on the disk in clear, nor in the arguments of a process', async () => {
