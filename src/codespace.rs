@@ -149,6 +149,8 @@ pub struct PortChange {
     pub limits: Option<PortLimits>,
     /// How many exchanges its log keeps, 1 to [`inspect::MOST_ENTRIES`]; an inner none turns it off.
     pub log_entries: Option<Option<u16>>,
+    /// Whose visits to it start the codespace; an inner none for what the codespace says.
+    pub woken_by: Option<Option<Wakers>>,
 }
 
 /// What the owner does with what the repository asks to share.

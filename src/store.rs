@@ -248,6 +248,8 @@ pub struct PortRecord {
     pub limits: PortLimits,
     /// How many exchanges its request log keeps; none while it is off.
     pub log_entries: Option<u16>,
+    /// Whose visits to it start the codespace; none for what the codespace says.
+    pub woken_by: Option<Wakers>,
 }
 
 /// What an operator has closed to everybody but owners.

@@ -5,13 +5,12 @@ import { Container } from "./container.js";
 import { useLive, usePolling, useTitle } from "./hooks.js";
 import { Mend } from "./mend.js";
 import { Dialog, Icon, isMoving, isOwnMachine, Message, shortRepository, State, titleOf } from "./parts.js";
-import { Ports } from "./ports.js";
+import { Ports, WAKERS } from "./ports.js";
 import { Leases, Staying } from "./staying.js";
 import { Terminals } from "./terminals.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 const STEP_LABELS = { storage: "Prepare storage", agent: "Start the codespace", clone: "Fetch the repository", image: "Make the container", on_create: "Run onCreateCommand", update_content: "Run updateContentCommand", editor: "Start the editor", post_create: "Run postCreateCommand", dotfiles: "Install your dotfiles", extensions: "Install your extensions", post_start: "Run postStartCommand", post_attach: "Run postAttachCommand", history: "Fetch the full history" };
-const WAKERS = { owner: "You alone", people: "Whoever is signed in and may open it", everyone: "Whoever may open a port, links included" };
 const STEP_WORDS = { pending: "waiting", running: "in progress", done: "done", skipped: "not needed", failed: "failed" };
 
 export function CodespacePage({ call, live, go, name, terminal, base }) {

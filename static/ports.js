@@ -12,6 +12,9 @@ const VISIBILITIES = {
   public: { icon: "globe", word: "Public", means: "Anyone on the network who has the address, without signing in." },
 };
 
+/** Whose visits start a codespace that sleeps. */
+export const WAKERS = { owner: "You alone", people: "Whoever is signed in and may open it", everyone: "Whoever may open a port, links included" };
+
 const LASTING = [[3600, "1 hour"], [8 * 3600, "8 hours"], [86_400, "1 day"], [7 * 86_400, "7 days"], [30 * 86_400, "30 days"]];
 
 /** Whether the operator's ceiling lies below. */
@@ -73,7 +76,7 @@ function Row({ codespace, port, call, live }) {
         <${CopyButton} text=${port.url} label="Copy the address of port ${port.port}" />
         ${call && html`<button type="button" class="button plain compact" aria-label="Links to port ${port.port}" title="Share by a link" onClick=${() => setLinking(true)} data-testid="port-links"><${Icon} name="link" /></button>`}
         ${call && html`<a class="button plain compact" href="/codespaces/${codespace.name}/log/${port.port}" aria-label="Request log of port ${port.port}" title=${port.log_entries ? "Request log: on" : "Request log"} data-testid="port-log"><${Icon} name="list" /></a>`}
-        ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="People, deadline, label, protocol, host, limits" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
+        ${call && html`<button type="button" class="button plain compact" aria-expanded=${more ? "true" : "false"} aria-label="Options of port ${port.port}" title="People, deadline, label, protocol, host, who starts it, limits" onClick=${() => setMore(!more)} data-testid="port-more"><${Icon} name="more" /></button>`}
       </span>
     </div>
     ${more && html`<${Options} port=${port} change=${change} onClose=${() => setMore(false)} />`}
@@ -81,6 +84,7 @@ function Row({ codespace, port, call, live }) {
     ${port.closed && html`<${Message} tone="bad"><p data-testid="port-closed"><strong>An administrator closed ${closedWhat(port.closed.what)} to everybody but you:</strong> ${port.closed.reason} <span class="quiet small">(${port.closed.by}, ${new Date(port.closed.at).toLocaleString()})</span></p><//>`}
     ${port.users?.length > 0 && html`<p class="quiet small" data-testid="port-people">Also for ${port.users.join(", ")}</p>`}
     ${port.expires_at && port.visibility !== "private" && html`<p class="quiet small" data-testid="port-until">Until ${new Date(port.expires_at).toLocaleString()}, then private</p>`}
+    ${port.woken_by && html`<p class="quiet small" data-testid="port-wakers">Started by visits of: ${(WAKERS[port.woken_by] ?? port.woken_by).toLowerCase()}</p>`}
     ${port.limits && html`<p class="quiet small" data-testid="port-limits">Limited to ${inWords(port.limits)}</p>`}
     ${port.links > 0 && html`<p class="quiet small" data-testid="port-link-count">Also for whoever has ${port.links === 1 ? "the link" : `one of ${port.links} links`}</p>`}
     ${linking && html`<${LinksDialog} ...${{ codespace, port, call }} onClose=${() => setLinking(false)} />`}
@@ -124,6 +128,7 @@ function Options({ port, change, onClose }) {
     const { label, protocol, host, people, until } = event.target.elements;
     const what = { label: label.value.trim() || null, protocol: protocol.value, host_header: host.value };
     what.limits = limitsOf(event.target.elements, port.limits);
+    what.woken_by = event.target.elements.wakers.value || null;
     what.users = people.value.toLowerCase().split(/[\s,;]+/).filter(Boolean);
     if (until && until.value !== "keep") what.expires_at = until.value ? inSeconds(until.value) : null;
     change(what);
@@ -146,6 +151,11 @@ function Options({ port, change, onClose }) {
     <select class="compact" id=${id("protocol")} name="protocol">${option("http", port.protocol, "http")}${option("https", port.protocol, "https")}${option("h2c", port.protocol, "HTTP/2 without TLS")}${option("grpc", port.protocol, "gRPC")}</select>
     <label for=${id("host")}>The app is told it is</label>
     <select class="compact" id=${id("host")} name="host">${option("localhost", port.host_header, `localhost:${port.port}`)}${option("preserve", port.host_header, "at its public address")}</select>
+    <label for=${id("wakers")}>Started by visits of</label>
+    <select class="compact" id=${id("wakers")} name="wakers" aria-describedby=${id("wakers-hint")} data-testid="port-woken-by">
+      ${option("", port.woken_by ?? "", "as set for the codespace")}${Object.entries(WAKERS).map(([word, label]) => option(word, port.woken_by, label))}
+    </select>
+    <span class="hint" id=${id("wakers-hint")}>Who starts the stopped codespace by visiting this port.</span>
     <details class="port-limits" open=${Boolean(port.limits)}>
       <summary>Limits</summary>
       <p class="hint">For all who open it, you too. Nothing is limited where nothing is written.</p>

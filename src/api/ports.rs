@@ -11,7 +11,7 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    codespace::{OfferDecision, PortChange},
+    codespace::{BadChange, CodespaceError, OfferDecision, PortChange},
     domain::{self, Access, Network, PortLimits, PortLimitsError, UserId},
 };
 
@@ -104,6 +104,11 @@ fn read(services: &Services, sent: ChangePort) -> Result<PortChange, Problem> {
             .map(|names| names.iter().map(|name| user_id(services, name)).collect())
             .transpose()?,
         log_entries: sent.log_entries,
+        woken_by: sent
+            .woken_by
+            .map(|word| word.map(|word| word.parse().map_err(|_| BadChange::WokenBy)).transpose())
+            .transpose()
+            .map_err(CodespaceError::from)?,
         limits: sent
             .limits
             .map(|limits| limits.map_or(Ok(PortLimits::default()), limits_of))

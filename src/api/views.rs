@@ -96,6 +96,7 @@ impl Services {
             on_auto_forward: view.on_auto_forward().as_str().to_owned(),
             limits: shown_limits(&settings.limits),
             log_entries: settings.log_entries,
+            woken_by: settings.woken_by.map(|wakers| wakers.to_string()),
             process: listening.and_then(|listening| listening.process.clone()),
             pid: listening.and_then(|listening| listening.pid),
             command: listening.and_then(|listening| listening.command.clone()),

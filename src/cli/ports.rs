@@ -20,15 +20,19 @@ use crate::{
     domain::{self, Visibility},
 };
 
+/// The word for a port of which nothing is said.
+const AS_THE_CODESPACE: &str = "codespace";
+
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   portico ports set 8443 --protocol https
-  portico ports set 3000 --host-header localhost -c amber-otter-x7k2")]
+  portico ports set 3000 --host-header localhost -c amber-otter-x7k2
+  portico ports set 3000 --woken-by everyone     visitors start it by this port")]
 pub struct PortsSet {
     /// The port's number.
     pub port: domain::Port,
     /// What the app speaks.
-    #[arg(long, value_name = "PROTOCOL", value_parser = domain::Protocol::WORDS, required_unless_present_any = ["host_header", "label"])]
+    #[arg(long, value_name = "PROTOCOL", value_parser = domain::Protocol::WORDS, required_unless_present_any = ["host_header", "label", "woken_by"])]
     pub protocol: Option<String>,
     /// Whether the app is asked as localhost, or as the host that the browser names.
     #[arg(long, value_name = "WORLD", value_parser = ["localhost", "preserve"])]
@@ -36,6 +40,9 @@ pub struct PortsSet {
     /// What lists call it; empty for nothing.
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
+    /// Whose visits to it start the codespace; codespace for what `portico codespace edit --woken-by` says.
+    #[arg(long, value_name = "WHO", value_parser = ["owner", "people", "everyone", AS_THE_CODESPACE])]
+    pub woken_by: Option<String>,
     #[command(flatten)]
     pub which: Which,
     #[command(flatten)]
@@ -134,10 +141,17 @@ async fn set(change: &PortsSet, output: Output) -> anyhow::Result<()> {
         protocol: change.protocol.clone(),
         host_header: change.host_header.clone(),
         label: change.label.clone().map(|label| Some(label).filter(|label| !label.is_empty())),
+        woken_by: change.woken_by.clone().map(|who| Some(who).filter(|who| who != AS_THE_CODESPACE)),
         ..ChangePort::default()
     };
     let path = format!("{}/ports/{}", path(&name), change.port);
     let port: Port = client.json(Method::PATCH, &path, Some(&body)).await?;
+    if let (Some(_), false) = (&change.woken_by, output.json) {
+        words(&match &port.woken_by {
+            Some(who) => format!("Visits to port {} start the codespace where they are those of: {who}.", port.port),
+            None => format!("Visits to port {} start the codespace as visits to its editor do.", port.port),
+        });
+    }
     show(&[port], output);
     Ok(())
 }

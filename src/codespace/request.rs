@@ -96,6 +96,7 @@ pub fn default_port(codespace: &CodespaceName, port: Port) -> PortRecord {
         users: Vec::new(),
         limits: PortLimits::default(),
         log_entries: None,
+        woken_by: None,
     }
 }
 
@@ -133,6 +134,9 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
     }
     if let Some(world) = change.host_header {
         record.host_header = one_of(world, &["localhost", "preserve"], BadChange::HostHeader)?;
+    }
+    if let Some(wakers) = change.woken_by {
+        record.woken_by = wakers;
     }
     if let Some(mut users) = change.users {
         users.sort();

@@ -217,6 +217,12 @@ impl Snapshot {
         self.shares.values().find(|share| share.secret_hash == *secret_hash)
     }
 
+    /// Whose visits start it: to its editor, or to a port, of which something else may be said.
+    pub fn woken_by(&self, port: Option<Port>) -> Wakers {
+        let of_port = port.and_then(|port| self.ports.get(&port)?.settings.woken_by);
+        of_port.unwrap_or(self.record.woken_by)
+    }
+
     /// Whether a port is shared with someone by name. Names have no deadline.
     pub fn is_named(&self, port: Port, user: &UserId) -> bool {
         self.people(port).contains(user)

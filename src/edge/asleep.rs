@@ -84,7 +84,11 @@ impl Edge {
             name: record.name.clone(),
             owner: record.owner.clone(),
         };
-        let may_start = may_start(permitted.permit.subject(), &ownership, record.woken_by);
+        let may_start = may_start(
+            permitted.permit.subject(),
+            &ownership,
+            snapshot.woken_by(permitted.visit.route.port()),
+        );
         if waking(may_start, record.phase, manner) == Waking::Start {
             let (actor, how) = (actor(permitted), words(manner));
             match self.codespaces.wake(&permitted.codespace, &actor, how).await {

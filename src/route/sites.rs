@@ -30,6 +30,14 @@ impl Route {
             Self::Gateway | Self::NoSuchCodespace | Self::Foreign => None,
         }
     }
+
+    /// The port that it leads to, if it is the host of one.
+    pub fn port(&self) -> Option<Port> {
+        match self {
+            Self::Port(_, port) => Some(*port),
+            Self::Editor(_) | Self::Gateway | Self::NoSuchCodespace | Self::Foreign => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

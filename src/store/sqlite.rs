@@ -35,7 +35,7 @@ use super::{
     AuditEntry, AuditQuestion, AuditRecord, BelongingKey, BelongingRecord, CeilingRecord, ClosureRecord, CodespaceRecord, IdentityRecord,
     OfferDecisionRecord, PortRecord, SessionRecord, ShareRecord, Store, StoreError, TokenRecord, UserRecord,
 };
-use crate::domain::{CodespaceName, Extent, Organisation, SessionId, ShareId, TokenId, UserId};
+use crate::domain::{CodespaceName, Extent, Organisation, SessionId, ShareId, TokenId, UserId, Wakers};
 
 /// How long a write waits for another process, for instance a command line that works on the same data directory.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -307,9 +307,10 @@ impl Store for SqliteStore {
     async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError> {
         let users: Vec<&str> = port.users.iter().map(|id| id.0.as_ref()).collect();
         let users = serde_json::to_string(&users).map_err(|error| StoreError::Failed(Box::new(error)))?;
-        let query = "INSERT INTO ports (codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (codespace, port) DO UPDATE SET
-             label = ?3, visibility = ?4, expires_at = ?5, protocol = ?6, host_header = ?7, users = ?8, limits = ?9, log_entries = ?10";
+        let query = "INSERT INTO ports (codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries, woken_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (codespace, port) DO UPDATE SET
+             label = ?3, visibility = ?4, expires_at = ?5, protocol = ?6, host_header = ?7, users = ?8, limits = ?9, log_entries = ?10,
+             woken_by = ?11";
         let query = sqlx::query(query)
             .bind(port.codespace.as_str())
             .bind(port.port.number())
@@ -320,7 +321,8 @@ impl Store for SqliteStore {
             .bind(&port.host_header)
             .bind(users)
             .bind(port.limits.to_string())
-            .bind(port.log_entries);
+            .bind(port.log_entries)
+            .bind(port.woken_by.map(Wakers::as_str));
         self.write(query).await.map(drop)
     }
 

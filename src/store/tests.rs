@@ -97,6 +97,7 @@ fn port(codespace: &str, number: u16) -> PortRecord {
         host_header: "localhost".into(),
         users: vec![UserId("u1".into()), UserId("u2".into())],
         log_entries: Some(100),
+        woken_by: Some(Wakers::People),
         limits: "rate=2 from=10.0.0.0/8".parse().expect("limits"),
     }
 }

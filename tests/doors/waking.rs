@@ -177,6 +177,21 @@ fn resume_1_only_who_may_start_it_wakes_it() {
     );
     let (woke, reply) = sleeper.wakes(&visitor);
     assert!(woke && reply.body().contains("codespace-starting"), "{}", reply.text);
+
+    // What is said of a port counts there, in both directions, until it is taken back.
+    set(json!({ "woken_by": "owner" }));
+    assert!(!sleeper.wakes(&visitor).0, "the port's own word counts");
+    let narrowed = sleeper.api("PATCH", "").json(&json!({ "woken_by": "owner" })).send();
+    assert_eq!(narrowed.status(), 200, "{}", narrowed.text);
+    set(json!({ "woken_by": "everyone" }));
+    assert!(sleeper.wakes(&visitor).0, "the port's own word counts");
+    set(json!({ "woken_by": null }));
+    assert!(!sleeper.wakes(&visitor).0, "the codespace's word counts again");
+    let refused = sleeper
+        .api("PATCH", &format!("/ports/{APP}"))
+        .json(&json!({ "woken_by": "nobody" }))
+        .send();
+    assert_eq!(refused.status(), 422, "{}", refused.text);
 }
 
 #[test]

@@ -79,6 +79,18 @@ test('limits of a port, and what is closed', async (t) => {
     await row.getByRole('button', { name: 'Save' }).click();
     await row.getByTestId('port-limits').waitFor({ state: 'detached' });
     assert.equal((await listed()).limits, null);
+    // Who starts the codespace by visiting this port is the port's own matter, until that is taken back.
+    await row.getByTestId('port-more').click();
+    await row.getByTestId('port-woken-by').selectOption('everyone');
+    await shot(page, 'sharing-04-woken-by');
+    await row.getByRole('button', { name: 'Save' }).click();
+    await row.getByTestId('port-wakers').filter({ hasText: 'links included' }).waitFor();
+    assert.equal((await listed()).woken_by, 'everyone');
+    await row.getByTestId('port-more').click();
+    await row.getByTestId('port-woken-by').selectOption('');
+    await row.getByRole('button', { name: 'Save' }).click();
+    await row.getByTestId('port-wakers').waitFor({ state: 'detached' });
+    assert.equal((await listed()).woken_by, null);
   });
 
   await t.test('an administrator closes a port by its address; its owner reads why; a restart changes nothing', async () => {

@@ -36,6 +36,9 @@ pub struct Port {
     /// How many exchanges its request log keeps; none while it is off.
     #[serde(default)]
     pub log_entries: Option<u16>,
+    /// Whose visits to it start the codespace: `owner`, `people` or `everyone`; none for what the codespace says.
+    #[serde(default)]
+    pub woken_by: Option<String>,
     pub process: Option<String>,
     pub pid: Option<u32>,
     pub command: Option<String>,
@@ -114,6 +117,11 @@ pub struct ChangePort {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u16>, minimum = 1, maximum = 1000)]
     pub log_entries: Option<Option<u16>>,
+    /// Whose visits to it start the codespace: `owner`, `people` who are signed in and may open it, or `everyone` who may;
+    /// `null` for what the codespace says.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub woken_by: Option<Option<String>>,
 }
 
 /// What the owner of a port lets through; what is left out is not limited.

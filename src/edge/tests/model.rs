@@ -359,6 +359,7 @@ impl World {
             users: new.guests.iter().map(|guest| self.users[*guest].clone()).collect(),
             limits: Default::default(),
             log_entries: None,
+            woken_by: None,
         };
         let view = PortView::new(settings);
         self.snapshots[space].ports.insert(port, Arc::new(view));

@@ -220,6 +220,10 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE identities ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0;
 ",
+    // Whose visits to a port start its codespace, where that is another matter than elsewhere.
+    "
+    ALTER TABLE ports ADD COLUMN woken_by TEXT;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

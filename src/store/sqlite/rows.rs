@@ -24,7 +24,7 @@ pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FR
 pub(super) const CLOSURE: &str = "SELECT extent, reason, by, at FROM closures";
 pub(super) const CEILING: &str = "SELECT organisation, most, links FROM ceilings";
 pub(super) const PORT: &str =
-    "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries FROM ports";
+    "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries, woken_by FROM ports";
 /// Names and actions hold no character that sorts between a separator and the one that follows it.
 pub(super) const AUDIT: &str = "SELECT id, at, action, actor, target, detail, address, request_id FROM audit
      WHERE (?1 IS NULL OR actor = ?1 OR target = ?1)
@@ -132,6 +132,10 @@ pub(super) fn port(row: &SqliteRow) -> Result<PortRecord, StoreError> {
         users: users.into_iter().map(|id| UserId(id.into())).collect(),
         limits: row.parsed(8, "limits")?,
         log_entries: row.get(9)?,
+        woken_by: match row.get::<Option<String>>(10)? {
+            Some(word) => Some(word.parse().map_err(|_| damaged("word for who wakes it"))?),
+            None => None,
+        },
     })
 }
 
