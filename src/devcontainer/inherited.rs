@@ -34,21 +34,25 @@ impl Inherited {
             let Value::Object(mut part) = part else { continue };
             // Names of what the image was made of; its users are asked for elsewhere.
             let origin = part.remove("id").and_then(|id| id.as_str().map(str::to_owned));
-            // What it would bring to the editor or say of ports is the repository's to say.
-            for key in [
-                "customizations",
-                "remoteUser",
-                "containerUser",
-                "forwardPorts",
-                "userEnvProbe",
-                "features",
-            ] {
+            let origin = origin.as_deref().unwrap_or("its image");
+            for key in ["remoteUser", "containerUser", "userEnvProbe", "features"] {
                 part.remove(key);
+            }
+            // What it says of ports is the repository's to say.
+            for key in ["forwardPorts", "portsAttributes", "otherPortsAttributes"] {
+                let reason = "ports are for the repository's own devcontainer.json to name";
+                if part.remove(key).is_some_and(|value| !is_empty(&value)) {
+                    notices.note(format!("{key} of {origin}"), reason);
+                }
+            }
+            if part.get("customizations").and_then(|all| all.get("portico")).is_some() {
+                let reason = "what is shared is for the repository's own devcontainer.json to ask";
+                notices.note(format!("customizations.portico of {origin}"), reason);
             }
             let Ok(read) = Configuration::read(&Value::Object(part).to_string(), "", place) else {
                 continue;
             };
-            inherited.add(read, configuration, origin.as_deref().unwrap_or("its image"), notices);
+            inherited.add(read, configuration, origin, notices);
         }
         inherited
     }
@@ -86,6 +90,15 @@ impl Inherited {
     }
 }
 
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +116,8 @@ mod tests {
             {"id": "./tool", "postCreateCommand": "tool", "onCreateCommand": ["first"], "init": true, "privileged": true,
              "capAdd": ["SYS_PTRACE", "NET_ADMIN"], "entrypoint": "/start.sh", "remoteUser": "root",
              "mounts": [{"source": "cache-${devcontainerId}", "target": "/cache", "type": "volume"}, "source=/,target=/host,type=bind"]},
-            {"containerEnv": {"A": "theirs", "B": "theirs"}, "remoteEnv": {"R": "theirs", "S": "theirs"}, "customizations": {"vscode": {"extensions": ["a.b"]}}},
+            {"containerEnv": {"A": "theirs", "B": "theirs"}, "remoteEnv": {"R": "theirs", "S": "theirs"}, "customizations": {"vscode": {"extensions": ["a.b"], "settings": {"x": 1}}, "portico": {"ports": {"80": "public"}}, "other": {}},
+             "forwardPorts": [80], "portsAttributes": {}},
             7
         ]"#;
         let mut notices = Notices::default();
@@ -114,9 +128,17 @@ mod tests {
             "capAdd NET_ADMIN of ./tool",
             "entrypoint of ./tool",
             "mounts of ./tool",
+            "customizations.vscode.extensions of its image",
+            "customizations.vscode.settings of its image",
+            "customizations.portico of its image",
+            "forwardPorts of its image",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");
         }
+        assert!(
+            !keys.iter().any(|key| key.starts_with("portsAttributes")),
+            "it says nothing there: {keys:?}"
+        );
         assert!(own.run.init && own.run.trace && own.user().is_none());
         assert_eq!((own.mounts.len(), own.mounts[0].name.as_str()), (1, "cache-amber-otter-x7k2"));
         assert_eq!(

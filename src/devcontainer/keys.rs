@@ -129,12 +129,9 @@ fn customizations(file: &JsonObject<'_>, notices: &mut Notices) {
     for (key, told) in [
         (
             "extensions",
-            "the repository's extensions are not installed by themselves; the editor's Extensions page has them",
+            "these extensions are not installed by themselves; the editor's Extensions page has them",
         ),
-        (
-            "settings",
-            "the repository's settings are taken from its .vscode/settings.json alone",
-        ),
+        ("settings", "settings are taken from the repository's .vscode/settings.json alone"),
     ] {
         if vscode.get(key).is_some() {
             notices.note(format!("customizations.vscode.{key}"), told);
