@@ -277,6 +277,11 @@ pub async fn ready(client: &Client, mut codespace: Codespace) -> anyhow::Result<
     };
     let outcome: Result<Result<Codespace, ClientError>, _> = tokio::time::timeout(PATIENCE, waiting).await;
     progress.finish();
+    if let (Ok(Ok(ready)), Some(rest)) = (&outcome, progress.unfinished())
+        && ready.state == "running"
+    {
+        words(&format!("Still under way, and done without you: {rest}"));
+    }
     Ok(outcome.map_err(|_| anyhow::anyhow!("it is still not ready; look again with: portico codespace view"))??)
 }
 

@@ -35,7 +35,7 @@ impl Progress {
             if changed {
                 self.changed(step);
             } else if let (Some(spinner), "running") = (&self.spinner, step.state.as_str()) {
-                spinner.set_message(title(step));
+                spinner.set_message(line(step));
             }
         }
     }
@@ -47,12 +47,19 @@ impl Progress {
             "running" => "…",
             _ => return,
         };
-        let text = format!("{mark} {}", title(step));
+        let text = format!("{mark} {}", line(step));
         match &self.spinner {
-            Some(spinner) if mark == "…" => spinner.set_message(title(step)),
+            Some(spinner) if mark == "…" => spinner.set_message(line(step)),
             Some(spinner) => spinner.suspend(|| words(&text)),
             None => words(&text),
         }
+    }
+
+    /// The steps that were under way when they were last shown, for people; none where all are over.
+    pub fn unfinished(&self) -> Option<String> {
+        let running = self.shown.iter().filter(|(_, state)| *state == "running");
+        let names: Vec<&str> = running.map(|(name, _)| title(name)).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     /// Takes the spinner away.
@@ -63,8 +70,16 @@ impl Progress {
     }
 }
 
-fn title(step: &Step) -> String {
-    let name = match step.name.as_str() {
+fn line(step: &Step) -> String {
+    let name = title(&step.name);
+    match step.detail.is_empty() {
+        true => plain(name),
+        false => plain(&format!("{name}: {}", step.detail)),
+    }
+}
+
+fn title(name: &str) -> &str {
+    match name {
         "storage" => "Storage",
         "agent" => "Agent",
         "clone" => "Clone",
@@ -79,9 +94,5 @@ fn title(step: &Step) -> String {
         "extensions" => "Extensions",
         "history" => "Full history",
         other => other,
-    };
-    match step.detail.is_empty() {
-        true => plain(name),
-        false => plain(&format!("{name}: {}", step.detail)),
     }
 }

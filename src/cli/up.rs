@@ -1,6 +1,7 @@
 //! `portico up`: a gateway, one codespace in it, and a link that opens its editor, in one go.
 
 use std::{
+    convert::Infallible,
     io::{self, BufRead as _, IsTerminal},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -68,10 +69,12 @@ async fn attended(
         _ = &mut *told => bail!("interrupted before there was a codespace"),
     };
     let codespace = &opened.codespace;
+    let mut progress = Progress::new();
     let ready = tokio::select! {
-        ready = ready(codespace) => ready,
+        ready = ready(codespace, &mut progress) => ready,
         _ = &mut *told => Err(anyhow::anyhow!("interrupted while the codespace was made")),
     };
+    progress.finish();
     if let Err(error) = ready {
         if opened.created == Created::New && !codespace.snapshot().record.prepared {
             // Nothing half-made stays behind.
@@ -80,7 +83,11 @@ async fn attended(
         return Err(error);
     }
     tell(gateway, codespace, &opened.owner, output);
-    if attend(gateway, codespace, &opened.owner, output, told).await? {
+    let by_person = tokio::select! {
+        ended = attend(gateway, codespace, &opened.owner, output, told) => ended?,
+        never = follow(codespace, &mut progress) => match never {},
+    };
+    if by_person {
         stop(gateway, codespace).await;
     }
     Ok(ExitCode::SUCCESS)
@@ -119,8 +126,10 @@ async fn open(gateway: &Gateway, repository: String, wanted: &Wanted) -> anyhow:
     Ok(Opened { codespace, created, owner })
 }
 
-async fn ready(codespace: &Codespace) -> anyhow::Result<()> {
-    let snapshot = watch(codespace).await.context("the codespace was removed while it started")?;
+async fn ready(codespace: &Codespace, progress: &mut Progress) -> anyhow::Result<()> {
+    let snapshot = watch(codespace, progress)
+        .await
+        .context("the codespace was removed while it started")?;
     if snapshot.phase() == Phase::Failed {
         let reason = snapshot.record.reason.clone().unwrap_or_else(|| "it did not say why".into());
         bail!("the codespace could not be made: {reason}");
@@ -141,27 +150,39 @@ async fn stop(gateway: &Gateway, codespace: &Codespace) {
 }
 
 /// Shows the steps until the editor can be opened, or never will.
-async fn watch(codespace: &Codespace) -> Option<Arc<Snapshot>> {
-    let mut progress = Progress::new();
+async fn watch(codespace: &Codespace, progress: &mut Progress) -> Option<Arc<Snapshot>> {
     let mut changes = codespace.changes();
-    let settled = loop {
+    loop {
         changes.borrow_and_update();
         let snapshot = codespace.snapshot();
-        let steps: Vec<model::Step> = snapshot.steps.iter().map(views::step).collect();
-        progress.show(&steps);
+        progress.show(&steps(&snapshot));
         let editor_settled = matches!(
             snapshot.editor,
             Some(EditorState::Ready | EditorState::Absent | EditorState::Failed)
         );
         if snapshot.phase() == Phase::Failed || (snapshot.phase() == Phase::Running && editor_settled) {
-            break Some(snapshot);
+            return Some(snapshot);
         }
         if changes.changed().await.is_err() {
-            break None;
+            return None;
         }
-    };
-    progress.finish();
-    settled
+    }
+}
+
+/// Goes on showing steps: some end after the editor can be opened.
+async fn follow(codespace: &Codespace, progress: &mut Progress) -> Infallible {
+    let mut changes = codespace.changes();
+    loop {
+        changes.borrow_and_update();
+        progress.show(&steps(&codespace.snapshot()));
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn steps(snapshot: &Snapshot) -> Vec<model::Step> {
+    snapshot.steps.iter().map(views::step).collect()
 }
 
 /// Installs an editor where there is none and npm is; going on without one is no failure.

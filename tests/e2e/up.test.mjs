@@ -54,6 +54,9 @@ test("the README's first command ends in a usable editor", async (t) => {
   await vscode.open(page, 'notes.txt');
   await shot(page, '30-up');
 
+  // What was said to be under way is said to be done, too.
+  await eventually('the history is fetched', () => !said.includes('… Full history') || said.includes('✓ Full history'));
+
   up.kill('SIGTERM');
   assert.equal(await exited, 0, said);
 });
