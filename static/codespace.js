@@ -56,7 +56,10 @@ function Head({ codespace, call, live, go }) {
     <div class="row-actions"><${Actions} ...${{ codespace, call, live, go }} gone=${() => go("/")} /></div>
   </header>
   ${codespace.state === "failed" && html`<${Message}><p><strong>It did not start.</strong> ${codespace.reason || "The log below may say why."}</p><p>Mend the cause and try again; what was saved is still there.</p><//>`}
-  ${codespace.state === "running" && codespace.connected === false && html`<${Message} tone="wait"><p>The connection to the codespace is down. It runs on, and comes back by itself.</p><//>`}
+  ${["creating", "starting", "running"].includes(codespace.state) && codespace.restarted_because && html`<${Message} tone="info"><p data-testid="restarted"><strong>It was started again by itself:</strong> ${codespace.restarted_because}. What was saved is still there; what ran in it has ended.</p><//>`}
+  ${codespace.state === "running" && codespace.connected === false && html`<${Message} tone="wait"><p data-testid="away">${codespace.away_because
+    ? html`<strong>Nobody can say how it is:</strong> ${codespace.away_because}. What was saved is still there, and it comes back by itself once that is mended.`
+    : "The connection to the codespace is down. It runs on, and comes back by itself."}</p><//>`}
   ${codespace.state === "stopped" && codespace.stopped_because && html`<${Message} tone="info"><p>Stopped: ${codespace.stopped_because}</p><//>`}`;
 }
 

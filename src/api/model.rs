@@ -84,6 +84,12 @@ pub struct Codespace {
     #[serde(default)]
     pub traffic_counts: bool,
     pub stopped_because: Option<String>,
+    /// Why it was started again by itself, since somebody last started it.
+    #[serde(default)]
+    pub restarted_because: Option<String>,
+    /// Why nobody can say how it is, while its connection is down.
+    #[serde(default)]
+    pub away_because: Option<String>,
     /// When it stops if nothing happens until then; none unless it runs.
     #[serde(default, with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -47,6 +47,8 @@ impl Services {
             leases: life::leases(snapshot),
             deletes_at: self.codespaces.deletes_at(record),
             stopped_because: snapshot.stopped_because.clone(),
+            restarted_because: snapshot.restarted_because.clone(),
+            away_because: snapshot.away_because.clone(),
             created_at: record.created_at,
             last_used_at: record.last_used_at,
         }

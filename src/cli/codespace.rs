@@ -132,6 +132,12 @@ fn described(codespace: &Codespace) -> String {
     for reason in codespace.reason.iter().chain(&codespace.stopped_because) {
         lines.push(format!("because     {}", plain(reason)));
     }
+    if let Some(why) = &codespace.restarted_because {
+        lines.push(format!("restarted   by itself: {}", plain(why)));
+    }
+    if let Some(why) = &codespace.away_because {
+        lines.push(format!("away        {}", plain(why)));
+    }
     if !codespace.awake_because.is_empty() {
         lines.push(format!("awake       {}", plain(&codespace.awake_because.join(", "))));
     }

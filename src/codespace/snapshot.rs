@@ -59,6 +59,10 @@ pub struct Snapshot {
     pub awake_because: Vec<String>,
     /// Why it stopped, in plain words.
     pub stopped_because: Option<String>,
+    /// Why it was started again by itself, since somebody last started it; none where it was not.
+    pub restarted_because: Option<String>,
+    /// Why nobody can say how it is, while its agent is away.
+    pub away_because: Option<String>,
     /// Whether it stops so soon that its people are told.
     pub stops_soon: bool,
     /// The processes inside that keep it awake.
@@ -122,6 +126,8 @@ impl Snapshot {
             steps: Vec::new(),
             configured: Arc::default(),
             editor: None,
+            restarted_because: None,
+            away_because: None,
             connected: false,
             awake_because: Vec::new(),
             idle_at: None,

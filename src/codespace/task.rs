@@ -235,6 +235,7 @@ impl Task {
     async fn apply(&mut self, event: Event) -> Result<(), StoreError> {
         let clock = self.inner.deps.clock.now();
         self.situation.prepared = self.now.record.prepared;
+        let restarted = self.restarted(&event);
         let decided = decide(self.now.record.phase, &mut self.situation, event, clock);
         let starts_again = std::mem::replace(&mut self.now.starts_again, self.situation.start_again);
         let Some(next) = decided else {
@@ -252,6 +253,8 @@ impl Task {
             self.now.record.started_at = None;
         }
         self.now.stopped_because = if stopped { self.now.record.reason.clone() } else { None };
+        let goes_on = matches!(next.phase, Phase::Creating | Phase::Starting | Phase::Running);
+        (self.now.restarted_because, self.now.away_because) = (restarted.filter(|_| goes_on), None);
         if next.phase != Phase::Running {
             self.disconnect();
             self.end_leases();
@@ -411,7 +414,14 @@ impl Task {
                 let why = runtime.why_ended(&self.shared.name).await;
                 self.apply_quietly(Event::Lost(why)).await;
             }
-            Err(error) => tracing::warn!(codespace = %self.shared.name, %error, "the runtime cannot say how it is"),
+            Err(error) => {
+                tracing::warn!(codespace = %self.shared.name, %error, "the runtime cannot say how it is");
+                let why = Some(error.to_string());
+                if self.now.away_because != why {
+                    self.now.away_because = why;
+                    self.publish();
+                }
+            }
         }
     }
 

@@ -340,6 +340,9 @@ async fn an_agent_that_dies_is_started_again() {
     connect(&codespace, 2).await;
     let back = reaches(&codespace, |now| now.is_reachable()).await;
     assert!(back.ports.is_empty() && back.record.prepared);
+    assert_eq!(back.restarted_because.as_deref(), Some("its agent ended by itself"));
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("it stops");
+    reaches(&codespace, |now| now.phase() == Phase::Stopped && now.restarted_because.is_none()).await;
 }
 
 #[tokio::test]

@@ -325,7 +325,7 @@ fn asleep_page(edge: &Edge, visit: &Visit, asleep: &Asleep, dashboard: &str) -> 
     let page = visit.kind == Kind::Navigation { framed: false };
     let again = (page && asleep.may_start).then(|| visit.target.to_string());
     match snapshot.phase() {
-        Phase::Running => pages::not_connected(prefix, &visit.name, again, dashboard),
+        Phase::Running => pages::not_connected(prefix, &visit.name, again, dashboard, snapshot.away_because.as_deref()),
         Phase::Creating | Phase::Starting => pages::starting(prefix, &visit.name, &told_steps(visit, snapshot), again, dashboard),
         Phase::Stopping if snapshot.starts_again => pages::starting(prefix, &visit.name, &[], again, dashboard),
         phase => {
@@ -358,9 +358,10 @@ fn dial_page(edge: &Edge, visit: &Visit, endpoint: Endpoint, error: &DialError, 
     let prefix = CODESPACE_PREFIX;
     match (endpoint, error) {
         (_, DialError::NotConnected) => {
-            let codespace = edge.codespaces.find(&visit.name);
-            let owns = codespace.is_some_and(|codespace| is_owner(visit, &codespace.snapshot()));
-            pages::not_connected(prefix, &visit.name, None, Some(dashboard).filter(|_| owns))
+            let snapshot = edge.codespaces.find(&visit.name).map(|codespace| codespace.snapshot());
+            let own = snapshot.filter(|snapshot| is_owner(visit, snapshot));
+            let why = own.as_ref().and_then(|own| own.away_because.as_deref());
+            pages::not_connected(prefix, &visit.name, None, Some(dashboard).filter(|_| own.is_some()), why)
         }
         (_, DialError::Refused(Refusal::EditorAbsent)) => pages::workbench(prefix, &visit.name, "/.portico/api/v1"),
         (_, DialError::Refused(Refusal::EditorStarting)) => pages::editor_starting(prefix, &visit.name),

@@ -22,6 +22,7 @@ struct State {
     instances: HashMap<CodespaceName, Instance>,
     calls: Vec<String>,
     failure: Option<fn() -> RuntimeError>,
+    hidden: bool,
 }
 
 #[derive(Default)]
@@ -50,6 +51,11 @@ impl FakeRuntime {
     /// Whether it makes containers from now on.
     pub fn make_containers(&self, makes: bool) {
         self.state.lock().makes_containers = makes;
+    }
+
+    /// Lets nobody know from now on how an agent is, or anybody again.
+    pub fn hide(&self, hidden: bool) {
+        self.state.lock().hidden = hidden;
     }
 
     /// Lets every start fail from now on, or work again.
@@ -107,7 +113,11 @@ impl Runtime for FakeRuntime {
     }
 
     async fn state(&self, name: &CodespaceName) -> Result<InstanceState, RuntimeError> {
-        Ok(match self.state.lock().instances.get(name) {
+        let state = self.state.lock();
+        if state.hidden {
+            return Err(RuntimeError::Failed("out of reach".into()));
+        }
+        Ok(match state.instances.get(name) {
             None => InstanceState::Absent,
             Some(Instance { running: None }) => InstanceState::Stopped,
             Some(Instance { running: Some(_) }) => InstanceState::Running,

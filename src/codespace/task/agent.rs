@@ -52,6 +52,7 @@ impl Task {
     async fn connected(&mut self, link: u64) {
         self.link = Some(link);
         self.now.connected = true;
+        self.now.away_because = None;
         (self.look_at, self.connect_by) = (None, None);
         self.set_step(StepName::Agent, StepState::Done, "");
         self.audit("agent.connected", &format!("generation {}", self.now.record.generation.0));

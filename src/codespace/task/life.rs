@@ -42,6 +42,21 @@ impl Task {
         }
     }
 
+    /// Why it was started again by itself, after an event: a person's own start, stop or rebuild ends the story.
+    pub(super) fn restarted(&self, event: &Event) -> Option<String> {
+        let away = || {
+            self.now
+                .away_because
+                .as_ref()
+                .map(|_| "what it runs on was out of reach, and it had ended meanwhile".to_owned())
+        };
+        match event {
+            Event::Lost(why) => why.clone().or_else(away).or_else(|| Some("its agent ended by itself".to_owned())),
+            Event::Connected | Event::Prepared | Event::Awaits => self.now.restarted_because.clone(),
+            _ => None,
+        }
+    }
+
     /// Forgets all leases, with what held them.
     pub(super) fn end_leases(&mut self) {
         self.now.leases.clear();

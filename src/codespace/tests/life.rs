@@ -80,6 +80,29 @@ async fn a_lease_keeps_it_awake_until_it_ends() {
 }
 
 #[tokio::test]
+async fn it_is_told_that_nobody_knows_how_it_is_and_why_it_was_started_again() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    bench.runtime.hide(true);
+    let gone = AgentEvent::Disconnected {
+        generation: Generation(1),
+        link: 1,
+        reason: "gone".into(),
+    };
+    send(&codespace, gone).await;
+    let away = reaches(&codespace, |now| now.away_because.is_some()).await;
+    assert_eq!((away.phase(), away.away_because.as_deref()), (Phase::Running, Some("out of reach")));
+    bench.runtime.crash(codespace.name());
+    bench.runtime.hide(false);
+    bench.started(&codespace, 2).await;
+    connect(&codespace, 2).await;
+    let back = reaches(&codespace, Snapshot::is_reachable).await;
+    assert_eq!(back.away_because, None);
+    let why = back.restarted_because.as_deref();
+    assert_eq!(why, Some("what it runs on was out of reach, and it had ended meanwhile"));
+}
+
+#[tokio::test]
 async fn no_agent_holds_a_lease_for_longer_than_the_operator_lets_it() {
     let bench = bench().await;
     let codespace = bench.running().await;

@@ -547,6 +547,8 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         connected: true,
         awake_because: Vec::new(),
         stopped_because: None,
+        restarted_because: None,
+        away_because: None,
         idle_at: None,
         starts_again: false,
         stops_soon: false,

@@ -366,10 +366,10 @@ pub fn why_ended(state: &ContainerState, memory: Option<u64>) -> Option<String> 
     if state.running.unwrap_or_default() {
         return None;
     }
-    let bound = memory.map_or_else(String::new, |bytes| format!(" of {} MiB", bytes >> 20));
+    let bound = memory.map_or_else(String::new, |bytes| format!(" ({} MiB are allowed)", bytes >> 20));
     if state.oom_killed.unwrap_or_default() {
         return Some(format!(
-            "it ran out of memory{bound} and was ended. Your files are there; start it again and run less at once"
+            "it ran out of memory{bound} and was ended: run less at once, or ask the operator for more"
         ));
     }
     let error = state.error.as_deref().filter(|error| !error.is_empty());
@@ -489,7 +489,7 @@ mod tests {
         assert_eq!(why_ended(&state(true, true, ""), None), None);
         assert_eq!(why_ended(&state(false, false, ""), None), None);
         let told = why_ended(&state(false, true, ""), Some(512 << 20)).expect("told");
-        assert!(told.contains("out of memory of 512 MiB"), "{told}");
+        assert!(told.contains("out of memory (512 MiB are allowed)"), "{told}");
         let told = why_ended(&state(false, false, "exec format error"), None).expect("told");
         assert!(told.contains("exec format error"), "{told}");
     }

@@ -155,8 +155,8 @@ pub fn starting(prefix: &str, name: &CodespaceName, steps: &[Step], again: Optio
     with_its_page(startable(notice, again), dashboard)
 }
 
-/// Says that the codespace runs but its agent is out of reach.
-pub fn not_connected(prefix: &str, name: &CodespaceName, again: Option<String>, dashboard: Option<&str>) -> Page {
+/// Says that the codespace runs but its agent is out of reach; `why` it is, and its page, are for its owner alone.
+pub fn not_connected(prefix: &str, name: &CodespaceName, again: Option<String>, dashboard: Option<&str>, why: Option<&str>) -> Page {
     let notice = Notice::new(
         prefix,
         "codespace-away",
@@ -165,9 +165,12 @@ pub fn not_connected(prefix: &str, name: &CodespaceName, again: Option<String>, 
         format!("{name} is running, but its connection to the gateway is down."),
     )
     .sign(Sign::Waiting)
-    .advice(match dashboard {
-        Some(_) => "It usually comes back within seconds. Nothing inside it has stopped. If it stays away, look at its page.",
-        None => "It usually comes back within seconds. This page goes on by itself then.",
+    .advice(match (why.filter(|_| dashboard.is_some()), dashboard) {
+        (Some(why), _) => format!("Nobody can say how it is: {why}. What was saved is still there."),
+        (None, Some(_)) => {
+            "It usually comes back within seconds. Nothing inside it has stopped. If it stays away, look at its page.".into()
+        }
+        (None, None) => "It usually comes back within seconds. This page goes on by itself then.".into(),
     })
     .watch(Watch::Problem);
     with_its_page(startable(notice, again), dashboard)

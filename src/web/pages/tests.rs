@@ -81,7 +81,10 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("speaks_tls", trouble(Trouble::SpeaksTls)),
         ("broke_off", trouble(Trouble::BrokeOff)),
         ("app_unavailable", app_unavailable("/static/", text)),
-        ("not_connected", not_connected("/static/", &name(), Some(text.into()), Some(text))),
+        (
+            "not_connected",
+            not_connected("/static/", &name(), Some(text.into()), Some(text), Some(text)),
+        ),
         ("editor_starting", editor_starting("/static/", &name())),
         ("editor_failed", editor_failed("/static/", &name(), text)),
         ("workbench", workbench("/static/", &name(), text)),
@@ -164,14 +167,14 @@ fn a_stranger_is_told_who_starts_it_and_not_how() {
         asleep(Phase::Failed, None),
         asleep(Phase::Deleting, None),
         starting("/static/", &name(), &[], None, None),
-        not_connected("/static/", &name(), None, None),
+        not_connected("/static/", &name(), None, None, Some("the engine is down")),
     ];
     for page in pages {
         for owners in ["its page", "Create another", "See its log", "API", "<form"] {
             assert!(!page.html.contains(owners), "{owners}: {}", page.html);
         }
     }
-    let (own, url) = (not_connected("/static/", &name(), None, Some("/c")), "href=\"/c\"");
+    let (own, url) = (not_connected("/static/", &name(), None, Some("/c"), None), "href=\"/c\"");
     assert!(own.html.contains("look at its page") && own.html.contains(url), "{}", own.html);
 }
 

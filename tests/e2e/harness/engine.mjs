@@ -1,6 +1,6 @@
 // A real container engine for a test, started by hand with data of its own, and an image of this machine's programs.
 import { execFileSync, spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
@@ -12,10 +12,18 @@ export const IMAGE = 'portico-test:latest';
 const WORLD = '10.99.0.1';
 
 export class Engine {
-  static async start(t) {
+  /** Starts one; `room` is how much its volumes hold in all, for instance `32m`, where that is to be little. */
+  static async start(t, { room } = {}) {
     const engine = new Engine();
     engine.directory = mkdtempSync('/tmp/pd-');
     engine.socket = path.join(engine.directory, 'docker.sock');
+    if (room) {
+      // Elsewhere, because an engine takes away what it finds mounted below its own directory.
+      engine.disk = mkdtempSync('/tmp/pv-');
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${room},mode=0701`, 'tmpfs', engine.disk]);
+      mkdirSync(path.join(engine.directory, 'data'));
+      symlinkSync(engine.disk, path.join(engine.directory, 'data/volumes'));
+    }
     await engine.run();
     t.after(() => engine.end());
     execFileSync(path.resolve(import.meta.dirname, '../../docker/image'), [IMAGE, engine.host], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -45,6 +53,12 @@ export class Engine {
     await this.exited;
   }
 
+  /** Ends the process at once, as a fault does: containers run on. */
+  async kill9() {
+    this.process.kill('SIGKILL');
+    await this.exited;
+  }
+
   /** Runs `docker …` and returns what it prints. */
   docker(...arguments_) {
     return execFileSync('docker', ['-H', this.host, ...arguments_], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
@@ -70,6 +84,10 @@ export class Engine {
     } finally {
       await this.halt();
       rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+      if (this.disk) {
+        execFileSync('umount', ['-l', this.disk]);
+        rmSync(this.disk, { recursive: true });
+      }
     }
   }
 
