@@ -4,7 +4,7 @@ use std::{collections::HashMap, io::Read as _};
 
 use http::HeaderName;
 
-use super::keys::{SESSION, SESSION_ALLOWED, duration};
+use super::keys::{SESSION, SESSION_ALLOWED, duration, put};
 use crate::{
     auth::{HeaderOptions, OutsideOptions, ProviderKind, ProviderOptions, Rules, Secret, SignOut, SignUp},
     domain::Networks,
@@ -323,11 +323,6 @@ pub(super) fn header(text: &str) -> Option<HeaderName> {
     );
     let other = ["content-", "sec-", "x-portico-", "connection", "transfer-", "upgrade"];
     (!taken && !other.iter().any(|prefix| name.as_str().starts_with(prefix))).then_some(name)
-}
-
-fn put<T>(field: &mut T, value: Option<T>) -> Option<()> {
-    *field = value?;
-    Some(())
 }
 
 fn is_id(id: &str) -> bool {
