@@ -9,7 +9,7 @@ use super::{
     output::{Output, plain},
     place,
 };
-use crate::api::model::{ChangePort, Explanation};
+use crate::api::model::{ChangePort, ExplainedUpstream, Explanation};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -34,103 +34,118 @@ pub async fn run(asked: Explain, output: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is said, a line each, under names that stand below each other.
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Told {
+    fn say(&mut self, name: &str, words: &str) {
+        self.0.push(format!("{name:<11} {}", plain(words)));
+    }
+}
+
 fn text(explained: &Explanation) -> String {
-    let mut lines = Vec::new();
-    let mut say = |name: &str, words: String| lines.push(format!("{name:<11} {}", plain(&words)));
-    say("url", explained.url.clone());
-    say(
-        "route",
-        match explained.port {
-            Some(port) => format!("port {port} of {}", explained.codespace),
-            None => format!("the editor of {}", explained.codespace),
-        },
+    let mut told = Told::default();
+    told.say("url", &explained.url);
+    place_of(explained, &mut told);
+    shares_of(explained, &mut told);
+    let you = &explained.you;
+    let may = if you.allowed { "may open it" } else { "may not open it" };
+    let words = format!(
+        "{}, by {} of scope {}: {may}, {}",
+        you.account, you.credential, you.scope, you.because
     );
+    told.say("you", &words);
+    if let Some(upstream) = &explained.upstream {
+        app_behind(upstream, &mut told);
+    }
+    ways_out(explained, &mut told);
+    told.say("trace id", &explained.trace_id);
+    told.0.join("\n")
+}
+
+/// Where the URL leads.
+fn place_of(explained: &Explanation, told: &mut Told) {
+    let route = match explained.port {
+        Some(port) => format!("port {port} of {}", explained.codespace),
+        None => format!("the editor of {}", explained.codespace),
+    };
+    told.say("route", &route);
     let connected = if explained.connected {
         "its agent is connected"
     } else {
         "its agent is not connected"
     };
-    say("codespace", format!("{}, {connected}", explained.state));
+    told.say("codespace", &format!("{}, {connected}", explained.state));
+}
+
+/// Who may open it, and within which limits.
+fn shares_of(explained: &Explanation, told: &mut Told) {
     let visibility = &explained.visibility;
-    say("visibility", format!("{}: {}", visibility.now, visibility.source));
+    told.say("visibility", &format!("{}: {}", visibility.now, visibility.source));
     let also = match visibility.users.is_empty() {
         true => String::new(),
         false => format!("; also for {}", visibility.users.join(", ")),
     };
-    say("owner", format!("{}{also}", visibility.owner));
+    told.say("owner", &format!("{}{also}", visibility.owner));
     for link in &explained.links {
         let until = link
             .expires_at
             .map_or_else(|| "until it is revoked".to_owned(), |deadline| format!("until {deadline}"));
-        say("link", format!("{} ({}) opens {} {until}", link.name, link.kind, link.path));
+        told.say("link", &format!("{} ({}) opens {} {until}", link.name, link.kind, link.path));
     }
     for closure in &explained.closures {
-        say("closed", format!("{} by {}: {}", closure.what, closure.by, closure.reason));
+        told.say("closed", &format!("{} by {}: {}", closure.what, closure.by, closure.reason));
     }
     for limit in &explained.limits {
         let whose = match limit.by.as_str() {
             "owner" => "its owner set that",
             _ => "the operator set that for strangers",
         };
-        say("limit", format!("{}; {whose}", limit.what));
+        told.say("limit", &format!("{}; {whose}", limit.what));
     }
-    let you = &explained.you;
-    let may = if you.allowed { "may open it" } else { "may not open it" };
-    say(
-        "you",
-        format!(
-            "{}, by {} of scope {}: {may}, {}",
-            you.account, you.credential, you.scope, you.because
-        ),
+}
+
+/// What the app was asked, and said.
+fn app_behind(upstream: &ExplainedUpstream, told: &mut Told) {
+    let process = upstream.process.as_deref().unwrap_or("a process");
+    let listening = match upstream.listening {
+        true => format!("{process} on {}", upstream.addresses.join(", ")),
+        false => "nobody".to_owned(),
+    };
+    told.say("listening", &listening);
+    let asked = format!(
+        "in {}, as {} (host_header {})",
+        upstream.protocol, upstream.host, upstream.host_header
     );
-    if let Some(upstream) = &explained.upstream {
-        let process = upstream.process.as_deref().unwrap_or("a process");
-        say(
-            "listening",
-            match upstream.listening {
-                true => format!("{process} on {}", upstream.addresses.join(", ")),
-                false => "nobody".to_owned(),
-            },
-        );
-        say(
-            "asked",
-            format!(
-                "in {}, as {} (host_header {})",
-                upstream.protocol, upstream.host, upstream.host_header
-            ),
-        );
-        let speaks = upstream.speaks.as_ref().map(|speech| format!("speaks {speech}"));
-        let status = upstream.status.map(|status| format!("status {status}"));
-        let heard: Vec<String> = [speaks, status, upstream.found.clone()].into_iter().flatten().collect();
-        say(
-            "answered",
-            if heard.is_empty() {
-                "not asked".to_owned()
-            } else {
-                heard.join("; ")
-            },
-        );
-    }
+    told.say("asked", &asked);
+    let speaks = upstream.speaks.as_ref().map(|speech| format!("speaks {speech}"));
+    let status = upstream.status.map(|status| format!("status {status}"));
+    let heard: Vec<String> = [speaks, status, upstream.found.clone()].into_iter().flatten().collect();
+    let answered = if heard.is_empty() {
+        "not asked".to_owned()
+    } else {
+        heard.join("; ")
+    };
+    told.say("answered", &answered);
+}
+
+/// What to do about it, and what went wrong lately.
+fn ways_out(explained: &Explanation, told: &mut Told) {
     for advice in &explained.advice {
-        say("advice", advice.clone());
+        told.say("advice", advice);
     }
     if let (Some(set), Some(port)) = (&explained.set, explained.port) {
-        say(
-            "mend it",
-            format!("portico ports set {port} {} -c {}", flags(set), explained.codespace),
-        );
+        let command = format!("portico ports set {port} {} -c {}", flags(set), explained.codespace);
+        told.say("mend it", &command);
     }
     for recent in &explained.recent {
-        say(
-            "lately",
-            format!(
-                "{} {} {} {}: {}",
-                recent.at, recent.trace_id, recent.method, recent.path, recent.what
-            ),
+        let words = format!(
+            "{} {} {} {}: {}",
+            recent.at, recent.trace_id, recent.method, recent.path, recent.what
         );
+        told.say("lately", &words);
     }
-    say("trace id", explained.trace_id.clone());
-    lines.join("\n")
 }
 
 fn flags(set: &ChangePort) -> String {
