@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { browser, signIn } from './harness/browser.mjs';
 import { eventually } from './harness/eventually.mjs';
 import { Gateway } from './harness/gateway.mjs';
 import { repository } from './harness/repositories.mjs';
@@ -17,20 +18,29 @@ test('a full disk', async (t) => {
   // Before the gateway's own end, which removes the directory below.
   t.after(() => disk && asRoot('umount', '-l', disk));
   const gateway = await Gateway.start(t, { editor: false });
-  const { token } = await gateway.user('ada', { admin: true });
+  const ada = await gateway.user('ada', { admin: true });
+  const { token } = ada;
   const large = repository(t, { 'large.bin': randomBytes(24 * 1024 * 1024) });
   const small = repository(t);
   disk = path.join(gateway.data, 'codespaces');
   mkdirSync(disk, { recursive: true });
   asRoot('mount', '-t', 'tmpfs', '-o', `size=8m,mode=0700,uid=${process.getuid()}`, 'tmpfs', disk);
 
-  await t.test('a repository that does not fit fails with a reason, and leaves nothing', async () => {
+  await t.test('a repository that does not fit fails with a reason, and leaves nothing', async (t) => {
     const { name } = await gateway.call(token, 'POST', '/codespaces', { repository: large });
     const failed = await eventually('it fails', async () => {
       const now = await gateway.call(token, 'GET', `/codespaces/${name}`);
       return now.state === 'failed' && now;
     });
     assert.match(failed.reason, /space|full/i);
+    assert.equal(failed.stopped_because, failed.reason);
+    const { person, shot } = await browser(t);
+    const page = await (await person()).newPage();
+    await signIn(page, gateway, ada);
+    await page.goto(`${gateway.origin}/codespaces/${name}`);
+    await page.getByRole('alert').filter({ hasText: 'It did not start.' }).filter({ hasText: failed.reason }).waitFor();
+    await shot(page, 'trouble-disk');
+    await gateway.keepCookies(page.context());
     await eventually('its files are gone', () => !readdirSync(disk).includes(name));
     const said = await gateway.command(['codespace', 'create', large], { token, status: null });
     assert.notEqual(said.status, 0);

@@ -1,6 +1,6 @@
 // A real container engine for a test, started by hand with data of its own, and an image of this machine's programs.
 import { execFileSync, spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
@@ -12,18 +12,10 @@ export const IMAGE = 'portico-test:latest';
 const WORLD = '10.99.0.1';
 
 export class Engine {
-  /** Starts one; `room` is how much its volumes hold in all, for instance `32m`, where that is to be little. */
-  static async start(t, { room } = {}) {
+  static async start(t) {
     const engine = new Engine();
     engine.directory = mkdtempSync('/tmp/pd-');
     engine.socket = path.join(engine.directory, 'docker.sock');
-    if (room) {
-      // Elsewhere, because an engine takes away what it finds mounted below its own directory.
-      engine.disk = mkdtempSync('/tmp/pv-');
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${room},mode=0701`, 'tmpfs', engine.disk]);
-      mkdirSync(path.join(engine.directory, 'data'));
-      symlinkSync(engine.disk, path.join(engine.directory, 'data/volumes'));
-    }
     await engine.run();
     t.after(() => engine.end());
     execFileSync(path.resolve(import.meta.dirname, '../../docker/image'), [IMAGE, engine.host], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -53,10 +45,12 @@ export class Engine {
     await this.exited;
   }
 
-  /** Ends the process at once, as a fault does: containers run on. */
+  /** Ends the process at once, as a fault does, with what it needs to run containers; those run on. */
   async kill9() {
     this.process.kill('SIGKILL');
     await this.exited;
+    // The next one would take what died with this one for alive, until somebody buries it.
+    rmSync(path.join(this.directory, 'exec/containerd/containerd.pid'), { force: true });
   }
 
   /** Runs `docker …` and returns what it prints. */
@@ -84,10 +78,6 @@ export class Engine {
     } finally {
       await this.halt();
       rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
-      if (this.disk) {
-        execFileSync('umount', ['-l', this.disk]);
-        rmSync(this.disk, { recursive: true });
-      }
     }
   }
 
