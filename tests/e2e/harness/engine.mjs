@@ -1,5 +1,5 @@
 // A real container engine for a test, started by hand with data of its own, and an image of this machine's programs.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { eventually } from './eventually.mjs';
@@ -77,8 +77,15 @@ export class Engine {
       }
     } finally {
       await this.halt();
+      this.#unmount();
       rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     }
+  }
+
+  /** Takes away what one that was killed left mounted. */
+  #unmount() {
+    const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '');
+    for (const mount of mounts.filter((mount) => mount.startsWith(`${this.directory}/`)).reverse()) spawnSync('umount', ['-l', mount]);
   }
 
   clear() {
