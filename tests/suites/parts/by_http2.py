@@ -21,8 +21,21 @@ LEFT_OUT = {b"host", b"upgrade", b"connection", b"sec-websocket-key"}
 
 
 class Stream:
-    def __init__(self, writer):
-        self.writer, self.answered, self.room, self.ended = writer, asyncio.get_running_loop().create_future(), asyncio.Event(), False
+    def __init__(self, writer, key):
+        self.writer, self.key, self.answered, self.room, self.ended = writer, key, asyncio.Event(), asyncio.Event(), False
+        self.reset = False
+
+    def answer(self, fields):
+        """Passes on the answer at once: what the other end says comes behind it."""
+        status = dict(fields)[b":status"]
+        if status == b"200":
+            accept = base64.b64encode(hashlib.sha1(self.key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n"
+            head += b"".join(name + b": " + value + b"\r\n" for name, value in fields if name.startswith(b"sec-websocket-"))
+        else:
+            head = b"HTTP/1.1 " + status + b" Refused\r\n"
+        self.writer.write(head + b"\r\n")
+        self.answered.set()
 
 
 class Gateway:
@@ -62,8 +75,8 @@ class Gateway:
     def end(self, stream):
         stream.ended = True
         stream.room.set()
-        if not stream.answered.done():
-            stream.answered.set_result([(b":status", b"502")])
+        if not stream.answered.is_set():
+            stream.answer([(b":status", b"502")])
         stream.writer.close()
 
     async def hear(self, event):
@@ -78,12 +91,13 @@ class Gateway:
         stream = self.streams.get(getattr(event, "stream_id", None))
         if stream is None:
             return
-        if isinstance(event, ResponseReceived) and not stream.answered.done():
-            stream.answered.set_result(event.headers)
+        if isinstance(event, ResponseReceived) and not stream.answered.is_set():
+            stream.answer(event.headers)
         elif isinstance(event, DataReceived):
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             stream.writer.write(event.data)
         elif isinstance(event, (StreamEnded, StreamReset)):
+            stream.reset = isinstance(event, StreamReset)
             self.end(stream)
 
     def wake(self):
@@ -91,20 +105,12 @@ class Gateway:
             stream.room.set()
 
     async def socket(self, path, fields, client, writer, key):
-        number, stream = self.h2.get_next_available_stream_id(), Stream(writer)
+        number, stream = self.h2.get_next_available_stream_id(), Stream(writer, key)
         self.streams[number] = stream
         self.h2.send_headers(number, [(b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"https"), (b":authority", host.encode()),
                                       (b":path", path), *fields])
         self.flush()
-        answer = await stream.answered
-        status = dict(answer)[b":status"]
-        if status == b"200":
-            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-            head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n"
-            head += b"".join(name + b": " + value + b"\r\n" for name, value in answer if name.startswith(b"sec-websocket-"))
-        else:
-            head = b"HTTP/1.1 " + status + b" Refused\r\n"
-        writer.write(head + b"\r\n")
+        await stream.answered.wait()
         while not stream.ended:
             data = await client.read(1 << 16)
             if not data:
@@ -119,7 +125,9 @@ class Gateway:
                 data = data[room:]
                 self.flush()
                 await self.writer.drain()
-        if not stream.ended and not self.over:
+        del self.streams[number]
+        # Whichever end was first, the stream counts as open until both have said so.
+        if not stream.reset and not self.over:
             self.h2.end_stream(number)
             self.flush()
 
