@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Gives all below `path`, and `path` itself, that belongs to `from` to another user and group.
-pub fn give(path: &Path, from: u32, user: u32, group: u32) -> io::Result<()> {
+fn give(path: &Path, from: u32, user: u32, group: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if metadata.uid() == from && lchown(path, Some(user), Some(group)).is_err() {
         tracing::warn!(path = %path.display(), "it keeps its owner");
@@ -26,11 +26,32 @@ pub fn give(path: &Path, from: u32, user: u32, group: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads `FROM:USER:GROUP`.
-pub fn parse(text: &str) -> Option<[u32; 3]> {
-    let mut numbers = text.split(':').map(|number| number.parse().ok());
-    let parsed = [numbers.next()??, numbers.next()??, numbers.next()??];
-    numbers.next().is_none().then_some(parsed)
+/// Whose files go to which user and group.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Owners {
+    /// None for whoever the directory belongs to.
+    from: Option<u32>,
+    user: u32,
+    group: u32,
+}
+
+impl Owners {
+    /// Reads `FROM:USER:GROUP`, of which the first may be empty.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let from = parts.next().filter(|from| !from.is_empty()).map(str::parse).transpose().ok()?;
+        let (user, group) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(Self { from, user, group })
+    }
+
+    /// Gives all of a directory, and the directory, as [`give`] does.
+    pub fn settle(self, directory: &Path) -> io::Result<()> {
+        let from = match self.from {
+            Some(from) => from,
+            None => fs::symlink_metadata(directory)?.uid(),
+        };
+        give(directory, from, self.user, self.group)
+    }
 }
 
 #[cfg(test)]
@@ -48,9 +69,22 @@ mod tests {
         give(directory.path(), own.uid() + 1, 0, 0).expect("nothing of theirs is there");
         assert_eq!(fs::metadata(&file).expect("it is there").uid(), own.uid());
         give(directory.path(), own.uid(), own.uid(), own.gid()).expect("given");
-        assert_eq!(parse("0:1000:1001"), Some([0, 1000, 1001]));
-        for bad in ["", "0", "0:1", "0:1:2:3", "a:b:c", "-1:0:0"] {
-            assert_eq!(parse(bad), None, "{bad}");
+        let whoever = format!(":{}:{}", own.uid(), own.gid());
+        let whoever = Owners::parse(&whoever).expect("owners");
+        whoever.settle(directory.path()).expect("given");
+        assert!(whoever.settle(&directory.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn owners_are_numbers() {
+        let of = |from| {
+            let (user, group) = (1000, 1001);
+            Some(Owners { from, user, group })
+        };
+        assert_eq!(Owners::parse("0:1000:1001"), of(Some(0)));
+        assert_eq!(Owners::parse(":1000:1001"), of(None));
+        for bad in ["", ":", "::", "0", "0:1", "0:1:2:3", "a:b:c", "-1:0:0", "0::0", ":0:"] {
+            assert_eq!(Owners::parse(bad), None, "{bad}");
         }
     }
 }

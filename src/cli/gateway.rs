@@ -13,7 +13,7 @@ use super::{
     place, up,
 };
 use crate::{
-    agent::give,
+    agent::give::Owners,
     app::{self, Gateway},
     auth::Link,
     config::{Config, Log, Overrides, Severity},
@@ -128,8 +128,8 @@ fn hold() -> anyhow::Result<ExitCode> {
 /// Runs the agent, in a session of its own: it outlives the gateway's process.
 pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
     if let [owners, directory] = &agent.give[..] {
-        let [from, user, group] = give::parse(owners).context("FROM:USER:GROUP are three numbers")?;
-        give::give(directory.as_ref(), from, user, group)?;
+        let owners = Owners::parse(owners).context("FROM:USER:GROUP are three numbers, of which the first may be left out")?;
+        owners.settle(directory.as_ref())?;
         return Ok(ExitCode::SUCCESS);
     }
     if agent.hold {

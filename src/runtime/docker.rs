@@ -24,11 +24,11 @@ mod near;
 mod network;
 mod plan;
 
-use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bollard::{
-    models::{ContainerCreateBody, ContainerInspectResponse},
+    models::ContainerCreateBody,
     query_parameters::{
         CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
         RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
@@ -151,19 +151,10 @@ impl DockerRuntime {
         Instance::of(self.data.clone()).await
     }
 
-    /// The container, if there is one.
-    async fn container(&self, id: &str) -> Result<Option<ContainerInspectResponse>, RuntimeError> {
-        match self.engine.api().await?.inspect_container(id, None).await {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(self.engine.trouble(&error)),
-        }
-    }
-
     /// Makes the container as it is planned; one that was made to another plan is made anew, its volume stays.
     async fn make_container(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
         let id = instance.resource(name);
-        let found = self.container(&id).await?;
+        let found = self.engine.container(&id).await?;
         let is_there = found.is_some();
         let labels = found.and_then(|found| found.config?.labels).unwrap_or_default();
         let made = match Made::of(&labels) {
@@ -196,14 +187,15 @@ impl DockerRuntime {
     }
 
     async fn create_container(&self, id: &str, mut body: ContainerCreateBody) -> Result<(), RuntimeError> {
-        if let Some(host) = body.host_config.as_mut()
-            && self.engine.is_podman().await?
-        {
-            // Where one is named it sets others, higher than some machines allow. Its operator has them in containers.conf.
-            host.ulimits = None;
+        let api = self.engine.api().await?;
+        if self.engine.is_podman().await? {
+            for volume in plan::labelled_volumes(&body) {
+                api.create_volume(volume).await.map_err(|error| self.engine.trouble(&error))?;
+            }
+            plan::for_podman(&mut body);
         }
         let options = CreateContainerOptionsBuilder::default().name(id).build();
-        let made = self.engine.api().await?.create_container(Some(options), body).await;
+        let made = api.create_container(Some(options), body).await;
         made.map(drop).map_err(|error| self.engine.trouble(&error))
     }
 
@@ -247,27 +239,27 @@ impl DockerRuntime {
         account: &Account,
     ) -> Result<(), RuntimeError> {
         let id = instance.resource(name);
-        let owner = archive::owner(self.engine.api().await?, &self.engine, &id, plan::WORKSPACES).await?;
-        let Some(owner) = owner.filter(|owner| *owner != account.uid) else {
-            return Ok(());
+        let from = if self.engine.is_podman().await? {
+            // What is read from there is root's, whoever owns it. Another user comes with a new container alone.
+            let found = self.engine.container(&id).await?.unwrap_or_default();
+            plan::never_ran(found.state.as_ref()).then(String::new)
+        } else {
+            let owner = archive::owner(self.engine.api().await?, &self.engine, &id, plan::WORKSPACES).await?;
+            owner.filter(|owner| *owner != account.uid).map(|owner| owner.to_string())
         };
-        let owners = format!("{owner}:{}:{}", account.uid, account.gid);
+        let Some(from) = from else { return Ok(()) };
+        let owners = format!("{from}:{}:{}", account.uid, account.gid);
         let body = plan::give(&self.options, instance, name, mounts, &owners);
         fence::run_once(&self.engine, body, &format!("{id}-give")).await
     }
 
-    /// Removes everything of a kind that a codespace may have besides its own container and volume.
+    /// Removes the volumes and images that a codespace may have besides its own container and volume.
     async fn remove_besides(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
         let api = self.engine.api().await?;
-        let labels = instance
-            .labels(name)
-            .into_iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let filter: HashMap<String, Vec<String>> = [("label".to_owned(), labels)].into();
-        let options = ListVolumesOptionsBuilder::default().filters(&filter).build();
+        let options = ListVolumesOptionsBuilder::default().filters(&instance.filter()).build();
         let found = api.list_volumes(Some(options)).await.map_err(|error| self.engine.trouble(&error))?;
-        for volume in found.volumes.unwrap_or_default() {
+        let all = found.volumes.unwrap_or_default().into_iter();
+        for volume in all.filter(|volume| instance.is_of(name, &volume.labels)) {
             let options = RemoveVolumeOptionsBuilder::default().force(true).build();
             self.engine.unless_missing(api.remove_volume(&volume.name, Some(options)).await)?;
         }
@@ -315,7 +307,7 @@ impl DockerRuntime {
 
     async fn image_of(&self, name: &CodespaceName) -> Option<String> {
         let id = self.instance().await.ok()?.resource(name);
-        self.container(&id).await.ok()??.config?.image
+        self.engine.container(&id).await.ok()??.config?.image
     }
 
     /// Fills in what holds inside.
@@ -413,7 +405,7 @@ impl Runtime for DockerRuntime {
 
     async fn state(&self, name: &CodespaceName) -> Result<InstanceState, RuntimeError> {
         let id = self.instance().await?.resource(name);
-        let found = self.container(&id).await?;
+        let found = self.engine.container(&id).await?;
         let running = found.map(|found| found.state.and_then(|state| state.running).unwrap_or_default());
         Ok(match running {
             Some(true) => InstanceState::Running,
@@ -445,24 +437,22 @@ impl Runtime for DockerRuntime {
 
     async fn why_ended(&self, name: &CodespaceName) -> Option<String> {
         let id = self.instance().await.ok()?.resource(name);
-        let state = self.container(&id).await.ok()??.state?;
+        let state = self.engine.container(&id).await.ok()??.state?;
         plan::why_ended(&state, self.options.memory)
     }
 
     async fn tidy(&self, is_known: &Known<'_>) -> Result<(), RuntimeError> {
         let instance = self.instance().await?;
-        let api = self.engine.api().await?;
         let options = ListContainersOptionsBuilder::default()
             .all(true)
             .filters(&instance.filter())
             .build();
-        let found = api
-            .list_containers(Some(options))
-            .await
-            .map_err(|error| self.engine.trouble(&error))?;
-        for container in found {
+        for container in self.engine.containers(&options).await? {
             let labels = container.labels.unwrap_or_default();
-            let Some(id) = container.id.filter(|_| !plan::is_known(&labels, is_known)) else {
+            let Some(id) = container
+                .id
+                .filter(|_| instance.is_maker(&labels) && !plan::is_known(&labels, is_known))
+            else {
                 continue;
             };
             tracing::warn!(

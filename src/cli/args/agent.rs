@@ -29,7 +29,7 @@ pub struct Agent {
     /// Keep this network namespace until asked to end.
     #[arg(hide = true, long, conflicts_with_all = ["bootstrap", "fence"])]
     pub hold: bool,
-    /// Give everything in a directory that belongs to one user to another, and end.
+    /// Give everything in a directory that belongs to one user, or to whom the directory belongs, to another, and end.
     #[arg(hide = true, long, num_args = 2, value_names = ["FROM:USER:GROUP", "DIR"], conflicts_with_all = ["bootstrap", "fence", "hold"])]
     pub give: Vec<String>,
 }

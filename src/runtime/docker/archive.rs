@@ -37,8 +37,8 @@ pub struct Orders {
 
 /// Finds out who the user of a container is, from its image and its `/etc/passwd`.
 pub async fn account(api: &Docker, engine: &Engine, id: &str) -> Result<Account, RuntimeError> {
-    let found = api.inspect_container(id, None).await.map_err(|error| engine.trouble(&error))?;
-    let user = found.config.and_then(|config| config.user).unwrap_or_default();
+    let found = engine.container(id).await?;
+    let user = found.and_then(|found| found.config?.user).unwrap_or_default();
     let options = DownloadFromContainerOptionsBuilder::default().path("/etc/passwd").build();
     let mut chunks = api.download_from_container(id, Some(options));
     let mut bytes = Vec::new();

@@ -262,15 +262,9 @@ impl Site<'_> {
 /// Removes what was built for a codespace, but for one image. Layers that others use stay.
 pub async fn forget(engine: &Engine, instance: &Instance, name: &CodespaceName, but: Option<&str>) -> Result<(), RuntimeError> {
     let api = engine.api().await?;
-    let labels = instance
-        .labels(name)
-        .into_iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    let filter: HashMap<String, Vec<String>> = [("label".to_owned(), labels)].into();
-    let options = ListImagesOptionsBuilder::default().filters(&filter).build();
+    let options = ListImagesOptionsBuilder::default().filters(&instance.filter()).build();
     let found = api.list_images(Some(options)).await.map_err(|error| engine.trouble(&error))?;
-    for image in found {
+    for image in found.into_iter().filter(|image| instance.is_of(name, &image.labels)) {
         if but.is_some_and(|but| image.repo_tags.iter().any(|tag| tag == but)) {
             continue;
         }
@@ -288,7 +282,8 @@ pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) ->
     let api = engine.api().await?;
     let options = ListImagesOptionsBuilder::default().filters(&instance.filter()).build();
     let found = api.list_images(Some(options)).await.map_err(|error| engine.trouble(&error))?;
-    for image in found.into_iter().filter(|image| !plan::is_known(&image.labels, is_known)) {
+    let gone = |labels: &HashMap<String, String>| instance.is_maker(labels) && !plan::is_known(labels, is_known);
+    for image in found.into_iter().filter(|image| gone(&image.labels)) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         if let Err(error) = api.remove_image(&image.id, Some(options), None).await {
             tracing::debug!(%error, "an image of no codespace stays");

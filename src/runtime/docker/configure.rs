@@ -32,15 +32,12 @@ impl DockerRuntime {
     ) -> Result<InContainer, RuntimeError> {
         let instance = self.instance().await?;
         let id = instance.resource(name);
-        let found = self.container(&id).await?.unwrap_or_default();
+        let found = self.engine.container(&id).await?.unwrap_or_default();
         let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
         let before = Made::of(&labels);
         let is_configured = before.as_ref().is_some_and(|made| made.fingerprint.is_some());
         // One that never ran was made a moment ago and holds nothing, whatever became of the one before it.
-        let never_ran = found
-            .state
-            .and_then(|state| state.started_at)
-            .is_none_or(|at| at.starts_with("0001-"));
+        let never_ran = plan::never_ran(found.state.as_ref());
         if making == Making::Kept && (is_configured || !never_ran) {
             return Ok(told(before.as_ref(), Notices::default()));
         }

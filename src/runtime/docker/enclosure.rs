@@ -26,6 +26,11 @@ const FORWARDING: [(&str, &str); 5] = [
 
 /// Opens it; gives the container in whose network the build is to be.
 pub async fn open(site: &Site<'_>) -> Result<String, RuntimeError> {
+    if site.engine.is_podman().await? {
+        // Its steps are no containers that could be bounded.
+        let why = "the engine is Podman, whose builds this gateway can neither fence in nor bound. Name an image instead";
+        return Err(RuntimeError::Failed(why.into()));
+    }
     close(site.engine, site.instance, site.name).await?;
     let id = site.instance.resource(site.name);
     let [inner, outer] = holders(site.instance, site.name);

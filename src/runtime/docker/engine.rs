@@ -2,13 +2,22 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use bollard::{API_DEFAULT_VERSION, Docker, errors::Error};
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    errors::Error,
+    models::{ContainerInspectResponse, ContainerSummary},
+    query_parameters::ListContainersOptions,
+};
 use tokio::sync::OnceCell;
 
 use crate::runtime::RuntimeError;
 
 /// How long one answer of the engine may take. Pulls and builds answer at once and go on telling.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often it is asked anew while a container is in a state that Docker has not: Podman tells these while one comes or goes.
+const LOOKS: usize = 100;
+const LOOK: Duration = Duration::from_millis(50);
 
 /// An engine that is asked for its version before it is asked for anything else.
 #[derive(Debug)]
@@ -39,6 +48,35 @@ impl Engine {
         let version = self.api().await?.version().await.map_err(|error| self.trouble(&error))?;
         let components = version.components.unwrap_or_default();
         Ok(components.iter().any(|component| component.name.starts_with("Podman")))
+    }
+
+    /// A container, if there is one.
+    pub async fn container(&self, id: &str) -> Result<Option<ContainerInspectResponse>, RuntimeError> {
+        let api = self.api().await?;
+        let mut looks = 0;
+        loop {
+            match api.inspect_container(id, None).await {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) if is_missing(&error) => return Ok(None),
+                Err(error) if is_between_states(&error) && looks < LOOKS => looks += 1,
+                Err(error) => return Err(self.trouble(&error)),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The containers that fit.
+    pub async fn containers(&self, wanted: &ListContainersOptions) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let api = self.api().await?;
+        let mut looks = 0;
+        loop {
+            match api.list_containers(Some(wanted.clone())).await {
+                Ok(found) => return Ok(found),
+                Err(error) if is_between_states(&error) && looks < LOOKS => looks += 1,
+                Err(error) => return Err(self.trouble(&error)),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// An error in plain words.
@@ -83,6 +121,12 @@ pub fn is_missing(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
 }
 
+/// Whether an answer names a state that only Podman has.
+fn is_between_states(error: &Error) -> bool {
+    let states = ["`configured`", "`initialized`", "`stopped`", "`unknown`"];
+    matches!(error, Error::JsonDataError { message, .. } if states.iter().any(|state| message.starts_with(&format!("unknown variant {state}"))))
+}
+
 /// Whether it was so before.
 fn is_unchanged(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 304, .. })
@@ -91,4 +135,27 @@ fn is_unchanged(error: &Error) -> bool {
 /// Whether something of the same name is there.
 pub fn is_taken(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 409, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_that_docker_has_not() {
+        let check = |message: &str, between| {
+            let error = Error::JsonDataError {
+                message: message.into(),
+                column: 236,
+            };
+            assert_eq!(is_between_states(&error), between, "{message}");
+        };
+        check(
+            "unknown variant `stopped`, expected one of ``, `created`, `running` at line 1 column 236",
+            true,
+        );
+        check("unknown variant `asleep`, expected one of ``, `stopped` at line 1 column 2", false);
+        check("missing field `Id`", false);
+        assert!(!is_between_states(&Error::RequestTimeoutError));
+    }
 }

@@ -49,6 +49,16 @@ impl Instance {
         labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
     }
 
+    /// Whether something with these labels is a codespace's own: engines differ in whether all of several labels must fit.
+    pub fn is_of(&self, name: &CodespaceName, labels: &HashMap<String, String>) -> bool {
+        self.labels(name).iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// Whether this gateway made something with these labels.
+    pub fn is_maker(&self, labels: &HashMap<String, String>) -> bool {
+        labels.get(plan::INSTANCE_LABEL) == Some(&self.0)
+    }
+
     /// The label of each layer that is built, of images that were finished and of others.
     pub fn layer_label(&self) -> (&'static str, &str) {
         (plan::LAYER_LABEL, &self.0)
@@ -72,6 +82,17 @@ fn is_mark(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_codespaces_own_has_all_its_labels() {
+        let (instance, other) = (Instance("c0ffee00".into()), Instance("c0ffee01".into()));
+        let name = |text: &str| text.parse::<CodespaceName>().expect("a name");
+        let labels = instance.labels(&name("amber-otter-x7k2"));
+        assert!(instance.is_of(&name("amber-otter-x7k2"), &labels) && instance.is_maker(&labels));
+        assert!(!instance.is_of(&name("amber-otter-x7k3"), &labels));
+        assert!(!other.is_of(&name("amber-otter-x7k2"), &labels) && !other.is_maker(&labels));
+        assert!(!instance.is_maker(&HashMap::new()));
+    }
 
     #[tokio::test]
     async fn a_gateway_keeps_its_mark() {

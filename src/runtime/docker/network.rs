@@ -100,7 +100,10 @@ pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) ->
     let found = api.list_networks(Some(options)).await.map_err(|error| engine.trouble(&error))?;
     for network in found {
         let labels = network.labels.unwrap_or_default();
-        let Some(id) = network.id.filter(|_| !plan::is_known(&labels, is_known)) else {
+        let Some(id) = network
+            .id
+            .filter(|_| instance.is_maker(&labels) && !plan::is_known(&labels, is_known))
+        else {
             continue;
         };
         engine.unless_missing(api.remove_network(&id).await)?;

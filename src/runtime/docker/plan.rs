@@ -50,6 +50,8 @@ pub const WORKSPACES: &str = "/workspaces";
 const DESCRIPTORS: i64 = 20_000;
 /// Variables that put libraries of an image's choice into an agent that is linked dynamically, before the fence stands.
 const LOADER: [&str; 3] = ["LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD"];
+/// In nanoseconds, as engines count.
+const YEAR: i64 = 365 * 24 * 3600 * 1_000_000_000;
 /// Rights of root inside that nobody needs to write software.
 const DROPPED: [&str; 2] = ["MKNOD", "NET_RAW"];
 
@@ -229,7 +231,8 @@ pub fn editor(mut program: EditorProgram, editors: &Path) -> EditorProgram {
     program
 }
 
-/// The small container that gives a codespace's files to another user and ends: `owners` are `FROM:USER:GROUP`.
+/// The small container that gives a codespace's files to another user and ends: `owners` are `FROM:USER:GROUP`, as the agent
+/// reads them.
 pub fn give(options: &Options, instance: &Instance, name: &CodespaceName, mounts: &Mounts, owners: &str) -> ContainerCreateBody {
     let volume = Mount {
         typ: Some(MountType::VOLUME),
@@ -318,6 +321,32 @@ fn bounded(options: &Options) -> HostConfig {
     }
 }
 
+/// What Podman makes of it otherwise than Docker.
+pub fn for_podman(body: &mut ContainerCreateBody) {
+    if let Some(host) = body.host_config.as_mut() {
+        // Where one is named it sets others, higher than some machines allow. Its operator has them in containers.conf.
+        host.ulimits = None;
+    }
+    if let Some(health) = body.healthcheck.as_mut() {
+        // It would look every half minute that there is nothing to do.
+        health.interval = Some(YEAR);
+    }
+}
+
+/// The volumes to which a plan gives labels: Podman makes them without.
+pub fn labelled_volumes(body: &ContainerCreateBody) -> Vec<VolumeCreateRequest> {
+    let mounts = body.host_config.iter().flat_map(|host| host.mounts.iter().flatten());
+    let labelled = mounts.filter_map(|mount| {
+        let labels = mount.volume_options.as_ref()?.labels.clone()?;
+        Some(VolumeCreateRequest {
+            name: mount.source.clone(),
+            labels: Some(labels),
+            ..VolumeCreateRequest::default()
+        })
+    });
+    labelled.collect()
+}
+
 /// Where the repository is checked out.
 pub fn workspace(bootstrap: &Bootstrap) -> String {
     let repository = bootstrap.repository.as_ref();
@@ -359,6 +388,12 @@ pub fn labelled(mut body: ContainerCreateBody, digest: String) -> ContainerCreat
 pub fn is_known(labels: &HashMap<String, String>, is_known: &Known<'_>) -> bool {
     let name = labels.get(NAME_LABEL).and_then(|label| label.parse().ok());
     name.is_some_and(|name| is_known(&name))
+}
+
+/// Whether a container was made and never started.
+pub fn never_ran(state: Option<&ContainerState>) -> bool {
+    let started = state.and_then(|state| state.started_at.as_deref());
+    started.is_none_or(|at| at.starts_with("0001-"))
 }
 
 /// Why a container ended, where there is something to say.
@@ -470,6 +505,16 @@ mod tests {
             .and_then(|mount| mount.volume_options.clone()?.labels)
             .expect("the volume is found again");
         assert_eq!(labels, instance.labels(&name));
+        let volumes: Vec<_> = labelled_volumes(&body)
+            .into_iter()
+            .map(|volume| (volume.name, volume.labels))
+            .collect();
+        let cache = format!("{}-cache", instance.resource(&name));
+        assert_eq!(
+            volumes,
+            [(Some(cache), Some(labels))],
+            "an engine that gives mounts no labels has them too"
+        );
         let digests = (0..8).map(|_| digest(&container(&options, &instance, &name, &mounts, &made)));
         assert_eq!(
             digests.collect::<std::collections::BTreeSet<_>>().len(),
