@@ -1,6 +1,6 @@
 // A real container engine for a test, started by hand with data of its own, and an image of this machine's programs.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
@@ -98,11 +98,29 @@ export class Engine {
 
 /** Makes an image without a shell, without a C library, with nothing but one file. */
 export function bareImage(t, engine) {
+  return imported(t, engine, 'portico-bare:latest', (at) => writeFileSync(at('only'), 'this\n'));
+}
+
+/** Makes an image as small distributions have it: BusyBox, and musl for a C library. */
+export function muslImage(t, engine) {
+  return imported(t, engine, 'portico-musl:latest', (at) => {
+    for (const directory of ['bin', 'lib', 'etc', 'root', 'tmp']) mkdirSync(at(directory));
+    copyFileSync('/bin/busybox', at('bin/busybox'));
+    for (const name of execFileSync('/bin/busybox', ['--list'], { encoding: 'utf8' }).split('\n').filter((name) => name && name !== 'busybox')) {
+      symlinkSync('busybox', at(path.join('bin', name)));
+    }
+    copyFileSync('/lib/ld-musl-x86_64.so.1', at('lib/ld-musl-x86_64.so.1'));
+    writeFileSync(at('etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
+    writeFileSync(at('etc/group'), 'root:x:0:\n');
+  });
+}
+
+function imported(t, engine, name, fill) {
   const root = mkdtempSync('/tmp/pb-');
   t.after(() => rmSync(root, { recursive: true, force: true }));
-  writeFileSync(path.join(root, 'only'), 'this\n');
-  execFileSync('sh', ['-c', `tar -C ${root} -cf - . | docker -H ${engine.host} import - portico-bare:latest`], { stdio: ['ignore', 'ignore', 'pipe'] });
-  return 'portico-bare:latest';
+  fill((file) => path.join(root, file));
+  execFileSync('sh', ['-c', `tar -C ${root} -cf - . | docker -H ${engine.host} import - ${name}`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  return name;
 }
 
 /** Gives this machine the address that stands for the rest of the world, until the test ends. */
