@@ -7,6 +7,7 @@
 //! that containers run on.
 
 mod commands;
+mod compose;
 mod configuration;
 mod features;
 mod file;
@@ -20,6 +21,7 @@ mod variables;
 
 pub use self::{
     commands::{Command, Hook, Run, Stage},
+    compose::{After, Bind, Compose, Condition, Health, Joined, Project, Reading, Restart, Service, Texts},
     configuration::{Build, Configuration, Origin, Requirements, Volume},
     features::{Feature, FeatureFile, Features},
     file::{FILES, FOLDER, Malformed, NAME},

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{declared, log::Log, report::Reporter};
 use crate::{
-    devcontainer::{Configuration, Inherited, Notices, Place},
+    devcontainer::{Configuration, Inherited, Notices, Place, Reading as Composing, Texts},
     protocol::{
         bootstrap::{Bootstrap, InContainer},
         tunnel::Configured,
@@ -25,6 +25,8 @@ use crate::{
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Most files that Compose files may lead to.
+const MAX_FILES: usize = 64;
 
 /// Where it is read from, and for whom.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Read {
     /// The file's path below the checkout; none if there is none.
     pub source: Option<String>,
     pub configuration: Configuration,
+    /// Files that it names, below the checkout.
+    files: Vec<String>,
     /// What a container would be made from.
     fingerprint: Option<String>,
 }
@@ -57,6 +61,7 @@ impl Reading {
             place: Place {
                 root: bootstrap.workspace.to_string_lossy().into_owned(),
                 id: bootstrap.codespace.clone(),
+                ..Place::default()
             },
             container: bootstrap.container.clone(),
             own_machine: bootstrap.own_machine,
@@ -99,17 +104,47 @@ impl Reading {
                 ..Configuration::default()
             }
         });
-        let dockerfile = configuration.dockerfile().map(|path| self.workspace.join(path));
-        let dockerfile = dockerfile.and_then(|path| declared::read(&path).ok());
+        let (configuration, files, fingerprint) = self.named(configuration, &source);
         Read {
             source: Some(source),
-            fingerprint: Some(configuration.fingerprint(dockerfile.as_deref())),
+            fingerprint: Some(fingerprint),
+            files,
             configuration: match (self.in_container(), self.own_machine) {
                 (true, _) => self.inherited().before(configuration),
                 (_, false) => configuration.on_machine(),
                 (_, true) => configuration.on_machine().at_rest(),
             },
         }
+    }
+
+    /// Reads what the file names; gives the names, and what a container would be made from.
+    fn named(&self, configuration: Configuration, source: &str) -> (Configuration, Vec<String>, String) {
+        let Some(compose) = configuration.compose() else {
+            let files: Vec<String> = configuration.dockerfile().map(str::to_owned).into_iter().collect();
+            let dockerfile = files.first().and_then(|path| declared::read(&self.workspace.join(path)).ok());
+            let fingerprint = configuration.fingerprint(dockerfile.as_deref());
+            return (configuration, files, fingerprint);
+        };
+        let mut texts = Texts::new();
+        let project = loop {
+            match compose.read(&texts) {
+                Ok(Composing::Wants(paths)) if texts.len() <= MAX_FILES => {
+                    let read = |path: String| (path.clone(), declared::read(&self.workspace.join(path)).ok());
+                    texts.extend(paths.into_iter().map(read));
+                }
+                Ok(Composing::Is(project)) => break Some(project),
+                // Whoever makes the container of it says why.
+                Ok(Composing::Wants(_)) | Err(_) => break None,
+            }
+        };
+        let place = Place {
+            binds: project.map(|project| project.binds()).unwrap_or_default(),
+            ..self.place.clone()
+        };
+        let text = declared::read(&self.workspace.join(source)).unwrap_or_default();
+        let configuration = Configuration::read(&text, source, &place).unwrap_or(configuration);
+        let fingerprint = configuration.fingerprint_of(&texts);
+        (configuration, texts.into_keys().collect(), fingerprint)
     }
 
     /// What there is to tell of it.
@@ -146,13 +181,13 @@ impl Reading {
         found.find(|path| fs::metadata(self.workspace.join(path)).is_ok_and(|metadata| metadata.is_file()))
     }
 
-    /// Of the file, and of the Dockerfile that it named when it was read.
-    fn versions(&self, dockerfile: Option<&str>) -> Versions {
+    /// Of the file, and of those that it named when it was read.
+    fn versions(&self, named: &[String]) -> Versions {
         let version = |path: PathBuf| {
             let metadata = fs::metadata(self.workspace.join(path)).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
         };
-        let files = self.find().into_iter().chain(dockerfile.map(PathBuf::from));
+        let files = self.find().into_iter().chain(named.iter().map(PathBuf::from));
         files.map(|path| (path.clone(), version(path))).collect()
     }
 }
@@ -162,24 +197,23 @@ pub async fn watch(bootstrap: &Bootstrap, reporter: &Reporter, log: &Log) {
     let reading = Reading::new(bootstrap);
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen: Option<(Versions, Option<String>)> = None;
+    let mut seen: Option<(Versions, Vec<String>)> = None;
     let mut told: Option<Configured> = None;
     loop {
         ticks.tick().await;
         let (at, before) = (reading.clone(), seen.clone());
         let looked = spawn_blocking(move || {
-            let (versions, dockerfile) = before.unzip();
-            if versions == Some(at.versions(dockerfile.flatten().as_deref())) {
+            let (versions, files) = before.unzip();
+            if versions == Some(at.versions(&files.unwrap_or_default())) {
                 return None;
             }
             let read = at.read();
-            let dockerfile = read.configuration.dockerfile().map(str::to_owned);
-            Some((at.versions(dockerfile.as_deref()), dockerfile, at.tell(&read)))
+            Some((at.versions(&read.files), at.tell(&read), read.files))
         });
-        let Ok(Some((versions, dockerfile, configured))) = looked.await else {
+        let Ok(Some((versions, configured, files))) = looked.await else {
             continue;
         };
-        seen = Some((versions, dockerfile));
+        seen = Some((versions, files));
         if told.as_ref() == Some(&configured) {
             continue;
         }
@@ -230,10 +264,46 @@ mod tests {
         write("Dockerfile", "FROM a\n");
         assert!(changed(&at(None)));
         let made = at(at(None).read().fingerprint);
-        let before = made.versions(Some("Dockerfile"));
+        let dockerfile = ["Dockerfile".to_owned()];
+        let before = made.versions(&dockerfile);
         assert!(!changed(&made));
         write("Dockerfile", "FROM a\nRUN b\n");
-        assert!(changed(&made) && made.versions(Some("Dockerfile")) != before);
+        assert!(changed(&made) && made.versions(&dockerfile) != before);
+    }
+
+    #[test]
+    fn whatever_compose_files_name_is_seen() {
+        let workspace = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| fs::write(workspace.path().join(name), text).expect("written");
+        write(
+            ".devcontainer.json",
+            r#"{ "dockerComposeFile": "compose.yml", "service": "app", "workspaceFolder": "/code/web" }"#,
+        );
+        write(
+            "compose.yml",
+            "services: {app: {image: a, env_file: some.env, volumes: ['.:/code']}}",
+        );
+        write("some.env", "A=1");
+        let at = |made_from: Option<String>| {
+            let container = InContainer {
+                made_from,
+                ..InContainer::default()
+            };
+            reading(workspace.path(), Some(container))
+        };
+        let read = at(None).read();
+        assert_eq!(
+            read.configuration.folder,
+            Some(workspace.path().join("web").to_string_lossy().into_owned())
+        );
+        assert_eq!(read.files, [".env", "compose.yml", "some.env"]);
+        let made = at(read.fingerprint.clone());
+        let before = made.versions(&read.files);
+        assert!(!made.tell(&made.read()).changed);
+        for (name, text) in [("some.env", "A=23"), (".env", "B=1"), ("compose.yml", "services: {")] {
+            write(name, text);
+            assert!(made.tell(&made.read()).changed && made.versions(&read.files) != before, "{name}");
+        }
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.docker.builds, text.parse().ok()),
     },
     Key {
+        name: "docker.compose",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.docker.compose, text.parse().ok()),
+    },
+    Key {
         name: "docker.build_cache",
         allowed: "a time from 0s to 365d, for instance 1d",
         set: |config, text| put(&mut config.docker.build_cache, duration(text, Duration::ZERO..=YEAR)),

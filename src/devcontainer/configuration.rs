@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     commands::{Hook, Stage},
+    compose::{Compose, Texts},
     features::Features,
     file::{Malformed, parse},
     keys,
@@ -55,6 +56,8 @@ pub enum Origin {
     Default,
     Image(String),
     Build(Build),
+    /// A service of Compose files, with others beside it.
+    Compose(Compose),
 }
 
 /// What its image is built of. Paths are below the checkout, without `..`.
@@ -160,6 +163,21 @@ impl Configuration {
         Sha256::digest(json).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The same where Compose files say what it is made from, and what those name.
+    pub fn fingerprint_of(&self, texts: &Texts) -> String {
+        let all = texts.iter().flat_map(|(path, text)| [Some(path.as_str()), text.as_deref()]);
+        let all: Vec<Option<&str>> = all.collect();
+        self.fingerprint(serde_json::to_string(&all).ok().as_deref())
+    }
+
+    /// The Compose files that it names.
+    pub fn compose(&self) -> Option<&Compose> {
+        match &self.origin {
+            Origin::Compose(compose) => Some(compose),
+            _ => None,
+        }
+    }
+
     /// The Dockerfile's path below the checkout.
     pub fn dockerfile(&self) -> Option<&str> {
         match &self.origin {
@@ -177,7 +195,8 @@ impl Configuration {
     #[must_use]
     pub fn on_machine(mut self) -> Self {
         let parts = [
-            ("image", self.origin != Origin::Default),
+            ("dockerComposeFile", self.compose().is_some()),
+            ("image", self.origin != Origin::Default && self.compose().is_none()),
             ("features", !self.features.is_empty()),
             ("remoteUser", self.user().is_some()),
             ("mounts", !self.mounts.is_empty()),
@@ -246,6 +265,10 @@ impl Reader<'_, '_> {
         let given = |name: &str| build.and_then(|build| build.get_string(name)).map(|text| text.clone().into_owned());
         // These two stood at the top in the format's first version.
         let old = |name: &str| self.file.get_string(name).map(|text| text.clone().into_owned());
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        if self.file.get("dockerComposeFile").is_some() {
+            return Compose::named(self.file, directory, &mut self.notices).map_or(Origin::Default, Origin::Compose);
+        }
         let (dockerfile, context) = (given("dockerfile").or(old("dockerFile")), given("context").or(old("context")));
         let Some(dockerfile) = dockerfile else {
             return self.image().map_or(Origin::Default, Origin::Image);
@@ -253,7 +276,6 @@ impl Reader<'_, '_> {
         if self.file.get("image").is_some() {
             self.notices.note("image", "build says what the image is made from");
         }
-        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         let dockerfile = self.expand_outside("build.dockerfile", &dockerfile);
         let context = self.expand_outside("build.context", context.as_deref().unwrap_or("."));
         let (Some(dockerfile), Some(context)) = (below(directory, &dockerfile), below(directory, &context)) else {
@@ -397,6 +419,8 @@ impl Reader<'_, '_> {
             .collect();
         let of = |keys: &[&str]| keys.iter().find_map(|key| parts.get(*key)).map(String::as_str);
         let target = of(&["target", "destination", "dst"]).unwrap_or_default().trim_end_matches('/');
+        let own = self.place.own(target);
+        let target = own.as_deref().unwrap_or(target);
         let source = of(&["source", "src"]).unwrap_or_default();
         let told = if target.is_empty() { source } else { target };
         match of(&["type"]).unwrap_or("volume") {
@@ -408,7 +432,7 @@ impl Reader<'_, '_> {
             }
             other => return Err(format!("{told}: type={other} is not supported; use type=volume")),
         }
-        if !is_free(target) {
+        if !is_free(target) || target == self.place.root {
             return Err(format!("{told}: nothing can be mounted there; give a directory of your own"));
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -512,6 +536,8 @@ fn folder(file: &JsonObject<'_>, place: &Place, notices: &mut Notices) -> Option
     let key = "workspaceFolder";
     let text = expand(file.get_string(key)?, place, &place.root, key, notices);
     let text = text.trim_end_matches('/');
+    let own = place.own(text);
+    let text = own.as_deref().unwrap_or(text);
     if text == place.root {
         return None;
     }
@@ -543,7 +569,7 @@ pub(super) fn below(directory: &str, path: &str) -> Option<String> {
 }
 
 /// Whether a volume may be mounted there: not over what the system, the checkout or the agent needs.
-fn is_free(target: &str) -> bool {
+pub(super) fn is_free(target: &str) -> bool {
     const TAKEN: [&str; 12] = [
         "/portico", "/proc", "/sys", "/dev", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/usr", "/boot", "/run",
     ];

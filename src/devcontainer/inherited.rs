@@ -35,7 +35,7 @@ impl Inherited {
             // Names of what the image was made of; its users are asked for elsewhere.
             let origin = part.remove("id").and_then(|id| id.as_str().map(str::to_owned));
             let origin = origin.as_deref().unwrap_or("its image");
-            for key in ["remoteUser", "containerUser", "userEnvProbe", "features"] {
+            for key in ["remoteUser", "containerUser", "userEnvProbe", "features", "dockerComposeFile"] {
                 part.remove(key);
             }
             // What it says of ports is the repository's to say.
@@ -109,6 +109,7 @@ mod tests {
         let place = Place {
             root: "/workspaces/app".into(),
             id: "amber-otter-x7k2".into(),
+            ..Place::default()
         };
         let file = r#"{ "image": "a", "containerEnv": { "A": "mine" }, "remoteEnv": { "R": "mine" }, "postCreateCommand": "mine" }"#;
         let mut own = Configuration::read(file, ".devcontainer.json", &place).expect(file);

@@ -5,7 +5,7 @@ use jsonc_parser::{JsonObject, JsonValue};
 use super::notice::Notices;
 
 /// Keys that something reads, or that say nothing to heed.
-const HEEDED: [&str; 36] = [
+const HEEDED: [&str; 39] = [
     "$schema",
     "name",
     "image",
@@ -44,22 +44,17 @@ const HEEDED: [&str; 36] = [
     "userEnvProbe",
     "overrideFeatureInstallOrder",
     "appPort",
+    "dockerComposeFile",
+    "service",
+    "runServices",
 ];
 
 /// Keys that are never heeded.
-const REFUSED: [(&str, &str); 7] = [
+const REFUSED: [(&str, &str); 4] = [
     (
         "initializeCommand",
         "it would run on the gateway's machine, before there is a codespace: it is refused. Use onCreateCommand",
     ),
-    (
-        "dockerComposeFile",
-        "Compose is not supported: a codespace is one container. Name in image or build what your service has there; run a \
-         database or a queue in the same container (a Dockerfile or postStartCommand starts it), or give the address of one \
-         elsewhere in containerEnv",
-    ),
-    ("service", "Compose is not supported; see dockerComposeFile"),
-    ("runServices", "Compose is not supported; see dockerComposeFile"),
     (
         "entrypoint",
         "no program of an image or a feature is started before the codespace's agent; what it starts is for postStartCommand",

@@ -107,7 +107,10 @@ impl PortsAsWritten {
         match local_port(&text) {
             Some(port) if self.forward.contains(&port) => {}
             Some(port) => self.forward.push(port),
-            None => self.note(format!("forwardPorts: {text:?} is not a port of this codespace, and is left out")),
+            None => self.note(format!(
+                "forwardPorts: {text:?} is not a port of this codespace, and is left out; a service that is to have one has \
+                 network_mode: service:NAME of the codespace's own"
+            )),
         }
     }
 

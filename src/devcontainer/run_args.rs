@@ -117,20 +117,29 @@ impl RunOptions {
         match flag {
             "--init" => self.init = value.is_empty() || value == "true",
             "--cap-add" => self.capability(value)?,
-            "--shm-size" => {
-                self.shm_size = Some(
-                    bytes(value)
-                        .filter(|size| *size <= MAX_SHM)
-                        .ok_or("it is no size that can be had")?,
-                )
-            }
-            "--add-host" if is_host(value) => self.hosts.push(value.to_owned()),
-            "--add-host" => return Err("it is not of the form name:address"),
+            "--shm-size" => self.shared_memory(value)?,
+            "--add-host" => self.host(value)?,
             "-u" | "--user" => aside.user = Some(value.to_owned()),
             "-e" | "--env" if value.contains('=') => aside.environment.push(value.to_owned()),
             "-e" | "--env" => return Err("it would take the value from the gateway's own environment"),
             _ => return Err(refusal(flag)),
         }
+        Ok(())
+    }
+
+    /// Sets the size of `/dev/shm`.
+    pub(super) fn shared_memory(&mut self, size: &str) -> Result<(), &'static str> {
+        let size = bytes(size).filter(|size| *size <= MAX_SHM);
+        self.shm_size = Some(size.ok_or("it is no size that can be had")?);
+        Ok(())
+    }
+
+    /// Adds an entry of `/etc/hosts`, as `name:address`.
+    pub(super) fn host(&mut self, entry: &str) -> Result<(), &'static str> {
+        if !is_host(entry) {
+            return Err("it is not of the form name:address");
+        }
+        self.hosts.push(entry.to_owned());
         Ok(())
     }
 

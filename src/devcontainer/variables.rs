@@ -12,6 +12,21 @@ pub struct Place {
     pub root: String,
     /// What stays the same when its container is made anew, and no other has.
     pub id: String,
+    /// Other places of the checkout, and the path below it that is there.
+    pub binds: Vec<(String, String)>,
+}
+
+impl Place {
+    /// Where something is below the checkout's own place, if it is at one of the others.
+    pub fn own(&self, path: &str) -> Option<String> {
+        self.binds.iter().find_map(|(target, source)| {
+            let rest = path
+                .strip_prefix(target.as_str())
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+            let slash = if source.is_empty() { "" } else { "/" };
+            Some(format!("{}{slash}{source}{rest}", self.root))
+        })
+    }
 }
 
 /// Replaces what is known before a container runs; `${containerEnv:…}` stays. `folder` is where its user works.
@@ -99,6 +114,7 @@ mod tests {
         let place = Place {
             root: "/workspaces/app".into(),
             id: "amber-otter-x7k2".into(),
+            ..Place::default()
         };
         let check = |text: &str, expected: &str, notes: usize| {
             let mut notices = Notices::default();
@@ -127,7 +143,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_bounded(text in "(\\PC|\\$\\{|\\}|localWorkspaceFolder|localEnv:|:|devcontainerId){0,60}") {
-            let place = Place { root: "/w".repeat(9000), id: "i".into() };
+            let place = Place { root: "/w".repeat(9000), id: "i".into(), ..Place::default() };
             let expanded = expand(&text, &place, "/f", "key", &mut Notices::default());
             prop_assert!(expanded.len() <= MAX_TEXT);
             prop_assert!(expand_inside(&expanded, |_| Some("v".repeat(9000))).len() <= MAX_TEXT);

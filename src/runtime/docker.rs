@@ -1,7 +1,8 @@
 //! Containers of a Docker Engine, or of Podman, which speaks the same API.
 //!
 //! Owns one container, one volume and one network for each codespace, all labelled with the gateway that made them, the
-//! image that is built of the repository's Dockerfile, and how the agent gets in: the program and the way to the gateway are mounted read-only, its orders are written as a file.
+//! services of Compose files beside it, the image that is built of the repository's Dockerfile, and how the agent gets in:
+//! the program and the way to the gateway are mounted read-only, its orders are written as a file.
 //! Refuses: privileged containers, the engine's socket inside, published ports. Ports are reached through the agent alone.
 
 mod allowed;
@@ -10,19 +11,23 @@ mod bases;
 mod bounds;
 mod build;
 mod checkout;
+mod compose;
 mod configure;
 mod context;
 mod enclosure;
 mod engine;
 mod features;
 mod fence;
+mod group;
 mod ignore;
 mod image;
 mod instance;
 mod meter;
 mod near;
 mod network;
+mod origin;
 mod plan;
+mod siblings;
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -64,6 +69,8 @@ pub struct Options {
     pub image: String,
     /// Whether images are built of repositories' Dockerfiles.
     pub builds: bool,
+    /// Whether services of repositories' Compose files run beside a codespace's own container.
+    pub compose: bool,
     /// How long layers of builds that failed are kept: the next one begins where they end.
     pub build_cache: Duration,
     /// Most bytes of disk that one build takes, and that an image has which is pulled; none for no bound.
@@ -100,6 +107,7 @@ impl Default for Options {
             socket: "/var/run/docker.sock".into(),
             image: "mcr.microsoft.com/devcontainers/base:debian".into(),
             builds: false,
+            compose: true,
             build_cache: Duration::from_secs(24 * 3600),
             build_disk: Some(32 << 30),
             images: Vec::new(),
@@ -153,9 +161,7 @@ impl DockerRuntime {
 
     /// Makes the container as it is planned; one that was made to another plan is made anew, its volume stays.
     async fn make_container(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
-        let id = instance.resource(name);
-        let found = self.engine.container(&id).await?;
-        let is_there = found.is_some();
+        let found = self.engine.container(&instance.resource(name)).await?;
         let labels = found.and_then(|found| found.config?.labels).unwrap_or_default();
         let made = match Made::of(&labels) {
             Some(made) => made,
@@ -165,10 +171,7 @@ impl DockerRuntime {
         if labels.get(plan::PLAN_LABEL) == body.labels.as_ref().and_then(|labels| labels.get(plan::PLAN_LABEL)) {
             return Ok(());
         }
-        if is_there {
-            self.remove_container(&id).await?;
-        }
-        self.create_container(&id, body).await
+        self.replace_container(instance, name, &made).await
     }
 
     /// Makes the container anew as a repository says, or as the operator does.
@@ -176,7 +179,14 @@ impl DockerRuntime {
         let id = instance.resource(name);
         let body = self.planned(instance, name, made)?;
         self.remove_container(&id).await?;
-        self.create_container(&id, body).await
+        // What runs beside it goes with it; volumes stay.
+        self.remove_group(instance, name).await?;
+        let Some(group) = &made.group else {
+            return self.create_container(&id, body).await;
+        };
+        self.make_networks(instance, name, group).await?;
+        self.create_container(&id, body).await?;
+        archive::link(self.engine.api().await?, &self.engine, &id, &group.links).await
     }
 
     fn planned(&self, instance: &Instance, name: &CodespaceName, made: &Made) -> Result<ContainerCreateBody, RuntimeError> {
@@ -205,6 +215,14 @@ impl DockerRuntime {
         self.engine.unless_missing(stopped)
     }
 
+    /// Ends the codespace's own container and what a build left.
+    async fn stop_own(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
+        self.remove_container(&checkout::holder(instance, name)).await?;
+        // A build that was given up leaves its network behind.
+        enclosure::close(&self.engine, instance, name).await?;
+        self.stop_container(&instance.resource(name)).await
+    }
+
     /// Starts the container that there is, with these orders.
     async fn launch(&self, instance: &Instance, name: &CodespaceName, bootstrap: Bootstrap) -> Result<(), RuntimeError> {
         let id = instance.resource(name);
@@ -214,7 +232,9 @@ impl DockerRuntime {
         if bootstrap.prepared {
             self.give_files(instance, name, &mounts, &account).await?;
         }
-        let unreachable = fence::networks(&self.engine, &self.options, &id).await?;
+        let made = self.engine.container(&id).await?.and_then(|found| Made::of(&found.config?.labels?));
+        let is_group = made.is_some_and(|made| made.group.is_some());
+        let unreachable = self.unreachable(&id, is_group).await?;
         let orders = Orders {
             bootstrap: self.complete(bootstrap, &account, unreachable.clone()),
             account,
@@ -263,7 +283,7 @@ impl DockerRuntime {
             let options = RemoveVolumeOptionsBuilder::default().force(true).build();
             self.engine.unless_missing(api.remove_volume(&volume.name, Some(options)).await)?;
         }
-        build::forget(&self.engine, instance, name, None).await
+        build::forget(&self.engine, instance, name, &[]).await
     }
 
     async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
@@ -278,6 +298,22 @@ impl DockerRuntime {
         if let Err(error) = build::prune(&self.engine, instance, self.options.build_cache, alone.is_err()).await {
             tracing::warn!(%error, "layers of builds that failed stay");
         }
+    }
+
+    /// The last lines that a container printed.
+    async fn log_of(&self, id: &str, lines: &str) -> Result<String, RuntimeError> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(lines).build();
+        let mut lines = self.engine.api().await?.logs(id, Some(options));
+        let mut text = String::new();
+        while let Some(line) = lines.next().await {
+            match line {
+                Ok(line) => text.push_str(&String::from_utf8_lossy(&line.into_bytes())),
+                Err(error) if is_missing(&error) => break,
+                Err(error) => return Err(self.engine.trouble(&error)),
+            }
+        }
+        let from = text.ceil_char_boundary(text.len().saturating_sub(LOG_BYTES));
+        Ok(text.split_off(from))
     }
 
     fn editor(&self) -> Option<EditorProgram> {
@@ -349,7 +385,8 @@ impl Runtime for DockerRuntime {
         }
         let instance = self.instance().await?;
         self.create(name, &Progress::silent()).await?;
-        self.stop(name).await?;
+        // What is beside it was started just now, and stays.
+        self.stop_own(&instance, name).await?;
         let is_made = bootstrap.container.as_ref().is_some_and(|container| container.made_from.is_some());
         let launched = self.launch(&instance, name, bootstrap.clone()).await;
         let Err(RuntimeError::Failed(why)) = launched else {
@@ -385,10 +422,8 @@ impl Runtime for DockerRuntime {
 
     async fn stop(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
         let instance = self.instance().await?;
-        self.remove_container(&checkout::holder(&instance, name)).await?;
-        // A build that was given up leaves its network behind.
-        enclosure::close(&self.engine, &instance, name).await?;
-        self.stop_container(&instance.resource(name)).await
+        self.stop_own(&instance, name).await?;
+        self.stop_group(&instance, name).await
     }
 
     async fn delete(&self, name: &CodespaceName) -> Result<(), RuntimeError> {
@@ -396,6 +431,7 @@ impl Runtime for DockerRuntime {
         let id = instance.resource(name);
         self.stop(name).await?;
         self.remove_container(&id).await?;
+        self.remove_group(&instance, name).await?;
         self.remove_besides(&instance, name).await?;
         let api = self.engine.api().await?;
         self.engine.unless_missing(api.remove_network(&id).await)?;
@@ -421,18 +457,7 @@ impl Runtime for DockerRuntime {
 
     async fn agent_log(&self, name: &CodespaceName) -> Result<String, RuntimeError> {
         let id = self.instance().await?.resource(name);
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("400").build();
-        let mut lines = self.engine.api().await?.logs(&id, Some(options));
-        let mut text = String::new();
-        while let Some(line) = lines.next().await {
-            match line {
-                Ok(line) => text.push_str(&String::from_utf8_lossy(&line.into_bytes())),
-                Err(error) if is_missing(&error) => break,
-                Err(error) => return Err(self.engine.trouble(&error)),
-            }
-        }
-        let from = text.ceil_char_boundary(text.len().saturating_sub(LOG_BYTES));
-        Ok(text.split_off(from))
+        self.log_of(&id, "400").await
     }
 
     async fn why_ended(&self, name: &CodespaceName) -> Option<String> {

@@ -7,6 +7,7 @@ fn place() -> Place {
     Place {
         root: "/workspaces/app".into(),
         id: "amber-otter-x7k2".into(),
+        ..Place::default()
     }
 }
 

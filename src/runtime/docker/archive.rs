@@ -140,6 +140,31 @@ fn pack(orders: &Orders) -> std::io::Result<Vec<u8>> {
     builder.into_inner()
 }
 
+/// Puts links where they are to be, each in the place of what is there, with the paths that they lead to inside.
+pub async fn link(api: &Docker, engine: &Engine, id: &str, links: &[(String, String)]) -> Result<(), RuntimeError> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    let archive = pack_links(links)?;
+    let options = UploadToContainerOptionsBuilder::default().path("/").build();
+    let written = api.upload_to_container(id, Some(options), body_full(archive.into())).await;
+    written.map_err(|error| engine.trouble(&error))
+}
+
+fn pack_links(links: &[(String, String)]) -> std::io::Result<Vec<u8>> {
+    let mut builder = Builder::new(Vec::new());
+    for (place, path) in links {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_mode(0o777);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        builder.append_link(&mut header, place.trim_start_matches('/'), path)?;
+    }
+    builder.into_inner()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +232,24 @@ mod tests {
     fn junk_is_no_account() {
         assert_eq!(passwd(b"no archive"), "");
         assert_eq!(passwd(&[0; 2048]), "");
+    }
+
+    #[test]
+    fn links_lead_where_they_should() {
+        let long = format!("/data/{}", "x".repeat(300));
+        let links = [("/workspace", "/workspaces/app"), (long.as_str(), "/workspaces/app/db")];
+        let links = links.map(|(place, path)| (place.to_owned(), path.to_owned()));
+        let packed = pack_links(&links).expect("packed");
+        let mut archive = Archive::new(&packed[..]);
+        let found: Vec<_> = archive
+            .entries()
+            .expect("entries")
+            .map(|entry| {
+                let entry = entry.expect("an entry");
+                let target = entry.link_name().expect("readable").expect("a target").display().to_string();
+                (format!("/{}", entry.path().expect("a path").display()), target)
+            })
+            .collect();
+        assert_eq!(found, links);
     }
 }

@@ -259,13 +259,13 @@ impl Site<'_> {
     }
 }
 
-/// Removes what was built for a codespace, but for one image. Layers that others use stay.
-pub async fn forget(engine: &Engine, instance: &Instance, name: &CodespaceName, but: Option<&str>) -> Result<(), RuntimeError> {
+/// Removes what was built for a codespace, but for some images. Layers that others use stay.
+pub async fn forget(engine: &Engine, instance: &Instance, name: &CodespaceName, but: &[&str]) -> Result<(), RuntimeError> {
     let api = engine.api().await?;
     let options = ListImagesOptionsBuilder::default().filters(&instance.filter()).build();
     let found = api.list_images(Some(options)).await.map_err(|error| engine.trouble(&error))?;
     for image in found.into_iter().filter(|image| instance.is_of(name, &image.labels)) {
-        if but.is_some_and(|but| image.repo_tags.iter().any(|tag| tag == but)) {
+        if image.repo_tags.iter().any(|tag| but.contains(&tag.as_str())) {
             continue;
         }
         let options = RemoveImageOptionsBuilder::default().force(true).build();

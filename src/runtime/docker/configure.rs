@@ -6,20 +6,31 @@
 use std::collections::BTreeSet;
 
 use super::{
-    DockerRuntime, allowed, bases,
+    DockerRuntime,
     build::{self, Site},
     checkout::{Checkout, Unreadable},
+    compose::Composed,
     features::Workbench,
     image,
     instance::Instance,
+    origin::Shop,
     plan::{self, Made},
 };
 use crate::{
-    devcontainer::{Configuration, Inherited, Notices, Origin, Place, Requirements},
+    devcontainer::{Configuration, Inherited, Malformed, Notices, Origin, Place, Requirements},
     domain::CodespaceName,
     protocol::bootstrap::{Bootstrap, InContainer},
     runtime::{Making, Progress, RuntimeError},
 };
+
+/// What a repository says, and the image that it says it of.
+struct Said {
+    place: Place,
+    configuration: Configuration,
+    composed: Option<Composed>,
+    image: String,
+    fingerprint: String,
+}
 
 impl DockerRuntime {
     /// Decides whether the container is made anew, and tells the agent what it lives in.
@@ -39,9 +50,10 @@ impl DockerRuntime {
         // One that never ran was made a moment ago and holds nothing, whatever became of the one before it.
         let never_ran = plan::never_ran(found.state.as_ref());
         if making == Making::Kept && (is_configured || !never_ran) {
-            return Ok(told(before.as_ref(), Notices::default()));
+            return self.as_before(&instance, name, before.as_ref(), Notices::default(), progress).await;
         }
         self.stop_container(&id).await?;
+        self.stop_group(&instance, name).await?;
         let root = plan::workspace(bootstrap);
         let checkout = Checkout::open(&self.engine, &self.options, &instance, name, &root).await?;
         let planned = self.plan(&instance, name, bootstrap, &checkout, progress).await;
@@ -61,7 +73,7 @@ impl DockerRuntime {
                         "rebuild",
                         format!("it did not work, and the container is the one from before: {why}"),
                     );
-                    return Ok(told(Some(&before), notices));
+                    return self.as_before(&instance, name, Some(&before), notices, progress).await;
                 }
                 return self.recover(&instance, name, &why).await;
             }
@@ -74,8 +86,47 @@ impl DockerRuntime {
                 .recover(&instance, name, &format!("its container could not be made: {why}"))
                 .await;
         }
-        build::forget(&self.engine, &instance, name, Some(&made.image)).await?;
+        let images: Vec<&str> = made.images().collect();
+        build::forget(&self.engine, &instance, name, &images).await?;
+        let Some(group) = &made.group else {
+            return Ok(told(Some(&made), notices));
+        };
+        progress.tell("Starting its services");
+        match self.start_group(&instance, name, group, progress).await {
+            Ok(more) => notices.extend(more),
+            Err(Unreadable::Runtime(error)) => return Err(error),
+            Err(Unreadable::Repository(why)) => {
+                progress.print(&format!("== {why}\n"));
+                return self.recover(&instance, name, &why).await;
+            }
+        }
         Ok(told(Some(&made), notices))
+    }
+
+    /// Starts what is beside a container that stays. What does not start is told, and no reason to lose the container.
+    async fn as_before(
+        &self,
+        instance: &Instance,
+        name: &CodespaceName,
+        before: Option<&Made>,
+        mut notices: Notices,
+        progress: &Progress,
+    ) -> Result<InContainer, RuntimeError> {
+        let Some((made, group)) = before.and_then(|made| Some((made, made.group.as_ref()?))) else {
+            return Ok(told(before, notices));
+        };
+        if !self.has_networks(instance, name, group).await? {
+            self.replace_container(instance, name, made).await?;
+        }
+        match self.start_group(instance, name, group, progress).await {
+            Ok(more) => notices.extend(more),
+            Err(Unreadable::Runtime(error)) => return Err(error),
+            Err(Unreadable::Repository(why)) => {
+                progress.print(&format!("== {why}\n"));
+                notices.note("services", why);
+            }
+        }
+        Ok(told(before, notices))
     }
 
     /// What a container is made of where no repository says so.
@@ -110,80 +161,99 @@ impl DockerRuntime {
             return Ok((self.as_operator_says().await?, Requirements::default()));
         };
         progress.print(&format!("== {source}\n"));
-        let text = checkout.text(&source).await?.unwrap_or_default();
         let place = Place {
             root: plan::workspace(bootstrap),
             id: name.to_string(),
+            ..Place::default()
         };
-        let configuration =
-            Configuration::read(&text, &source, &place).map_err(|error| Unreadable::Repository(format!("{source}: {error}")))?;
-        let mut dockerfile = None;
-        let image = match &configuration.origin {
-            Origin::Default => self.options.image.clone(),
-            Origin::Image(image) => {
-                // With a tag, because an engine takes what could be the beginning of an id for one.
-                let image = image::tagged(image);
-                allowed::admit(&self.options, &[image.as_str()])
-                    .await
-                    .map_err(Unreadable::Repository)?;
-                let got = image::get(&self.engine, &self.options, &image, progress).await;
-                got.map_err(of_repository)?;
-                image
-            }
-            Origin::Build(_) if !self.options.builds => {
-                let why = "this gateway builds no images; its operator can allow it with docker.builds. Name an image instead";
-                return Err(Unreadable::Repository(format!("{source} asks for a build, and {why}")));
-            }
-            Origin::Build(build) => {
-                let missing = || Unreadable::Repository(format!("{source} names {}, which is not there", build.dockerfile));
-                let text = checkout.text(&build.dockerfile).await?.ok_or_else(missing)?;
-                dockerfile = Some(text.clone());
-                // What is read is what is built.
-                let text = build::labelled(&text, instance);
-                let named = bases::check(&text, &build.args).map_err(Unreadable::Repository)?;
-                allowed::admit(&self.options, &named.all().collect::<Vec<_>>())
-                    .await
-                    .map_err(Unreadable::Repository)?;
-                self.look_at_bases(&named.bases, progress).await?;
-                progress.tell(&format!("Building the image of {}", build.dockerfile));
-                let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
-                let site = Site {
-                    engine: &self.engine,
-                    options: &self.options,
-                    instance,
-                    name,
-                    mounts: &mounts,
-                };
-                let under_way = self.building.read().await;
-                let built = site.build(checkout, build, text, progress).await;
-                drop(under_way);
-                self.prune(instance).await;
-                built?
-            }
+        let shop = Shop {
+            instance,
+            name,
+            checkout,
+            source: &source,
+            progress,
         };
-        let fingerprint = configuration.fingerprint(dockerfile.as_deref());
+        let said = self.said(&shop, place).await?;
+        let (image, notices) = self.image(&shop, &said).await?;
+        let mut made = self.made(image, said.configuration, &said.place, notices).await?;
+        made.fingerprint = Some(said.fingerprint);
+        if let Some(Composed { mut project, .. }) = said.composed {
+            made.group = Some(self.group(&shop, &made, &said.place.root, &mut project).await?);
+            made.notices.extend(project.notices);
+        }
+        if made.label().is_none() {
+            return Err(Unreadable::Repository(format!(
+                "{source} says more than an engine can keep with a container"
+            )));
+        }
+        let requirements = made.configuration.requirements;
+        Ok((made, requirements))
+    }
+
+    /// Reads the file and those that it names, and gets what its own image is made from.
+    async fn said(&self, shop: &Shop<'_>, mut place: Place) -> Result<Said, Unreadable> {
+        let (checkout, source) = (shop.checkout, shop.source);
+        let text = checkout.text(source).await?.unwrap_or_default();
+        let malformed = |error: Malformed| Unreadable::Repository(format!("{source}: {error}"));
+        let mut configuration = Configuration::read(&text, source, &place).map_err(malformed)?;
+        let mut composed = match configuration.compose() {
+            Some(compose) => Some(self.composed(checkout, compose, source).await?),
+            None => None,
+        };
+        if let Some(found) = &composed {
+            // Again, now that it is known where else the checkout is.
+            place.binds = found.project.binds();
+            configuration = Configuration::read(&text, source, &place).map_err(malformed)?;
+        }
+        let (image, dockerfile) = match (&configuration.origin, &composed) {
+            (_, Some(found)) => (self.image_of_service(shop, &found.project.own).await?, None),
+            (Origin::Image(image), _) => (self.named_image(shop, image).await?, None),
+            (Origin::Build(build), _) => {
+                let (image, dockerfile) = self.built_image(shop, build).await?;
+                (image, Some(dockerfile))
+            }
+            (Origin::Compose(_) | Origin::Default, _) => (self.options.image.clone(), None),
+        };
+        let fingerprint = match &mut composed {
+            Some(found) => {
+                let fingerprint = configuration.fingerprint_of(&found.texts);
+                found.project.add_own(&mut configuration);
+                fingerprint
+            }
+            None => configuration.fingerprint(dockerfile.as_deref()),
+        };
+        Ok(Said {
+            place,
+            configuration,
+            composed,
+            image,
+            fingerprint,
+        })
+    }
+
+    /// The image with features in it, where they can be had.
+    async fn image(&self, shop: &Shop<'_>, said: &Said) -> Result<(String, Notices), Unreadable> {
         let mut notices = Notices::default();
-        let image = match self.why_no_features(&configuration) {
-            None if configuration.features.is_empty() => image,
-            None => {
-                self.with_features(instance, name, checkout, &configuration, &image, progress)
-                    .await?
-            }
+        let image = match self.why_no_features(&said.configuration) {
+            None if said.configuration.features.is_empty() => said.image.clone(),
+            None => self.with_features(shop, &said.configuration, &said.image).await?,
             Some(why) => {
                 notices.note("features", why);
-                image
+                said.image.clone()
             }
         };
-        let mut configuration = configuration;
+        Ok((image, notices))
+    }
+
+    /// What the container is made of, with what its image brings.
+    async fn made(&self, image: String, mut configuration: Configuration, place: &Place, mut notices: Notices) -> Result<Made, Unreadable> {
         let label = image::metadata(&self.engine, &image).await?.unwrap_or_default();
-        let inherited = Inherited::take(&label, &mut configuration, &place, &mut notices);
+        let inherited = Inherited::take(&label, &mut configuration, place, &mut notices);
         let user = match configuration.user() {
             Some(user) => Some(user.to_owned()),
             None => image::user(&self.engine, &image).await?,
         };
-        let requirements = configuration.requirements;
-        let made = Made {
-            fingerprint: Some(fingerprint),
+        Ok(Made {
             image,
             user,
             configuration: Configuration {
@@ -191,16 +261,10 @@ impl DockerRuntime {
                 notices: Notices::default(),
                 ..configuration
             },
-            recovery: None,
             notices,
             inherited,
-        };
-        if made.label().is_none() {
-            return Err(Unreadable::Repository(format!(
-                "{source} says more than an engine can keep with a container"
-            )));
-        }
-        Ok((made, requirements))
+            ..Made::default()
+        })
     }
 
     /// Why features are not installed, if they are wanted.
@@ -219,24 +283,16 @@ impl DockerRuntime {
         }
     }
 
-    async fn with_features(
-        &self,
-        instance: &Instance,
-        name: &CodespaceName,
-        checkout: &Checkout<'_>,
-        configuration: &Configuration,
-        image: &str,
-        progress: &Progress,
-    ) -> Result<String, Unreadable> {
+    async fn with_features(&self, shop: &Shop<'_>, configuration: &Configuration, image: &str) -> Result<String, Unreadable> {
         let image = image::tagged(image);
         // It becomes what is built upon, with whatever it would have the engine do then.
-        self.look_at_bases(&BTreeSet::from([image.clone()]), progress).await?;
+        self.look_at_bases(&BTreeSet::from([image.clone()]), shop.progress).await?;
         let mounts = plan::Mounts::of(&self.options, &self.data, &self.program)?;
         let site = Site {
             engine: &self.engine,
             options: &self.options,
-            instance,
-            name,
+            instance: shop.instance,
+            name: shop.name,
             mounts: &mounts,
         };
         let under_way = self.building.read().await;
@@ -246,23 +302,10 @@ impl DockerRuntime {
             data: &self.data,
             outbound: &self.outbound,
         };
-        let built = Box::pin(workbench.install(checkout, configuration, &image, progress)).await;
+        let built = Box::pin(workbench.install(shop.checkout, configuration, &image, shop.progress)).await;
         drop(under_way);
-        self.prune(instance).await;
+        self.prune(shop.instance).await;
         built
-    }
-
-    /// Gets what is built upon, and refuses what it would have the engine do with the build.
-    async fn look_at_bases(&self, bases: &BTreeSet<String>, progress: &Progress) -> Result<(), Unreadable> {
-        for base in bases {
-            let base = image::tagged(base);
-            image::get(&self.engine, &self.options, &base, progress)
-                .await
-                .map_err(of_repository)?;
-            let triggers = image::triggers(&self.engine, &base).await?;
-            bases::check_triggers(&base, &triggers).map_err(Unreadable::Repository)?;
-        }
-        Ok(())
     }
 
     /// Names what the repository wants more of than a codespace gets.
@@ -300,12 +343,5 @@ fn told(made: Option<&Made>, notices: Notices) -> InContainer {
         inherited: made.map(|made| made.inherited.clone()).unwrap_or_default(),
         notices: all,
         log: String::new(),
-    }
-}
-
-fn of_repository(error: RuntimeError) -> Unreadable {
-    match error {
-        RuntimeError::Failed(why) => Unreadable::Repository(why),
-        error => error.into(),
     }
 }

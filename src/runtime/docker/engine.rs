@@ -107,6 +107,16 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Success where it was so already.
+    pub fn unless_unchanged(&self, done: Result<(), Error>) -> Result<(), RuntimeError> {
+        match done {
+            Err(error) if !is_unchanged(&error) => Err(self.trouble(&error)),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn refusal(message: &str) -> RuntimeError {
     let lower = message.to_ascii_lowercase();
     if lower.contains("no space left") || lower.contains("disk quota exceeded") {

@@ -120,6 +120,17 @@ pub async fn triggers(engine: &Engine, image: &str) -> Result<Vec<String>, Runti
     Ok(found.config.and_then(|config| config.on_build).unwrap_or_default())
 }
 
+/// Where an image says that what is kept is in volumes.
+pub async fn volumes(engine: &Engine, image: &str) -> Result<Vec<String>, RuntimeError> {
+    let found = engine
+        .api()
+        .await?
+        .inspect_image(image)
+        .await
+        .map_err(|error| engine.trouble(&error))?;
+    Ok(found.config.and_then(|config| config.volumes).unwrap_or_default())
+}
+
 /// The last of a list of parts that names one counts, `remoteUser` before `containerUser`.
 fn named_user(text: &str) -> Option<String> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;

@@ -81,6 +81,33 @@ pub async fn gateway(engine: &Engine, id: &str) -> Result<Ipv4Addr, RuntimeError
     })
 }
 
+/// Networks with a hole where a codespace's own is, the parts around it in the place of each that it is in: what runs beside a
+/// codespace is reached.
+pub async fn around_own(engine: &Engine, id: &str, networks: Vec<String>) -> Result<Vec<String>, RuntimeError> {
+    let found = engine.api().await?.inspect_network(id, None).await;
+    let found = found.map_err(|error| engine.trouble(&error))?;
+    Ok(around(networks, &subnets(found.ipam.as_ref())))
+}
+
+fn around(networks: Vec<String>, own: &[Network]) -> Vec<String> {
+    let parts = |text: String| {
+        let whole = text.parse::<Network>().ok();
+        let hole = whole.and_then(|whole| own.iter().find(|own| own.overlaps(&whole) && own.prefix() > whole.prefix()));
+        match whole.zip(hole) {
+            Some((whole, hole)) => beside(&whole, hole).iter().map(ToString::to_string).collect(),
+            None => vec![text],
+        }
+    };
+    networks.into_iter().flat_map(parts).collect()
+}
+
+/// The parts of a network without one that is in it: at each bit more, the half that this is not in.
+fn beside(whole: &Network, hole: &Network) -> Vec<Network> {
+    let IpAddr::V4(first) = hole.first() else { return vec![*whole] };
+    let half = |prefix: u8| Network::v4(Ipv4Addr::from_bits(first.to_bits() ^ (1 << (32 - prefix))), prefix);
+    (whole.prefix() + 1..=hole.prefix().min(32)).map(half).collect()
+}
+
 /// An address of a codespace's network that the engine gives to nobody: the last one, when it counts from the first.
 pub async fn spare(engine: &Engine, id: &str) -> Result<Ipv4Addr, RuntimeError> {
     let found = engine.api().await?.inspect_network(id, None).await;
@@ -172,6 +199,24 @@ mod tests {
         assert_eq!(last("255.255.255.0/24").as_deref(), Some("255.255.255.254"));
         for small in ["10.0.0.0/30", "10.0.0.1/32", "fd00::/64", "0.0.0.0/0"] {
             assert_eq!(last(small), None, "{small}");
+        }
+    }
+
+    #[test]
+    fn what_is_around_a_network() {
+        let own: [Network; 1] = ["10.213.2.48/28".parse().expect("a network")];
+        let around = |networks: &[&str]| around(networks.iter().map(|network| (*network).to_owned()).collect(), &own);
+        let kept = ["169.254.0.0/16", "fe80::/10", "10.213.2.49/32", "10.213.2.64/28", "10.213.2.48/28"];
+        assert_eq!(around(&kept), kept);
+        assert_eq!(around(&["10.213.2.0/26"]), ["10.213.2.0/27", "10.213.2.32/28"]);
+        for whole in ["10.213.0.0/16", "10.0.0.0/8", "0.0.0.0/0"] {
+            let parts: Vec<Network> = around(&[whole]).iter().map(|part| part.parse().expect("a network")).collect();
+            let whole: Network = whole.parse().expect("a network");
+            assert_eq!(parts.len(), usize::from(28 - whole.prefix()));
+            let addresses: u64 = parts.iter().map(|part| 1_u64 << (32 - part.prefix())).sum();
+            assert_eq!(addresses, (1_u64 << (32 - whole.prefix())) - 16, "nothing is left out");
+            let apart = |at: usize| parts.iter().skip(at + 1).all(|other| !parts[at].overlaps(other));
+            assert!((0..parts.len()).all(apart) && parts.iter().all(|part| !part.overlaps(&own[0]) && whole.overlaps(part)));
         }
     }
 

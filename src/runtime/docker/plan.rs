@@ -12,9 +12,13 @@ use bollard::models::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Options, instance::Instance};
+use super::{
+    Options,
+    group::{self, Group},
+    instance::Instance,
+};
 use crate::{
-    devcontainer::{Configuration, Inherited, Notices},
+    devcontainer::{Configuration, Inherited, Notices, RunOptions, Volume},
     domain::{CodespaceName, RepositorySource},
     protocol::bootstrap::{Bootstrap, EditorProgram},
     runtime::{Known, RuntimeError},
@@ -122,12 +126,20 @@ pub struct Made {
     pub notices: Notices,
     /// What its image brings for what runs inside.
     pub inherited: Inherited,
+    /// The services that it runs with, where Compose files say so.
+    pub group: Option<Group>,
 }
 
 impl Made {
     /// The label's text, if engines take so long a one.
     pub fn label(&self) -> Option<String> {
         serde_json::to_string(self).ok().filter(|text| text.len() <= MAX_LABEL)
+    }
+
+    /// The images that it and what is beside it are made of.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let siblings = self.group.iter().flat_map(Group::images);
+        std::iter::once(self.image.as_str()).chain(siblings)
     }
 
     /// Reads it from a container's labels; none for one that is as the operator says.
@@ -141,48 +153,28 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
     let id = instance.resource(name);
     let wanted = &made.configuration;
     let mut all = mounts.all();
-    all.extend(wanted.mounts.iter().map(|volume| Mount {
-        typ: Some(MountType::VOLUME),
-        // A name of the codespace's own: no repository gets at another's.
-        source: Some(format!("{id}-{}", volume.name)),
-        target: Some(volume.target.clone()),
-        read_only: Some(volume.read_only),
-        // The engine makes it, and by its labels it is found when it is to go.
-        volume_options: Some(MountVolumeOptions {
-            labels: Some(instance.labels(name)),
-            ..MountVolumeOptions::default()
-        }),
-        ..Mount::default()
-    }));
+    all.extend(wanted.mounts.iter().map(|volume| volume_mount(instance, name, volume)));
     all.push(Mount {
         typ: Some(MountType::VOLUME),
         source: Some(id.clone()),
         target: Some(WORKSPACES.into()),
         ..Mount::default()
     });
+    // Where it joins the network of a service, that has the names and the name servers.
+    let joined = made.group.as_ref().map(|group| group::network_of(&id, &group.joined));
+    let is_alone = joined.is_none();
+    let servers = || options.name_servers.iter().map(ToString::to_string).collect();
     let host = HostConfig {
-        network_mode: Some(id),
+        network_mode: Some(joined.map_or(id, |network| format!("container:{network}"))),
         mounts: Some(all),
-        cap_drop: Some(DROPPED.map(str::to_owned).into()),
-        cap_add: wanted.run.trace.then(|| vec!["SYS_PTRACE".to_owned()]),
         init: wanted.run.init.then_some(true),
         shm_size: wanted.run.shm_size.and_then(|size| i64::try_from(size).ok()),
-        extra_hosts: Some(wanted.run.hosts.clone()).filter(|hosts| !hosts.is_empty()),
-        // What the agent prints is kept by the engine, and anybody inside can write there too.
-        log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".into()),
-            config: Some(
-                [("max-size", "8m"), ("max-file", "2")]
-                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                    .into(),
-            ),
-        }),
-        dns: Some(options.name_servers.iter().map(ToString::to_string).collect()),
-        storage_opt: options.disk.map(|bytes| [("size".to_owned(), bytes.to_string())].into()),
-        ..bounded(options)
+        extra_hosts: Some(wanted.run.hosts.clone()).filter(|hosts| is_alone && !hosts.is_empty()),
+        dns: is_alone.then(servers),
+        ..confined(options, &wanted.run)
     };
     ContainerCreateBody {
-        hostname: Some(hostname(name)),
+        hostname: is_alone.then(|| hostname(name)),
         image: Some(if made.image.is_empty() {
             options.image.clone()
         } else {
@@ -212,6 +204,42 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
         stop_signal: Some("SIGTERM".into()),
         host_config: Some(host),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// A volume of the codespace's own.
+pub fn volume_mount(instance: &Instance, name: &CodespaceName, volume: &Volume) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        // A name of the codespace's own: no repository gets at another's.
+        source: Some(format!("{}-{}", instance.resource(name), volume.name)),
+        target: Some(volume.target.clone()),
+        read_only: Some(volume.read_only),
+        // The engine makes it, and by its labels it is found when it is to go.
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(instance.labels(name)),
+            ..MountVolumeOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+/// The rights and the bounds of a container in which something of a repository runs.
+pub fn confined(options: &Options, run: &RunOptions) -> HostConfig {
+    HostConfig {
+        cap_drop: Some(DROPPED.map(str::to_owned).into()),
+        cap_add: run.trace.then(|| vec!["SYS_PTRACE".to_owned()]),
+        // What is printed is kept by the engine, and anybody inside can write there too.
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".into()),
+            config: Some(
+                [("max-size", "8m"), ("max-file", "2")]
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            ),
+        }),
+        storage_opt: options.disk.map(|bytes| [("size".to_owned(), bytes.to_string())].into()),
+        ..bounded(options)
     }
 }
 
@@ -327,7 +355,13 @@ pub fn for_podman(body: &mut ContainerCreateBody) {
         // Where one is named it sets others, higher than some machines allow. Its operator has them in containers.conf.
         host.ulimits = None;
     }
-    if let Some(health) = body.healthcheck.as_mut() {
+    let is_none = |health: &&mut HealthConfig| {
+        health
+            .test
+            .as_ref()
+            .is_some_and(|test| test.first().is_some_and(|word| word == "NONE"))
+    };
+    if let Some(health) = body.healthcheck.as_mut().filter(is_none) {
         // It would look every half minute that there is nothing to do.
         health.interval = Some(YEAR);
     }
@@ -412,7 +446,7 @@ pub fn why_ended(state: &ContainerState, memory: Option<u64>) -> Option<String> 
 }
 
 /// At most 63 characters, as a host name has.
-fn hostname(name: &CodespaceName) -> String {
+pub fn hostname(name: &CodespaceName) -> String {
     name.as_str().chars().take(63).collect()
 }
 
@@ -487,7 +521,7 @@ mod tests {
         made.configuration.container_env = [("A", "1"), ("LD_PRELOAD", "/evil.so")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
-        made.configuration.mounts.push(crate::devcontainer::Volume {
+        made.configuration.mounts.push(Volume {
             name: "cache".into(),
             target: "/cache".into(),
             read_only: false,
