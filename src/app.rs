@@ -200,6 +200,7 @@ impl Gateway {
     /// Serves on every socket, and says so.
     fn open(&mut self, sockets: Sockets, speech: Option<Speech>, challenges: Challenges, orders: Orders) -> Result<(), StartError> {
         let metrics = Metrics::new();
+        metrics.same_site(self.config.is_same_site());
         self.certificates = Ledger::new(metrics.clone());
         let api = api::router(self.api_services());
         if let Some(listener) = sockets.metrics {

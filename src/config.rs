@@ -173,6 +173,11 @@ impl Config {
         gather::gather(overrides, environment)
     }
 
+    /// Whether codespaces are of the gateway's own site, which must have been allowed (DOM-1).
+    pub fn is_same_site(&self) -> bool {
+        site::is_same_site(self)
+    }
+
     /// The hosts that `url` and `domain` make.
     pub fn sites(&self) -> Sites {
         Sites::new(self.url.clone(), &self.domain)

@@ -81,7 +81,7 @@ use crate::{
     codespace::Codespaces,
     doctor::Doctor,
     forward::admission,
-    ops::Metrics,
+    ops::{Metrics, is_probe},
     route::{Origin, Route, Scheme, Sites},
     tunnel::{SharedDialer, Tunnels},
 };
@@ -215,7 +215,7 @@ impl Edge {
         {
             return Ok(Answer::now(redirect::to(location)));
         }
-        if peer.side.is_some_and(|side| tls::Side::of(route) != Some(side)) {
+        if self.is_misdirected(peer, route, &head.uri) {
             // The browser took a connection to one side for the other's, under a certificate of both: it must open its own.
             return Err(Failure::new(failure::Reason::Misdirected(asked.authority.to_string())));
         }
@@ -257,6 +257,16 @@ impl Edge {
             return Ok(Answer::later(async move { edge.upgrade(awake, request).await }));
         }
         Ok(Answer::Forwarded(Forwarding::prepare(self, awake, head, body)))
+    }
+
+    /// Whether a connection's server name is not one for this host (HOST-7). A proxy that the operator named and a probe
+    /// connect to an address or by a name of their own, and are no browsers: neither is misled.
+    fn is_misdirected(&self, peer: &Peer, route: &Route, uri: &http::Uri) -> bool {
+        let Some(named) = peer.named.filter(|named| !named.reaches(route, &self.sites)) else {
+            return false;
+        };
+        let is_ours = matches!(named, tls::Named::Ours(_));
+        is_ours || !(peer.caller.is_proxy() || (*route == Route::Gateway && is_probe(uri.path())))
     }
 
     fn addressee(&self, head: &http::request::Parts, peer: &Peer) -> Result<Arc<Addressee>, admission::Refusal> {

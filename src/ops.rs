@@ -6,5 +6,5 @@
 mod health;
 mod metrics;
 
-pub use health::{Readiness, router};
+pub use health::{Readiness, is_probe, router};
 pub use metrics::{CONTENT_TYPE, ConnectionGuard, Metrics, Purpose, Tally};

@@ -19,8 +19,12 @@ mod closures;
 mod denials;
 #[path = "doors/framing.rs"]
 mod framing;
+#[path = "doors/fronts.rs"]
+mod fronts;
 #[path = "doors/gateway.rs"]
 mod gateway;
+#[path = "doors/guesses.rs"]
+mod guesses;
 #[path = "doors/headers.rs"]
 mod headers;
 #[path = "doors/hosts.rs"]
@@ -53,6 +57,8 @@ mod sockets;
 mod tenants;
 #[path = "doors/tls.rs"]
 mod tls;
+#[path = "doors/transport.rs"]
+mod transport;
 #[path = "doors/waking.rs"]
 mod waking;
 #[path = "doors/wire.rs"]

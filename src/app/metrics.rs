@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_alone_are_served() {
+    async fn ssrf_2_metrics_alone_are_served() {
         let listener = listen(Some(([127, 0, 0, 1], 0).into())).await.expect("it binds").expect("one");
         let address = listener.local_addr().expect("an address");
         let close = CancellationToken::new();

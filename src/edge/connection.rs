@@ -35,7 +35,7 @@ use super::{
     listener::Options,
     pace::{Look, Pace, Times},
     streams::Streams,
-    tls::{Side, Tls},
+    tls::{Named, Tls},
 };
 use crate::{
     forward::admission::{Fragment, MAX_FIELDS},
@@ -99,15 +99,15 @@ impl Connection {
             return self.edge.metrics.closed("acme_challenge");
         };
         if settled.http_2 {
-            Box::pin(self.http_2(stream, settled.side)).await;
+            Box::pin(self.http_2(stream, settled.named)).await;
         } else {
-            self.http_1(stream, settled.side).await;
+            self.http_1(stream, Some(settled.named)).await;
         }
     }
 
-    async fn http_1(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
+    async fn http_1(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, named: Option<Named>) {
         let pace = Pace::new(Instant::now());
-        let peer = Arc::new(Peer::new(self.caller.clone(), side, self.patience(), Arc::default()));
+        let peer = Arc::new(Peer::new(self.caller.clone(), named, self.patience(), Arc::default()));
         let service = {
             let (edge, pace, peer) = (self.edge.clone(), Arc::clone(&pace), Arc::clone(&peer));
             service_fn(move |mut request: Request<Incoming>| {
@@ -149,12 +149,12 @@ impl Connection {
         }
     }
 
-    async fn http_2(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, side: Option<Side>) {
+    async fn http_2(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, named: Named) {
         let pace = Pace::new(Instant::now());
         let streams = Streams {
             pace: Arc::clone(&pace),
             caller: self.caller.clone(),
-            side,
+            named: Some(named),
             patience: self.patience(),
             recall: Arc::default(),
         };

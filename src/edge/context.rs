@@ -21,7 +21,7 @@ use super::{
     lease::Leases,
     recall::Recall,
     streams::Untaken,
-    tls::Side,
+    tls::Named,
     upload::TooLarge,
 };
 use crate::{
@@ -41,8 +41,8 @@ const MAX_LOGGED_METHOD: usize = 32;
 #[derive(Debug)]
 pub struct Peer {
     pub(super) caller: Caller,
-    /// The side of the server name in its TLS handshake, if there was one of ours (HOST-7).
-    pub(super) side: Option<Side>,
+    /// Whom the server name of its TLS handshake means; none without TLS (HOST-7).
+    pub(super) named: Option<Named>,
     /// The leases whose end must end it.
     pub(super) leases: Leases,
     pub(super) patience: Patience,
@@ -61,10 +61,10 @@ pub struct Patience {
 }
 
 impl Peer {
-    pub(super) fn new(caller: Caller, side: Option<Side>, patience: Patience, recall: Arc<Recall>) -> Self {
+    pub(super) fn new(caller: Caller, named: Option<Named>, patience: Patience, recall: Arc<Recall>) -> Self {
         Self {
             caller,
-            side,
+            named,
             patience,
             recall,
             leases: Leases::default(),
@@ -145,6 +145,13 @@ impl Exchange {
             counted: OnceLock::new(),
             books: Arc::clone(books),
         })
+    }
+
+    /// Counts cookies of its answer that an app meant for other hosts too.
+    pub(super) fn narrowed(&self, cookies: u64) {
+        if cookies > 0 {
+            self.books.tally.narrowed(cookies);
+        }
     }
 
     /// The id under which logs and pages speak of this exchange.

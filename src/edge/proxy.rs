@@ -171,7 +171,8 @@ impl Edge {
             attention: awake.permitted.attention_of_body(target.key.endpoint),
         };
         let announced = trailers.then(|| trailers::announced(&parts.headers)).flatten();
-        response::filter(&mut parts.headers, target.world, target.translation(self, visit));
+        let narrowed = response::filter(&mut parts.headers, target.world, target.translation(self, visit));
+        visit.exchange.narrowed(narrowed);
         if let Some(announced) = announced {
             response::announce_trailers(&mut parts.headers, announced);
         }

@@ -15,7 +15,7 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Peer, caller::Caller, context::Patience, pace::Pace, recall::Recall, tls::Side};
+use super::{Peer, caller::Caller, context::Patience, pace::Pace, recall::Recall, tls::Named};
 
 tokio::task_local! {
     static STREAM: Arc<Peer>;
@@ -27,7 +27,7 @@ pub(super) struct Streams {
     /// Counts what runs, upgraded streams too, so that no connection with one is taken for idle.
     pub pace: Arc<Pace>,
     pub caller: Caller,
-    pub side: Option<Side>,
+    pub named: Option<Named>,
     pub patience: Patience,
     pub recall: Arc<Recall>,
 }
@@ -35,7 +35,7 @@ pub(super) struct Streams {
 impl Streams {
     fn peer(&self) -> Arc<Peer> {
         let recall = Arc::clone(&self.recall);
-        Arc::new(Peer::new(self.caller.clone(), self.side, self.patience, recall))
+        Arc::new(Peer::new(self.caller.clone(), self.named, self.patience, recall))
     }
 
     /// The stream in whose task this is called.

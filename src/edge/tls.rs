@@ -1,7 +1,8 @@
 //! TLS at the front door: certificates chosen by server name without a lock and read again when their files change, TLS 1.2
 //! and 1.3, no 0-RTT (TLS-1 to TLS-3), and the handshakes by which an authority sees that a name is ours.
 //!
-//! Refuses to decide anything by the server name: it chooses the certificate, and a request is routed by its authority.
+//! Refuses to route by the server name: it chooses the certificate, a request goes where its authority says, and one that
+//! does not fit the other is refused (HOST-7).
 
 mod certificates;
 mod suites;
@@ -68,7 +69,17 @@ struct Shown {
 pub struct Settled {
     /// Whether HTTP/2 is spoken, by ALPN alone.
     pub http_2: bool,
-    pub side: Option<Side>,
+    pub named: Named,
+}
+
+/// Whom a handshake's server name means (HOST-7).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Named {
+    Ours(Side),
+    /// A host that is not ours.
+    Foreign,
+    /// No host, as with whoever connects to an address.
+    Nobody,
 }
 
 /// Which of the two groups of hosts a server name belongs to (HOST-7).
@@ -85,6 +96,25 @@ impl Side {
             Route::Gateway => Some(Self::Gateway),
             Route::Foreign => None,
             Route::Editor(_) | Route::Port(..) | Route::NoSuchCodespace => Some(Self::Codespaces),
+        }
+    }
+}
+
+impl Named {
+    fn by(sites: &Sites, name: Option<&str>) -> Self {
+        match name {
+            Some(name) => side(sites, name).map_or(Self::Foreign, Self::Ours),
+            None => Self::Nobody,
+        }
+    }
+
+    /// Whether a request for a host belongs on a connection that began so. No name stands for the gateway's own host where
+    /// that is an address, which browsers do not name.
+    pub(super) fn reaches(self, route: &Route, sites: &Sites) -> bool {
+        match self {
+            Self::Ours(side) => Side::of(route) == Some(side),
+            Self::Foreign => false,
+            Self::Nobody => *route == Route::Gateway && sites.gateway().is_address(),
         }
     }
 }
@@ -148,7 +178,7 @@ impl Tls {
         let (_, connection) = stream.get_ref();
         let settled = Settled {
             http_2: connection.alpn_protocol() == Some(HTTP_2),
-            side: connection.server_name().and_then(|name| side(&self.sites, name)),
+            named: Named::by(&self.sites, connection.server_name()),
         };
         Ok(Some((stream, settled)))
     }
@@ -193,4 +223,37 @@ fn provider() -> Arc<CryptoProvider> {
 fn side(sites: &Sites, name: &str) -> Option<Side> {
     let authority: Authority = name.parse().ok()?;
     Side::of(&sites.route(&authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_7_a_server_name_reaches_its_own_side_alone() {
+        let named = Sites::new("https://portico.test:8443".parse().expect("an origin"), "codespaces.example");
+        let numbered = |url: &str| Sites::new(url.parse().expect("an origin"), "codespaces.example");
+        let (four, six) = (numbered("https://192.0.2.1"), numbered("https://[2001:db8::1]:8443"));
+        for (sites, name, reached) in [
+            (&named, Some("portico.test"), [true, false]),
+            (&named, Some("PORTICO.test"), [true, false]),
+            (&named, Some("amber-x.codespaces.example"), [false, true]),
+            (&named, Some("amber-x-3000.codespaces.example"), [false, true]),
+            (&named, Some("codespaces.example"), [false, true]),
+            (&named, Some("somebody.else"), [false, false]),
+            (&named, Some("portico.test.somebody.else"), [false, false]),
+            (&named, Some(""), [false, false]),
+            (&named, None, [false, false]),
+            (&four, None, [true, false]),
+            (&six, None, [true, false]),
+            (&four, Some("somebody.else"), [false, false]),
+            (&four, Some("amber-x.codespaces.example"), [false, true]),
+        ] {
+            let port = sites.route(&"amber-x-3000.codespaces.example".parse().expect("a host"));
+            let of = Named::by(sites, name);
+            let found = [Route::Gateway, port].map(|route| of.reaches(&route, sites));
+            assert_eq!(found, reached, "{name:?} at {}", sites.gateway());
+            assert!(!of.reaches(&Route::Foreign, sites), "{name:?}");
+        }
+    }
 }

@@ -84,7 +84,8 @@ impl Edge {
                 recorded,
                 attention: None,
             };
-            response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
+            let narrowed = response::filter(answer.headers_mut(), target.world, target.translation(self, visit));
+            visit.exchange.narrowed(narrowed);
             let (parts, incoming) = answer.into_parts();
             return Ok(Response::from_parts(
                 parts,
@@ -99,7 +100,8 @@ impl Edge {
         }
         let upstream_upgrade = hyper::upgrade::on(&mut answer);
         let mut headers = std::mem::take(answer.headers_mut());
-        response::filter_switch(&mut headers, target.world, target.translation(self, visit));
+        let narrowed = response::filter_switch(&mut headers, target.world, target.translation(self, visit));
+        visit.exchange.narrowed(narrowed);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, WEBSOCKET);
         let attention = awake.permitted.attention(target.key.endpoint);

@@ -48,8 +48,9 @@ pub fn hide_from_search(headers: &mut HeaderMap) {
     headers.insert("x-robots-tag", HeaderValue::from_static("noindex"));
 }
 
-/// Filters a response's fields in place (HDR-1, HDR-7); framing is left to the connection.
-pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_>) {
+/// Filters a response's fields in place (HDR-1, HDR-7); framing is left to the connection. Gives how many cookies reached
+/// for other hosts, and were narrowed or taken away.
+pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_>) -> u64 {
     let leaving: Vec<HeaderName> = headers.keys().filter(|name| !crosses(name)).cloned().collect();
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -62,12 +63,13 @@ pub fn filter(headers: &mut HeaderMap, world: World, translation: Translation<'_
     for name in leaving.iter().chain(&nominated) {
         headers.remove(name);
     }
-    narrow_cookies(headers);
+    let narrowed = narrow_cookies(headers);
     if world == World::Localhost {
         for name in [header::LOCATION, header::CONTENT_LOCATION, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
             translate(headers, &name, translation);
         }
     }
+    narrowed
 }
 
 /// Announces the trailers of a chunked answer to a client that asked for them; HTTP/1.1 sends no others.
@@ -76,9 +78,10 @@ pub fn announce_trailers(headers: &mut HeaderMap, announced: HeaderValue) {
 }
 
 /// The same for a 101, which has no content whatever an app says of its length (RFC 9110 §8.6).
-pub fn filter_switch(headers: &mut HeaderMap, world: World, translation: Translation<'_>) {
-    filter(headers, world, translation);
+pub fn filter_switch(headers: &mut HeaderMap, world: World, translation: Translation<'_>) -> u64 {
+    let narrowed = filter(headers, world, translation);
     headers.remove(header::CONTENT_LENGTH);
+    narrowed
 }
 
 fn crosses(name: &HeaderName) -> bool {
@@ -95,15 +98,21 @@ fn crosses(name: &HeaderName) -> bool {
     !reaches_beyond && !names::is_hop_by_hop(name) && !name.as_str().starts_with("proxy-") && !name.as_str().starts_with("x-portico-")
 }
 
-fn narrow_cookies(headers: &mut HeaderMap) {
+fn narrow_cookies(headers: &mut HeaderMap) -> u64 {
     if !headers.contains_key(header::SET_COOKIE) {
-        return;
+        return 0;
     }
-    let narrowed: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().filter_map(cookies::narrowed).collect();
+    let set = headers.get_all(header::SET_COOKIE).iter();
+    let narrowed: Vec<_> = set.map(|cookie| (cookies::narrowed(cookie), cookie.len())).collect();
     headers.remove(header::SET_COOKIE);
-    for cookie in narrowed {
-        headers.append(header::SET_COOKIE, cookie);
+    let mut changed = 0;
+    for (cookie, length) in narrowed {
+        changed += u64::from(cookie.as_ref().is_none_or(|cookie| cookie.len() != length));
+        if let Some(cookie) = cookie {
+            headers.append(header::SET_COOKIE, cookie);
+        }
     }
+    changed
 }
 
 fn translate(headers: &mut HeaderMap, name: &HeaderName, translation: Translation<'_>) {

@@ -30,6 +30,11 @@ impl Readiness {
     }
 }
 
+/// Whether a path of the gateway host asks whether it is well.
+pub fn is_probe(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
 /// `/healthz` and `/readyz`, for everyone.
 pub fn router(readiness: Readiness) -> Router {
     Router::new()

@@ -48,6 +48,8 @@ struct Inner {
     /// What each thread counted.
     tallies: Mutex<Vec<Tally>>,
     unlogged: Counter,
+    narrowed: Counter,
+    same_site: Gauge,
     connections: Gauge,
     closed: Family<ReasonLabel, Counter>,
     certificates: Family<HostsLabel, Gauge>,
@@ -73,6 +75,7 @@ pub enum Purpose {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     counts: Arc<[[AtomicU64; CLASSES.len()]; PURPOSES.len()]>,
+    narrowed: Arc<AtomicU64>,
 }
 
 /// What an exchange was, in few words: labels must stay few, so no host, name or path is among them.
@@ -134,6 +137,18 @@ impl Metrics {
         registry.register("exchanges", "Requests answered, upgraded ones included", exchanges.clone());
         let unlogged = Counter::default();
         registry.register("access_log_lost", "Access-log records that found no room", unlogged.clone());
+        let narrowed = Counter::default();
+        registry.register(
+            "cookies_narrowed",
+            "Cookies of apps that lost their Domain or were taken away",
+            narrowed.clone(),
+        );
+        let same_site = Gauge::default();
+        registry.register(
+            "same_site",
+            "1 if codespaces are of the gateway's own site because allow_same_site says so: their pages can meddle with its cookies",
+            same_site.clone(),
+        );
         registry.register("connections_open", "Client connections that are open", connections.clone());
         registry.register(
             "connections_refused",
@@ -163,6 +178,8 @@ impl Metrics {
                 exchanges,
                 tallies: Mutex::default(),
                 unlogged,
+                narrowed,
+                same_site,
                 connections,
                 closed,
                 certificates,
@@ -185,6 +202,11 @@ impl Metrics {
     /// Counts an access-log record that was not written.
     pub fn unlogged(&self) {
         self.inner.unlogged.inc();
+    }
+
+    /// Notes whether codespaces are of the gateway's own site (DOM-1).
+    pub fn same_site(&self, is_same: bool) {
+        self.inner.same_site.set(is_same.into());
     }
 
     /// Counts a connection that is closed before its first request; the reason is one of few words.
@@ -233,6 +255,8 @@ impl Metrics {
     /// Brings together what the threads counted; what never happened has no line.
     fn sum_up(&self) {
         let tallies = self.inner.tallies.lock();
+        let narrowed = tallies.iter().map(|tally| tally.narrowed.load(Relaxed)).sum();
+        self.inner.narrowed.inner().store(narrowed, Relaxed);
         for (purpose, target) in PURPOSES.into_iter().enumerate() {
             for (class, status) in CLASSES.into_iter().enumerate() {
                 let sum = tallies.iter().map(|tally| tally.counts[purpose][class].load(Relaxed)).sum();
@@ -246,6 +270,11 @@ impl Metrics {
 }
 
 impl Tally {
+    /// Counts cookies of an app that were meant for other hosts too (HDR-7).
+    pub fn narrowed(&self, cookies: u64) {
+        self.narrowed.fetch_add(cookies, Relaxed);
+    }
+
     /// Counts an exchange that has ended.
     pub fn exchange(&self, purpose: Purpose, status: u16) {
         let class = match status {
@@ -261,13 +290,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_is_counted() {
+    fn dom_1_hdr_7_what_happened_is_counted() {
         let metrics = Metrics::new();
         let (one, other) = (metrics.tally(), metrics.tally());
         one.exchange(Purpose::Port, 101);
         one.exchange(Purpose::Port, 200);
         other.exchange(Purpose::Port, 204);
         other.exchange(Purpose::None, 0);
+        one.narrowed(2);
+        other.narrowed(1);
+        metrics.same_site(true);
         metrics.unlogged();
         let open = metrics.connection();
         drop(metrics.connection());
@@ -278,6 +310,8 @@ mod tests {
             "portico_exchanges_total{target=\"none\",status=\"5xx\"} 1",
             "portico_access_log_lost_total 1",
             "portico_connections_open 1",
+            "portico_cookies_narrowed_total 3",
+            "portico_same_site 1",
             "portico_codespaces{state=\"running\"} 2",
             "portico_codespaces{state=\"stopped\"} 0",
             "# EOF",

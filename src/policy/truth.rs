@@ -201,6 +201,9 @@ fn shown(result: Result<Permit, Denial>) -> &'static str {
     }
 }
 
+/// Who is in no organisation with the codespace's owner.
+const OUTSIDER: &str = "stranger";
+
 /// Everybody who may ask, by name: `ada` owns the codespace and has named `eve`.
 fn everybody() -> Vec<(String, Presented)> {
     let mut all = vec![
@@ -212,6 +215,7 @@ fn everybody() -> Vec<(String, Presented)> {
         ("named person", "eve", Role::Member),
         ("member", "bob", Role::Member),
         ("admin", "root", Role::Admin),
+        (OUTSIDER, "mallory", Role::Member),
     ] {
         let identity = |credential, scope| {
             Presented::Valid(Arc::new(Identity {
@@ -269,7 +273,7 @@ fn share_1_ws_3_who_gets_a_permit() {
                     port,
                     visibility,
                     people: &people,
-                    same_organisation: true,
+                    same_organisation: !name.starts_with(OUTSIDER),
                 };
                 shown(authorize_port(&who, page, &codespace, facts))
             };

@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_requests_round_trip() {
+    fn ssrf_1_open_requests_round_trip() {
         let port = Port::new(3000).expect("3000 is a port");
         for endpoint in [Endpoint::Port(port), Endpoint::Editor, Endpoint::Agent] {
             assert_eq!(Endpoint::decode(endpoint.encode()), Some(endpoint));

@@ -1,6 +1,6 @@
 //! The hosts of one gateway: which authority addresses what, and the URL of each thing.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use thiserror::Error;
 
@@ -81,6 +81,11 @@ impl Origin {
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+
+    /// Whether its host is an address, not a name.
+    pub fn is_address(&self) -> bool {
+        self.host.starts_with('[') || self.host.parse::<Ipv4Addr>().is_ok()
     }
 }
 
@@ -309,7 +314,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_and_port_round_trips(name in "[a-z0-9]{1,6}(-[a-z0-9]{1,6}){0,3}", number in 1u16..) {
+        fn host_8_every_name_and_port_round_trips(name in "[a-z0-9]{1,6}(-[a-z0-9]{1,6}){0,3}", number in 1u16..) {
             let Ok(name) = name.parse::<CodespaceName>() else { return Ok(()) };
             let port = Port::new(number).expect("not zero");
             let sites = sites();

@@ -86,7 +86,7 @@ mod tests {
     use crate::protocol::tunnel::HeldLease;
 
     #[test]
-    fn lengths_are_bounded() {
+    fn agt_8_lengths_are_bounded() {
         let port = ListeningPort {
             port: 1,
             addresses: vec!["a".repeat(999); 999],

@@ -287,7 +287,7 @@ async fn a_refusal_is_told_and_nobody_connected_is_told() {
 }
 
 #[tokio::test]
-async fn garbage_ends_only_the_link_that_it_came_on() {
+async fn agt_8_garbage_ends_only_the_link_that_it_came_on() {
     let mut bench = bench(None).await;
     let mut birch = bench.agent("birch:1", None).await;
     ids(&mut birch).await;
@@ -341,7 +341,7 @@ async fn agt_1_a_hello_for_another_ends_the_connection_and_is_told_of() {
 }
 
 #[tokio::test]
-async fn the_newest_generation_wins() {
+async fn agt_6_the_newest_generation_wins() {
     let mut bench = bench(None).await;
     let mut first = bench.agent("amber:1", None).await;
     ids(&mut first).await;

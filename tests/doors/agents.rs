@@ -188,7 +188,7 @@ fn connect(gateway: &Gateway, mallory: &Mallory, victim: &str) -> Option<Connect
 }
 
 #[test]
-fn agt_5_a_flood_of_an_agents_messages_does_nothing_to_others() {
+fn agt_2_and_5_a_flood_of_an_agents_messages_does_nothing_to_others() {
     let gateway = gateway();
     let seconds = std::env::var("PORTICO_FUZZ_SECONDS").map_or(2.0, |text| text.parse().expect("a number"));
     let least = std::env::var("PORTICO_FUZZ_MESSAGES").map_or(1, |text| text.parse().expect("a number"));

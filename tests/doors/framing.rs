@@ -264,7 +264,7 @@ fn host_1_and_4_one_host_that_agrees_with_the_target() {
 }
 
 #[test]
-fn meth_1_and_path_2_odd_methods_and_targets_are_refused() {
+fn meth_1_path_2_and_4_odd_methods_and_targets_are_refused() {
     for method in ["CONNECT", "TRACE", "1A", &"A".repeat(33)] {
         let reply = to_app(&format!("{method} /"), "", "");
         assert!(matches!(reply.status(), 400 | 405) && reply.stamps("ADA") == 0, "{}", reply.text);

@@ -114,7 +114,7 @@ pub fn faceless(reply: &Reply, names: &[&str]) -> String {
 }
 
 #[test]
-fn enum_1_strangers_cannot_tell_what_exists() {
+fn enum_1_and_3_strangers_cannot_tell_what_exists() {
     let gateway = gateway();
     let (ada, bob) = (gateway.ada.codespace.as_str(), gateway.bob.codespace.as_str());
     let names = [ada, bob, NOBODYS];
@@ -227,7 +227,7 @@ fn to_1_slow_and_silent_clients_hold_nobody_up() {
 }
 
 #[test]
-fn log_1_no_credential_is_in_the_log_at_any_level() {
+fn log_1_and_2_no_credential_is_in_the_log_at_any_level() {
     let gateway = gateway();
     let session = gateway.session("ada");
     let editor = gateway.editor_cookie(&session, &gateway.ada);

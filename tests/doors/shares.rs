@@ -130,7 +130,7 @@ fn share_4_a_warning_before_strangers_pages(gateway: &Gateway, host: &str) {
 }
 
 #[test]
-fn port_1_ports_that_are_nobodys_answer_like_closed_ones() {
+fn port_1_and_ssrf_2_ports_that_are_nobodys_answer_like_closed_ones() {
     let gateway = gateway();
     let names = [gateway.ada.codespace.as_str()];
     let number = |port: u16| {

@@ -23,7 +23,8 @@ use rustls::{
 use super::gateway::eventually;
 
 const PORTICO: &str = env!("CARGO_BIN_EXE_portico");
-const HOST: &str = "portico.localhost";
+pub const HOST: &str = "portico.localhost";
+const NAMES: [&str; 2] = [HOST, "*.codespaces.localhost"];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// TLS 1.2's suites for the key that the gateway's own authority makes, and TLS 1.3's.
@@ -36,8 +37,8 @@ const PROTOCOL_VERSION: u8 = 70;
 const HANDSHAKE_FAILURE: u8 = 40;
 
 /// A gateway that speaks TLS with its own authority.
-struct Speaking {
-    address: SocketAddr,
+pub struct Speaking {
+    pub address: SocketAddr,
     data: tempfile::TempDir,
     child: Child,
 }
@@ -50,11 +51,11 @@ impl Drop for Speaking {
 }
 
 impl Speaking {
-    fn start(more: &[(&str, &Path)]) -> Self {
+    pub fn start(more: &[(&str, &Path)]) -> Self {
         Self::start_with(&["--tls", "local", "--url", &format!("https://{HOST}:8443")], more)
     }
 
-    fn start_with(arguments: &[&str], more: &[(&str, &Path)]) -> Self {
+    pub fn start_with(arguments: &[&str], more: &[(&str, &Path)]) -> Self {
         let data = tempfile::tempdir().expect("a directory");
         let log = fs::File::create(data.path().join("log")).expect("a file");
         let mut serve = Command::new(PORTICO);
@@ -78,7 +79,7 @@ impl Speaking {
         CertificateDer::from_pem_file(self.data.path().join("tls/local/ca.pem")).expect("an authority")
     }
 
-    fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         stream.set_write_timeout(Some(PATIENCE)).expect("set");
@@ -271,9 +272,9 @@ impl<F: Fn()> Drop for OnDrop<F> {
     }
 }
 
-/// Puts a new certificate with a new key where the gateway looks; the certificate.
-fn put_pair(directory: &Path) -> CertificateDer<'static> {
-    let made = rcgen::generate_simple_self_signed([HOST.to_owned(), "*.codespaces.localhost".to_owned()]).expect("a certificate");
+/// Puts a new certificate for two names with a new key where the gateway looks; the certificate.
+pub fn put_pair(directory: &Path, names: [&str; 2]) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(names.map(str::to_owned)).expect("a certificate");
     for (name, text) in [("key", made.signing_key.serialize_pem()), ("pem", made.cert.pem())] {
         let early = directory.join("new");
         fs::write(&early, text).expect("written");
@@ -286,7 +287,7 @@ fn put_pair(directory: &Path) -> CertificateDer<'static> {
 fn tls_2_a_hundred_swaps_by_signal_drop_no_connection() {
     const THREADS: usize = 4;
     let directory = tempfile::tempdir().expect("a directory");
-    let first = put_pair(directory.path());
+    let first = put_pair(directory.path(), NAMES);
     let (certificate, key) = (directory.path().join("pem"), directory.path().join("key"));
     let mut gateway = Speaking::start_with(
         &["--url", &format!("https://{HOST}:8443")],
@@ -322,7 +323,7 @@ fn tls_2_a_hundred_swaps_by_signal_drop_no_connection() {
         // However this ends, or the others go on for ever.
         let _end = OnDrop(|| done.store(true, Relaxed));
         for _ in 0..100 {
-            let next = put_pair(directory.path());
+            let next = put_pair(directory.path(), NAMES);
             rustix::process::kill_process(process, rustix::process::Signal::HUP).expect("it runs");
             eventually("the new certificate is shown", || {
                 (shown(&gateway).as_ref() == Some(&next)).then_some(())

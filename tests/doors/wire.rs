@@ -172,7 +172,11 @@ pub struct Connection {
 
 impl Connection {
     pub fn open() -> Self {
-        let stream = TcpStream::connect(gateway().address).expect("connected");
+        Self::open_at(gateway().address)
+    }
+
+    pub fn open_at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         Self { stream, read: Vec::new() }
     }

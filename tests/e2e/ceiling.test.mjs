@@ -18,7 +18,7 @@ http.createServer((q, s) => {
   s.on('error', () => {});
 }).listen(${port}, '127.0.0.1')`;
 
-test('the ceiling on sharing', async (t) => {
+test('SHARE-3 SHARE-6 the ceiling on sharing', async (t) => {
   const gateway = await Gateway.start(t, { editor: false, config: '[sharing]\nlinks = true\n' });
   const ada = await gateway.user('ada', { admin: true });
   const bob = await gateway.user('bob');

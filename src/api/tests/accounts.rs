@@ -361,7 +361,7 @@ async fn enum_2_somebody_elses_tokens_and_sessions_look_like_nobodys() {
 }
 
 #[tokio::test]
-async fn the_operator_acts_for_the_first_admin_or_whom_it_names() {
+async fn admin_1_the_operator_acts_for_the_first_admin_or_whom_it_names() {
     let api = TestApi::start().await;
     let user = Call::get("/api/v1/user").through(Via::Operator);
     assert_eq!(api.send(user.clone()).await.json()["name"], "ada");

@@ -8,7 +8,7 @@ const PORT_PAGE: &str = "http://bob-x-3000.codespaces.localhost:8080";
 const EDITOR_PAGE: &str = "http://bob-x.codespaces.localhost:8080";
 
 #[tokio::test]
-async fn only_pages_of_the_gateway_host_change_something_by_cookie() {
+async fn csrf_1_only_pages_of_the_gateway_host_change_something_by_cookie() {
     let api = TestApi::start().await;
     let cookie = api.cookie("bob").await;
     let origins = [

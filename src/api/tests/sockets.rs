@@ -47,7 +47,7 @@ const ATTACH: &str = "/api/v1/codespaces/bob-x/terminals/t1/attach?since=7&clien
 const EXEC: &str = "/api/v1/codespaces/bob-x/exec";
 
 #[tokio::test]
-async fn calls_reach_the_agent_and_nothing_of_its_headers_comes_back() {
+async fn agt_3_calls_reach_the_agent_and_nothing_of_its_headers_comes_back() {
     let api = TestApi::start().await;
     let cookie = api.cookie("bob").await;
     let terminal = json!({ "id": "t1", "title": "bash", "cols": 80, "rows": 24, "running": true, "exit_status": null, "created_at": "2026-01-01T00:00:00Z", "seq": 0 });
@@ -84,7 +84,7 @@ async fn calls_reach_the_agent_and_nothing_of_its_headers_comes_back() {
 }
 
 #[tokio::test]
-async fn hostile_agents_end_in_problems() {
+async fn agt_3_hostile_agents_end_in_problems() {
     let api = TestApi::start().await;
     let token = api.token("bob", "all").await;
     let long = "x".repeat(2 * 1024 * 1024);

@@ -212,3 +212,25 @@ async fn tls_speaks_behind_a_balancer_that_only_passes_on() {
     drop(soon(stream.read_to_end(&mut answer)).await);
     assert!(String::from_utf8_lossy(&answer).ends_with("x-forwarded-for=192.0.2.7 forwarded=for=192.0.2.7"));
 }
+
+#[tokio::test]
+async fn host_7_a_named_proxy_may_connect_by_a_name_of_its_own() {
+    let proxied = Fronts {
+        proxies: loopback(),
+        ..Fronts::default()
+    };
+    let (bench, _endings) = bench_behind(proxied, LIMITS, true).await;
+    let head = format!(
+        "GET /a HTTP/1.1\r\nHost: {}\r\nX-Portico-Token: {}\r\nConnection: close\r\n\r\n",
+        bench.host(3000),
+        bench.token
+    );
+    for (name, status) in [("127.0.0.1", 200), ("gateway.internal", 200), ("portico.test", 421)] {
+        let mut stream = bench.tls(name, &[]).await;
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        drop(soon(stream.read_to_end(&mut answer)).await);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer}");
+    }
+}

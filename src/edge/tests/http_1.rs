@@ -25,7 +25,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn certificates_are_chosen_by_name_and_protocols_by_alpn() {
+async fn host_7_certificates_are_chosen_by_name_and_protocols_by_alpn() {
     let (bench, _endings) = bench(LIMITS, true).await;
     let port = bench.host(3000);
     let mut shown = Vec::new();
@@ -47,12 +47,21 @@ async fn certificates_are_chosen_by_name_and_protocols_by_alpn() {
     assert!(shown[0] != shown[1]);
     assert!(shown[0] == shown[2], "the first is shown to who asks for no name of ours");
 
-    let mut stream = bench.tls("somebody.else", &[]).await;
     let last = bench.get("/a?b").replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    stream.write_all(last.as_bytes()).await.expect("written");
-    let answer = rest(&mut stream).await;
+    let asked = async |name: &str| {
+        let mut stream = bench.tls(name, &[]).await;
+        stream.write_all(last.as_bytes()).await.expect("written");
+        let answer = rest(&mut stream).await;
+        assert!(answer.contains("strict-transport-security: max-age=7\r\n"), "{answer}");
+        answer
+    };
+    // The gateway's own name, a foreign one, and none: clients name no address.
+    for name in ["portico.test", "somebody.else", "127.0.0.1"] {
+        let answer = asked(name).await;
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{name}: {answer}");
+    }
+    let answer = asked(&port).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.contains("strict-transport-security: max-age=7\r\n"), "{answer}");
     assert!(answer.ends_with("host=localhost:3000 cookie= uri=/a?b"), "{answer}");
 }
 

@@ -43,7 +43,7 @@ async fn text(response: Response<Incoming>) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn each_request_of_a_connection_goes_its_own_way() {
+async fn host_5_and_7_each_request_of_a_connection_goes_its_own_way() {
     let (bench, _endings) = bench(LIMITS, true).await;
     let mut sender = bench.http_2(&bench.host(3000)).await;
     for port in [3000, 8000, 3000] {

@@ -6,7 +6,10 @@ use super::{
     super::{caller::Caller, context::Patience, lease::Lease, recall::Recall},
     *,
 };
-use crate::codespace::Question;
+use crate::{
+    codespace::{PortChange, Question},
+    domain::{Credential, Identity, Port, Visibility},
+};
 
 #[tokio::test]
 async fn sess_3_what_changed_before_the_watching_began_ends_it_too() {
@@ -27,7 +30,7 @@ async fn sess_3_what_changed_before_the_watching_began_ends_it_too() {
         let who = bench.auth.by_token(&token, now);
         let Presented::Valid(identity) = &who else { panic!("{who:?}") };
         let credential = Some(identity.credential.clone());
-        let question = Question::of_port(who, crate::domain::Port::new(3000).expect("a port"));
+        let question = Question::of_port(who, Port::new(3000).expect("a port"));
         Lease::new(
             bench.edge.clone(),
             Arc::clone(&bench.codespace),
@@ -54,4 +57,102 @@ async fn sess_3_what_changed_before_the_watching_began_ends_it_too() {
     let changed = lease().await;
     bench.auth.set_role(&owner, Role::Admin, &by, now).await.expect("another role");
     assert!(fell(changed).await, "the account has another role");
+}
+
+/// What may end a permit.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    SignOut,
+    Token,
+    Suspension,
+    Private,
+    Deletion,
+}
+
+/// A permit for port 3000, which is public, and what it was given to.
+async fn presented(bench: &Bench, cause: Cause) -> Presented {
+    let now = crate::clock::Clock::now(&SystemClock);
+    let token = bench.new_token().await;
+    match (cause, bench.auth.by_token(&token, now)) {
+        (Cause::Private, _) => Presented::Nothing,
+        (Cause::SignOut, Presented::Valid(identity)) => {
+            let user = bench.auth.user(&identity.user).expect("the user");
+            let client = auth::Client::default();
+            let fresh = bench.auth.open_session(&user, &client, now).await.expect("a session");
+            Presented::Valid(Arc::new(Identity {
+                credential: Credential::Cookie(fresh.session.id.clone()),
+                ..(*identity).clone()
+            }))
+        }
+        (_, presented) => presented,
+    }
+}
+
+async fn happens(bench: &Bench, cause: Cause, who: &Presented) {
+    let (by, now) = (Actor::gateway(), crate::clock::Clock::now(&SystemClock));
+    let name = bench.codespace.name();
+    match (cause, who) {
+        (Cause::SignOut | Cause::Token, Presented::Valid(identity)) => match &identity.credential {
+            Credential::Cookie(session) => bench.auth.sign_out(session, &by, now).await.expect("signed out"),
+            Credential::Token(token) => {
+                let revoked = bench.auth.revoke_token(&identity.user, token, &by, now).await;
+                assert!(revoked.expect("revoked"));
+            }
+            other => panic!("{other:?}"),
+        },
+        (Cause::Suspension, _) => {
+            let owner = bench.codespace.owner();
+            bench.auth.suspend(owner, true, &by, now).await.expect("suspended");
+        }
+        (Cause::Private, _) => visibility(bench, Visibility::Private).await,
+        (Cause::Deletion, _) => bench.codespaces.delete(name, true, &by).await.expect("deleted"),
+        _ => panic!("{who:?}"),
+    }
+}
+
+async fn visibility(bench: &Bench, visibility: Visibility) {
+    let change = PortChange {
+        visibility: Some(visibility),
+        ..PortChange::default()
+    };
+    let port = Port::new(3000).expect("a port");
+    let changed = bench
+        .codespaces
+        .change_port(bench.codespace.name(), port, change, &Actor::gateway())
+        .await;
+    changed.expect("changed");
+}
+
+#[tokio::test]
+async fn sess_3_each_cause_ends_what_is_open() {
+    for cause in [Cause::SignOut, Cause::Token, Cause::Suspension, Cause::Private, Cause::Deletion] {
+        let (bench, _endings) = bench(LIMITS, false).await;
+        visibility(&bench, Visibility::Public).await;
+        let who = presented(&bench, cause).await;
+        let credential = match &who {
+            Presented::Valid(identity) => Some(identity.credential.clone()),
+            _ => None,
+        };
+        let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let caller = Caller::new(address, &Fronts::default(), &addresses::Addresses::new(10));
+        let patience = Patience { body: LONG, write: LONG };
+        let peer = Arc::new(Peer::new(caller, None, patience, Arc::new(Recall::default())));
+        let question = Question::of_port(who.clone(), Port::new(3000).expect("a port"));
+        let lease = Lease::new(
+            bench.edge.clone(),
+            Arc::clone(&bench.codespace),
+            question,
+            credential,
+            (address, None),
+            Arc::clone(&peer),
+        );
+        let _open = lease.watch();
+        let fallen = tokio::spawn(async move { peer.leases.fallen().await });
+        // It is watched by the next beat.
+        bench.edge.inner.beat.next().await;
+        tokio::task::yield_now().await;
+        assert!(!fallen.is_finished(), "{cause:?} has not happened");
+        let ((), fell) = tokio::join!(happens(&bench, cause, &who), soon(fallen));
+        fell.expect("no panic");
+    }
 }

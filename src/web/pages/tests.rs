@@ -97,6 +97,7 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("busy", busy("/static/")),
         ("crowded", crowded("/.portico/static/")),
         ("internal", internal("/static/", text)),
+        ("too_many_sockets", too_many_sockets("/.portico/static/", text)),
         ("too_much", too_much("/.portico/static/", text, 5)),
         (
             "limited",
