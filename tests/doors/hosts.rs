@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{
     browser::NAVIGATION,
-    gateway::{BOBS, PORT, PORTICO, gateway},
+    gateway::{BOBS, PORT, PORTICO, SIBLING, gateway},
     secrecy::{NOBODYS, faceless},
     wire::{Call, Connection},
 };
@@ -96,6 +96,31 @@ fn host_2_and_6_one_spelling_is_a_codespace_and_no_other() {
     ] {
         let reply = Call::get(foreign.into(), "/").token(&gateway.ada.token).send();
         assert_eq!((reply.status(), reply.stamps("ADA")), (421, 0), "{foreign}: {}", reply.text);
+    }
+}
+
+#[test]
+fn host_8_the_last_number_is_the_port_and_nothing_else_is() {
+    let (gateway, person) = (gateway(), &gateway().ada);
+    let asked = |label: String| Call::get(format!("{label}.{}", gateway.domain()), "/").token(&person.token).send();
+    let name = &person.codespace;
+    for (port, stamp, other) in [(PORT, "ADA", "SIBLING"), (SIBLING, "SIBLING", "ADA")] {
+        let reply = asked(format!("{name}-{port}"));
+        assert_eq!((reply.stamps(stamp), reply.stamps(other)), (1, 0), "{}", reply.text);
+    }
+    // A name that would end like a port is nobody's.
+    for label in [
+        format!("{name}-{PORT}-{SIBLING}"),
+        format!("{name}-{SIBLING}-{PORT}"),
+        format!("{name}-1-{PORT}"),
+    ] {
+        let reply = asked(label);
+        assert_eq!(
+            (reply.status(), reply.stamps("ADA"), reply.stamps("SIBLING")),
+            (404, 0, 0),
+            "{}",
+            reply.text
+        );
     }
 }
 
