@@ -9,7 +9,7 @@ use crate::{
     auth::Auth,
     codespace::{Snapshot, TooManySockets, TooMuch},
     doctor::{Note, Trouble, What},
-    domain::{Exceeded, Phase, Port, ShareEnd, ShareKind, Step, UserId},
+    domain::{Exceeded, Phase, Port, ShareEnd, ShareKind, Step, StepName, StepState, UserId},
     forward::admission,
     policy::{Denial, Presented},
     protocol::tunnel::{Endpoint, Refusal},
@@ -364,8 +364,21 @@ fn dial_page(edge: &Edge, visit: &Visit, endpoint: Endpoint, error: &DialError, 
             pages::not_connected(prefix, &visit.name, None, Some(dashboard).filter(|_| own.is_some()), why)
         }
         (_, DialError::Refused(Refusal::EditorAbsent)) => pages::workbench(prefix, &visit.name, "/.portico/api/v1"),
-        (_, DialError::Refused(Refusal::EditorStarting)) => pages::editor_starting(prefix, &visit.name),
+        (_, DialError::Refused(Refusal::EditorStarting)) => editor_page(edge, visit, dashboard),
         (_, _) => pages::editor_failed(prefix, &visit.name, dashboard),
+    }
+}
+
+/// Says that the editor is not up yet, and what goes before it where something does.
+fn editor_page(edge: &Edge, visit: &Visit, dashboard: &str) -> Page {
+    let before = |step: &Step| step.name == StepName::Editor && step.state == StepState::Pending;
+    let snapshot = edge.codespaces.find(&visit.name).map(|codespace| codespace.snapshot());
+    match snapshot.filter(|snapshot| snapshot.steps.iter().any(before)) {
+        Some(snapshot) => {
+            let dashboard = Some(dashboard).filter(|_| is_owner(visit, &snapshot));
+            pages::editor_waits(CODESPACE_PREFIX, &visit.name, &told_steps(visit, &snapshot), dashboard)
+        }
+        None => pages::editor_starting(CODESPACE_PREFIX, &visit.name),
     }
 }
 

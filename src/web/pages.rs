@@ -17,7 +17,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 pub use codespace::{
-    Start, Stopped, editor_failed, editor_starting, no_such_codespace, not_connected, starting, stopped, too_many_starts, workbench,
+    Start, Stopped, editor_failed, editor_starting, editor_waits, no_such_codespace, not_connected, starting, stopped, too_many_starts,
+    workbench,
 };
 pub use hop::{arrive, carry, framed_sign_in, spread, unregister_worker};
 pub use port::{Known, Listening, app_unavailable, credentials_hint, port_trouble};

@@ -107,7 +107,7 @@ test('containers are entered while they are made, sleep and wake', async (t) => 
     assert.deepEqual([await step(shaped, 'editor'), (await view(shaped)).editor === 'ready'], ['pending', false]);
     const waiting = await context.newPage();
     await waiting.goto(gateway.urlOf(shaped));
-    await waiting.locator('[data-page="editor-starting"]').waitFor();
+    await waiting.locator('[data-page="editor-starting"] [data-step="post_create"][data-state="running"]').waitFor();
     await shot(waiting, 'docker-waits-for-hook');
     assert.deepEqual([await step(shaped, 'post_create'), await step(shaped, 'editor')], ['running', 'pending']);
 

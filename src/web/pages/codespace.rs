@@ -206,6 +206,21 @@ pub fn editor_starting(prefix: &str, name: &CodespaceName) -> Page {
     .page()
 }
 
+/// Says what goes before the editor; its page, which has terminals, is for the owner alone.
+pub fn editor_waits(prefix: &str, name: &CodespaceName, steps: &[Step], dashboard: Option<&str>) -> Page {
+    let notice = Notice::new(
+        prefix,
+        "editor-starting",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The editor is not up yet",
+        format!("{name} is up; its editor comes once what goes before it is done."),
+    )
+    .sign(Sign::Waiting)
+    .steps(steps)
+    .watch(Watch::Problem);
+    with_its_page(notice, dashboard)
+}
+
 /// Says that the editor does not run.
 pub fn editor_failed(prefix: &str, name: &CodespaceName, dashboard_url: &str) -> Page {
     Notice::new(

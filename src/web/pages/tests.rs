@@ -86,6 +86,7 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
             not_connected("/static/", &name(), Some(text.into()), Some(text), Some(text)),
         ),
         ("editor_starting", editor_starting("/static/", &name())),
+        ("editor_waits", editor_waits("/static/", &name(), &steps, Some(text))),
         ("editor_failed", editor_failed("/static/", &name(), text)),
         ("workbench", workbench("/static/", &name(), text)),
         ("bad_request", bad_request("/static/", text)),
