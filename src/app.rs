@@ -425,6 +425,7 @@ fn deps(config: &Config, store: SharedStore, (auth, belongings, tunnels, audit, 
         },
         ceiling: config.sharing.ceiling,
         rules: config.life,
+        agents_log: Some(config.log.level.clone()),
         strangers: config.sharing.strangers,
     }
 }

@@ -104,6 +104,8 @@ pub struct Deps {
     /// How far the configuration lets anything be shared.
     pub ceiling: Ceiling,
     pub rules: Rules,
+    /// The filter of what agents log; none for their default.
+    pub agents_log: Option<String>,
     /// What strangers may cost.
     pub strangers: StrangerCaps,
 }

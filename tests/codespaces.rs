@@ -94,6 +94,7 @@ impl Bench {
             },
             ceiling: Default::default(),
             rules: Default::default(),
+            agents_log: None,
             strangers: Default::default(),
         };
         let spaces = Codespaces::load(deps).await.expect("the store is well");

@@ -170,6 +170,7 @@ impl TestApi {
             },
             ceiling: Default::default(),
             rules: Default::default(),
+            agents_log: None,
             strangers: Default::default(),
         })
         .await

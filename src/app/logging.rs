@@ -21,12 +21,15 @@ const TALKATIVE: [&str; 3] = ["tungstenite=warn", "tokio_tungstenite=warn", "h2=
 /// Starts logging to standard error. Once in a process; a second call does nothing.
 pub fn start(log: &Log) {
     let filter = filter(&log.level);
+    let told = filter.to_string();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
     };
     drop(started);
+    // Whoever looks for what is not in a log sees whether it would have been.
+    tracing::debug!(filter = told, "the log is filtered");
 }
 
 /// Starts the access log, in the form of all records; none if the log's level leaves it out.

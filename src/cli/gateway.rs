@@ -101,12 +101,13 @@ pub fn serve(serve: Serve) -> anyhow::Result<ExitCode> {
 
 /// Runs the gateway and opens a codespace in it.
 pub fn up(up: Up, output: Output) -> anyhow::Result<ExitCode> {
-    let mut config = gather(up.settings)?;
+    let config = gather(up.settings)?;
     if config.log == Log::default() {
         // The terminal belongs to the progress and the link.
-        config.log.level = "warn".into();
+        app::start_logging(&log_at(Some("warn".into())));
+    } else {
+        app::start_logging(&config.log);
     }
-    app::start_logging(&config.log);
     let wanted = up::Wanted {
         repository: up.repository,
         reference: up.reference,
@@ -146,7 +147,9 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
     };
     // Refused to a process that leads a group already; then it stands apart well enough.
     let _ = rustix::process::setsid();
-    app::start_logging(&Log::default());
+    // Orders that cannot be read are told of where they are needed.
+    let level = crate::agent::orders::read(&bootstrap).ok().and_then(|orders| orders.log_level);
+    app::start_logging(&log_at(level));
     // One thread: a codespace's bytes are passed on without a queue between cores.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(AGENT_BLOCKING_THREADS)
@@ -160,7 +163,7 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
 
 /// Makes this machine a codespace, and is its agent.
 pub fn join(wanted: Join) -> anyhow::Result<ExitCode> {
-    app::start_logging(&Log::default());
+    app::start_logging(&log_at(place::variable("PORTICO_LOG_LEVEL")));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(AGENT_BLOCKING_THREADS)
         .enable_all()
@@ -169,6 +172,15 @@ pub fn join(wanted: Join) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(join::run(wanted));
     runtime.shutdown_background();
     code
+}
+
+/// A log for people, with a filter if there is one.
+fn log_at(level: Option<String>) -> Log {
+    let default = Log::default();
+    Log {
+        level: level.unwrap_or(default.level),
+        ..default
+    }
 }
 
 fn with_all_cores(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {

@@ -193,6 +193,7 @@ pub(super) async fn bootstrap(deps: &Deps, record: &CodespaceRecord, credential:
         prepared: record.prepared,
         devcontainer: record.devcontainer_path.clone(),
         personal: true,
+        log_level: deps.agents_log.clone(),
         max_lease: Some(deps.rules.max_lease.as_secs()),
         git_name: profile.git_name.unwrap_or_else(|| owner.name.to_string()),
         git_email: profile.git_email.unwrap_or(email),

@@ -100,6 +100,7 @@ fn deps(store: &SharedStore, runtime: &Arc<FakeRuntime>, auth: &Auth, clock: &Ma
         },
         ceiling: Default::default(),
         rules: Default::default(),
+        agents_log: None,
         strangers: Default::default(),
     }
 }

@@ -262,6 +262,7 @@ async fn bench_of(fronts: Fronts, strangers: StrangerCaps, options: Options, tls
         sockets: FEW_SOCKETS,
         ceiling: Default::default(),
         rules: Default::default(),
+        agents_log: None,
         strangers,
     };
     let codespaces = Codespaces::load(deps).await.expect("the store is well");

@@ -49,6 +49,9 @@ pub struct Bootstrap {
     /// Whether this is a machine of the user's own, whose HOME is left as it is.
     #[serde(default)]
     pub own_machine: bool,
+    /// The filter of the agent's own log, as `tracing` reads it; none for the default.
+    #[serde(default)]
+    pub log_level: Option<String>,
     /// How long a lease holds at most, in seconds; none where the gateway did not say.
     #[serde(default)]
     pub max_lease: Option<u64>,

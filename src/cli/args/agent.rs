@@ -67,7 +67,9 @@ pub struct MachineTokens {
 The token comes from the page for a new codespace; it is good once, for an hour, while its maker stays signed in. The agent dials out, so no port of this \
 machine need be open. It runs until it is stopped; the same command, or just `portico agent join`, takes it up again. All \
 ports of this machine can be reached by the codespace's owner, and by those with whom they share one. It is told none of the owner's secrets, passwords \
-for git, dotfiles and settings until the owner says so: portico codespace edit NAME --personal true.")]
+for git, dotfiles and settings until the owner says so: portico codespace edit NAME --personal true.
+
+What it logs on standard error PORTICO_LOG_LEVEL says, as for the gateway: warn, info, debug, trace.")]
 pub struct Join {
     /// The gateway's URL.
     #[arg(long, value_name = "URL")]
