@@ -85,7 +85,7 @@ test('accounts, tokens and sessions', async (t) => {
     const shown = JSON.parse(stdout);
     assert.deepEqual([shown.user, shown.scope, shown.url], ['bob', 'all', gateway.origin]);
     const { token } = JSON.parse(readFileSync(cli.file)).gateways[gateway.origin];
-    gateway.keepSecret('token of a login', token);
+    gateway.keepSecret('access token', token);
     assert.ok(!`${stdout}${stderr}`.includes(token), 'the token is not printed');
     assert.equal(statSync(cli.file).mode & 0o777, 0o600);
     assert.equal(statSync(path.dirname(cli.file)).mode & 0o777, 0o700);
@@ -123,7 +123,7 @@ test('accounts, tokens and sessions', async (t) => {
     await page.getByTestId('token-codespace').selectOption(codespace.name);
     await page.getByTestId('create-token').click();
     const secret = await page.getByTestId('token-secret').innerText();
-    gateway.keepSecret('token made in the settings', secret);
+    gateway.keepSecret('access token', secret);
     await shot(page, 'accounts-06-token');
     const { socket } = await websocket(gateway.port, { host: gateway.host, path: attach, headers: { authorization: `Bearer ${secret}` } });
     const closed = new Promise((done) => socket.on('close', () => done(Date.now())));
@@ -147,7 +147,7 @@ test('accounts, tokens and sessions', async (t) => {
     const elsewhere = await second.newPage();
     await signIn(elsewhere, gateway, bob, '/settings');
     const cookies = await second.cookies(gateway.origin);
-    for (const cookie of cookies) gateway.keepSecret(cookie.name, cookie.value);
+    for (const cookie of cookies) gateway.keepSecret('session cookie', cookie.value);
     const terminals = await gateway.call(bob.token, 'GET', `/codespaces/${codespace.name}/terminals`);
     const { socket } = await websocket(gateway.port, {
       host: gateway.host,
@@ -210,7 +210,7 @@ test('accounts, tokens and sessions', async (t) => {
     await bobsRow.waitFor();
     await shot(admin, 'accounts-11-people');
     const zoe = 'first-password-of-zoe';
-    gateway.keepSecret('password of zoe', zoe);
+    gateway.keepSecret('password', zoe);
     await admin.getByLabel('Name', { exact: true }).fill('zoe');
     await admin.getByLabel('First password').fill(zoe);
     await admin.getByRole('button', { name: 'Add' }).click();

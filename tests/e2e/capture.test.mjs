@@ -38,15 +38,16 @@ test('what reaches an app', async (t) => {
     await page.goto(gateway.urlOf(name, port));
     await page.getByRole('heading', { name: 'Captured' }).waitFor();
     assert.equal(new URL(page.url()).pathname, '/', 'the address is clean');
-    const heard = await page.evaluate(async () => {
+    const heard = await page.evaluate(async (frame) => {
       document.cookie = 'app_cookie=kept; path=/';
       await fetch('/fetched', { method: 'POST', body: 'x', headers: { authorization: 'Bearer of-the-app' } });
       const socket = new WebSocket(`ws://${location.host}/socket`);
+      socket.onopen = () => socket.send(frame);
       return new Promise((done, fail) => {
         socket.onmessage = (event) => done(event.data);
         socket.onerror = () => fail(new Error('the socket failed'));
       });
-    });
+    }, gateway.keepSecret('text of a socket', 'canary-of-a-frame-0123'));
     assert.equal(heard, 'captured');
     const bytes = captured();
     const ours = (await context.cookies()).filter((cookie) => cookie.name.startsWith('__Host-portico'));

@@ -2,15 +2,16 @@
 // gateway that speaks plain HTTP. The phone's width, dark colours and the keyboard included.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
 import { eventually } from './harness/eventually.mjs';
-import { BINARY, Gateway, environment, freePort } from './harness/gateway.mjs';
+import { BINARY, Gateway, attend, environment, freePort } from './harness/gateway.mjs';
+import { keep } from './harness/hygiene.mjs';
 
 const PHONE = { width: 360, height: 740 };
-const ADA = { name: 'ada', password: 'correct horse battery' };
+const ADA = { name: 'ada', password: keep('password', 'correct horse battery') };
 
 /** Starts a gateway that speaks TLS, with what its files hold and an authority that is away. */
 async function gatewayWithTls(t) {
@@ -30,13 +31,7 @@ async function gatewayWithTls(t) {
     PORTICO_ACME_DIRECTORY: `https://127.0.0.1:${await freePort()}/directory`,
   });
   execFileSync(BINARY, ['user', 'create', ADA.name, '--admin', '--password-stdin'], { env, input: ADA.password });
-  const serving = spawn(BINARY, ['serve'], { env, stdio: 'ignore' });
-  const exited = new Promise((done) => serving.on('exit', done));
-  t.after(async () => {
-    serving.kill('SIGTERM');
-    await exited;
-    rmSync(data, { recursive: true, force: true });
-  });
+  attend(t, spawn(BINARY, ['serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] }), data);
   await eventually('the gateway is ready', () => {
     execFileSync(BINARY, ['healthcheck'], { env, stdio: 'ignore' });
     return true;

@@ -150,7 +150,7 @@ test('containers are entered while they are made, sleep and wake', async (t) => 
     assert.equal(engine.docker('exec', '-u', '0', container(site), 'sh', '-c', found), 'end of search');
   });
 
-  await t.test('a hundred visits wake it once, with what was not committed', async () => {
+  await t.test('RESUME-3 a hundred visits wake it once, with what was not committed', async () => {
     await inside(site, 'echo kept > uncommitted.txt');
     await gateway.call(ada.token, 'POST', `/codespaces/${site}/stop`);
     await becomes(() => state(site), 'stopped');

@@ -14,8 +14,8 @@ test('what follows a person is in a container, and its passwords in no file of i
   const engine = await Engine.start(t);
   const gateway = await Gateway.start(t, { config: `runtime = "docker"\n[docker]\nsocket = "${engine.socket}"\nimage = "${IMAGE}"\nmemory = "1GiB"\n` });
   const ada = await gateway.user('ada', { admin: true });
-  gateway.keepSecret('a secret', SECRET);
-  gateway.keepSecret('a password for git', PASSWORD);
+  gateway.keepSecret('user secret', SECRET);
+  gateway.keepSecret('git password', PASSWORD);
   const address = world(t);
   const project = repository(t, { 'notes.txt': 'first\n' });
   const git = await serveRepositories(t, { project }, address, `ada:${PASSWORD}`);

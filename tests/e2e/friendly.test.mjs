@@ -1,5 +1,6 @@
 // The friendly matrix: whatever a page, a browser or a person does in good faith, everyone ends signed in at the clean
-// address, without going round in circles and without a word of ours in the console.
+// address, without going round in circles and without a word of ours in the console. All of it over plain HTTP; what
+// depends on the scheme, on HTTP/2 or on how a browser keeps cookies of https over TLS as well.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -26,20 +27,25 @@ const WORKERS = {
 };
 const AT_ONCE = `addEventListener('install', () => skipWaiting()); addEventListener('activate', (event) => event.waitUntil(clients.claim()));`;
 
-test('friendly pages', async (t) => {
-  const scene = await stage(t);
+/** Rows that are there over TLS, too. */
+const OVER_TLS = new Set([
+  'a first visit', 'an address with a query and a fragment', 'eight tabs at once on unvisited ports', 'eight tabs at once after sign-out',
+  'a preview in a frame of another port, and of the editor', 'a page calls its sibling, with a preflight and with a socket',
+  'a page under a service worker: network-first', 'a page under a service worker: cache-first', 'a page under a service worker: with navigation preload',
+  'back, forward, reload', 'back after sign-out', 'prerender, visited or not, signed in or out', 'a cookie lost at the port', 'a cookie changed everywhere but at the gateway',
+  'a cookie of a session that was revoked, and the gateway never heard', 'sign-out in one tab while others are open',
+]);
+/** Sessions as short as an operator can have them. */
+const SHORT = '[sessions]\nidle = "5m"\nabsolute = "5m"\n';
+
+for (const tls of [false, true]) test(`friendly pages${tls ? ' over https' : ''}`, async (t) => {
+  const scene = await stage(t, { tls });
   const { gateway, accounts, url, person, ports } = scene;
   const { ada, bob } = accounts;
 
   /** One line of the table: a person of its own, and what must hold for all of her pages at the end. */
-  const row = (what, run, options) =>
-    t.test(what, async () => {
-      const context = await person(options);
-      const watch = watched(context, gateway);
-      await run(context, watch);
-      watch.isQuiet();
-      await context.close();
-    });
+  const all = rows(t, scene);
+  const row = async (what, run) => (!tls || OVER_TLS.has(what)) && all(what, run);
 
   await row('a first visit', async (context, watch) => {
     const page = await context.newPage();
@@ -282,9 +288,65 @@ test('friendly pages', async (t) => {
   });
 });
 
+for (const tls of [false, true]) test(`sessions that have expired${tls ? ', over https' : ''}`, async (t) => {
+  const scene = await stage(t, { tls, editor: false, config: SHORT });
+  const { gateway, accounts, name, ports, url } = scene;
+  const row = rows(t, scene);
+
+  await row('a cookie that ran out in the browser, at the port and the editor', async (context, watch) => {
+    const page = await signedIn(context, scene);
+    await watch.visits(page, url(0));
+    await runOut(context, '__Host-portico_access');
+    await page.goto(`${url(0)}again`, { waitUntil: 'commit' });
+    await watch.arrived(page, `${url(0)}again`);
+  });
+
+  await row('a cookie that ran out in the browser, everywhere', async (context, watch) => {
+    const page = await signedIn(context, scene);
+    await watch.visits(page, url(0));
+    await runOut(context, '__Host-portico_');
+    await page.goto(`${url(0)}again`, { waitUntil: 'commit' });
+    await atSignIn(page, accounts.ada);
+    await watch.arrived(page, `${url(0)}again`);
+  });
+
+  await row('a session that is over at the gateway, and cookies that the browser still has', async (context, watch) => {
+    const page = await signedIn(context, scene);
+    await watch.visits(page, url(0));
+    const tabs = await Promise.all([0, 1, 2, 3].map(() => context.newPage()));
+    await gateway.kill9();
+    await gateway.serve({ ahead: '+6m' });
+    await gateway.listed(accounts.ada.token, name, ports[0]);
+    const held = (await context.cookies()).map((cookie) => cookie.name);
+    assert.ok(held.includes('__Host-portico_session') && held.includes('__Host-portico_access'), `the browser has ${held}`);
+    assert.equal(await page.evaluate(async () => (await fetch('/data.json')).status), 401);
+    await Promise.all(tabs.map((tab, index) => tab.goto(`${url(index)}again`, { waitUntil: 'commit' })));
+    await Promise.all(tabs.map((tab) => tab.getByTestId('sign-in-name').waitFor()));
+    await atSignIn(tabs[0], accounts.ada);
+    await watch.arrived(tabs[0], `${url(0)}again`);
+    for (const [index, tab] of tabs.entries()) {
+      await watch.visits(tab, `${url(index)}later`);
+    }
+    await page.reload();
+    await watch.arrived(page, url(0));
+  });
+});
+
+/** Lines of the table: for each a person of its own, and what must hold for all of her pages at the end. */
+function rows(t, { gateway, person }) {
+  return (what, run) =>
+    t.test(what, async () => {
+      const context = await person();
+      const watch = watched(context, gateway);
+      await run(context, watch);
+      watch.isQuiet();
+      await context.close();
+    });
+}
+
 /** A codespace with an app on eight ports, its owner ada, and bob, who may see them. */
-async function stage(t) {
-  const { gateway, accounts, codespace, person } = await world(t, { people: ['ada', 'bob'] });
+async function stage(t, { tls = false, editor = true, config } = {}) {
+  const { gateway, accounts, codespace, person } = await world(t, { people: ['ada', 'bob'], tls, editor, config });
   const name = await codespace('ada');
   const ports = [];
   while (ports.length < 8) ports.push(await freePort());
@@ -365,6 +427,15 @@ async function underWorker(page, source) {
     },
     AT_ONCE + source,
   );
+}
+
+/** Has cookies end by their own date in a moment, and waits until the browser has them no more. */
+async function runOut(context, name) {
+  const held = async () => (await context.cookies()).filter((cookie) => cookie.name.startsWith(name));
+  const cookies = await held();
+  assert.ok(cookies.length > 0);
+  await context.addCookies(cookies.map((cookie) => ({ ...cookie, expires: Math.floor(Date.now() / 1000) + 2 })));
+  await eventually('they ran out', async () => (await held()).length === 0);
 }
 
 /** Changes what is in the cookies of a host, or of all codespace hosts. */

@@ -1,13 +1,13 @@
 // gRPC from a real client over TLS to a real server in a codespace, and its status and trailers on the way back.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { eventually } from './harness/eventually.mjs';
 import { PYTHON } from './harness/frameworks.mjs';
-import { BINARY, environment, freePort } from './harness/gateway.mjs';
-import * as processes from './harness/processes.mjs';
+import { BINARY, attend, environment, freePort } from './harness/gateway.mjs';
+import { keep } from './harness/hygiene.mjs';
 import { repository } from './harness/repositories.mjs';
 
 const [SERVER, CLIENT] = ['grpc_echo.py', 'grpc_client.py'].map((file) => path.resolve(import.meta.dirname, 'fixtures', file));
@@ -26,18 +26,11 @@ test('gRPC through the gateway', async (t) => {
     PORTICO_TLS_CERTIFICATE: path.join(ca, 'portico.pem'),
     PORTICO_TLS_KEY: path.join(ca, 'portico.key'),
   });
-  const gateway = spawn(BINARY, ['serve'], { env, stdio: 'ignore' });
-  const exited = new Promise((done) => gateway.on('exit', done));
-  t.after(async () => {
-    gateway.kill('SIGTERM');
-    await exited;
-    await processes.endAllOf(data);
-    rmSync(data, { recursive: true, force: true });
-  });
+  attend(t, spawn(BINARY, ['serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] }), data);
   const portico = (arguments_, input) => execFileSync(BINARY, arguments_, { env, input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] }).trim();
   await eventually('the gateway is up', () => portico(['healthcheck']) !== undefined);
-  portico(['user', 'create', 'ada', '--admin', '--password-stdin'], 'correct horse battery\n');
-  const token = portico(['token', 'create', '--user', 'ada', '--scope', 'all']);
+  portico(['user', 'create', 'ada', '--admin', '--password-stdin'], `${keep('password', 'correct horse battery')}\n`);
+  const token = keep('access token', portico(['token', 'create', '--user', 'ada', '--scope', 'all']));
   const { name } = JSON.parse(portico(['codespace', 'create', repository(t), '--json']));
   await eventually('the codespace runs', () => {
     const seen = JSON.parse(portico(['codespace', 'view', name, '--json']));

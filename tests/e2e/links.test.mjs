@@ -97,7 +97,7 @@ test('share links', async (t) => {
   await t.test('the command line makes, lists and revokes', async () => {
     const { stdout } = await cli('share', String(port), '--for', '2h', '--uses', '1', '--name', 'short');
     const url = stdout.trim();
-    gateway.keepSecret('share link of the command line', url.split('/').pop());
+    gateway.keepSecret('share link', url.split('/').pop());
     const second = await (await person({ viewport: PHONE })).newPage();
     await second.goto(url);
     await second.getByTestId('share-open').click();
@@ -116,7 +116,7 @@ test('share links', async (t) => {
     await fits(second, 'the page');
     await shot(second, 'links-07-revoked');
     const short = (await cli('share', String(port), '--for', '1s')).stdout.trim();
-    gateway.keepSecret('share link that expires', short.split('/').pop());
+    gateway.keepSecret('share link', short.split('/').pop());
     await eventually('it expires', async () => (await visitor.request.get(short)).status() === 410);
     await third.goto(short);
     await third.getByText('This link has expired').waitFor();
@@ -131,5 +131,11 @@ test('share links', async (t) => {
     await owner.getByTestId('link-revoke').click();
     await visitor.waitForFunction(() => document.title === 'closed');
     await owner.locator('[data-testid=link-row][data-state=open]').waitFor({ state: 'detached' });
+  });
+
+  await t.test('a program calls a webhook link without a sign-in', async () => {
+    const url = new URL((await cli('share', String(port), '--webhook', '--path', '/hooks')).stdout.trim());
+    gateway.keepSecret('webhook link', url.pathname.split('/')[3]);
+    assert.equal((await gateway.request({ host: url.host, method: 'POST', path: `${url.pathname}/made?x=1` })).status, 200);
   });
 });

@@ -7,24 +7,31 @@ import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
 import { eventually } from './harness/eventually.mjs';
 import { BINARY, Gateway, freePort } from './harness/gateway.mjs';
+import { LEVEL, Log, learnOrders, orderly } from './harness/hygiene.mjs';
 import { request } from './harness/http.mjs';
 import { Terminal } from './harness/terminal.mjs';
 
 /** A machine: a HOME of its own, and the agent in it. */
 class Machine {
   constructor(t, gateway) {
+    orderly(t);
     this.gateway = gateway;
+    this.log = new Log('agent', 'of a machine of one’s own');
+    this.log.starts = 0;
     this.home = mkdtempSync('/tmp/pm-');
     t.after(async () => {
       await this.stop('SIGKILL');
+      this.log.close();
       rmSync(this.home, { recursive: true, force: true });
     });
   }
 
   start(...arguments_) {
     this.output = '';
-    const env = { PATH: process.env.PATH, HOME: this.home, LANG: 'C.UTF-8', OF_THE_MACHINE: 'yes' };
+    const env = { PATH: process.env.PATH, HOME: this.home, LANG: 'C.UTF-8', OF_THE_MACHINE: 'yes', ...(LEVEL ? { PORTICO_LOG_LEVEL: LEVEL } : {}) };
     this.process = spawn(BINARY, ['agent', 'join', ...arguments_], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.log.starts += 1;
+    this.log.hear(this.process);
     for (const stream of [this.process.stdout, this.process.stderr]) stream.on('data', (chunk) => (this.output += chunk));
     this.ended = new Promise((done) => this.process.on('exit', (code, signal) => done(code ?? signal)));
   }
@@ -44,7 +51,7 @@ test('a machine of one’s own', async (t) => {
   const ada = await gateway.user('ada');
   const bob = await gateway.user('bob');
   const machine = new Machine(t, gateway);
-  const token = async (person) => gateway.keepSecret('a token for a machine', (await gateway.call(person.token, 'POST', '/machines/registrations', {})).token);
+  const token = async (person) => gateway.keepSecret('registration token', (await gateway.call(person.token, 'POST', '/machines/registrations', {})).token);
   const mine = async (person) => gateway.call(person.token, 'GET', '/codespaces');
   const connected = (wanted) => eventually(`it is ${wanted ? 'connected' : 'away'}`, async () => (await mine(ada))[0]?.connected === wanted);
   let name;
@@ -87,6 +94,7 @@ test('a machine of one’s own', async (t) => {
     const stopped = await gateway.api(ada.token, 'POST', `/codespaces/${name}/stop`);
     assert.deepEqual([stopped.status, stopped.json.type], [409, 'urn:portico:own-machine']);
     assert.equal((await gateway.api(ada.token, 'POST', `/codespaces/${name}/start`)).status < 300, true);
+    learnOrders(machine.orders);
     const { credential } = JSON.parse(readFileSync(machine.orders, 'utf8'));
     for (const target of ['/codespaces', '/user', '/user/secrets', '/users']) assert.equal((await gateway.api(credential, 'GET', target)).status, 401, target);
     assert.equal((await gateway.api(credential, 'POST', '/machines/registrations', {})).status, 401);
@@ -111,6 +119,7 @@ test('a machine of one’s own', async (t) => {
     await connected(true);
     assert.equal((await gateway.exec(ada.token, name, ['echo', 'here'])).stdout.trim(), 'here');
     await eventually('its credential was renewed and kept', () => JSON.parse(readFileSync(machine.orders, 'utf8')).credential !== before);
+    learnOrders(machine.orders);
     assert.equal(statSync(machine.orders).mode & 0o777, 0o600);
     const other = spawn(BINARY, ['agent', 'join'], { env: { PATH: process.env.PATH, HOME: machine.home }, stdio: 'ignore' });
     assert.equal(await new Promise((done) => other.on('exit', done)), 1, 'one agent for one machine');
@@ -123,7 +132,7 @@ test('a machine of one’s own', async (t) => {
     await page.getByTestId('register-machine').click();
     const command = await page.getByTestId('join-command').innerText();
     assert.match(command, /^PORTICO_JOIN_TOKEN=ptm_\S+ portico agent join --gateway http:\/\/\S+$/);
-    gateway.keepSecret('a token on the page', command.split(/[= ]/)[1]);
+    gateway.keepSecret('registration token', command.split(/[= ]/)[1]);
     await page.getByTestId('waiting-machine').scrollIntoViewIfNeeded();
     await shot(page, 'machines-register');
     await page.getByTestId('revoke-machine').click();

@@ -12,7 +12,7 @@ import { Gateway } from './harness/gateway.mjs';
 import { Identities, SECRET, logIn } from './harness/provider.mjs';
 
 const MAKE_CA = path.resolve(import.meta.dirname, '../../certs/make-local-ca');
-const AUTHORIZATION = `Basic ${Buffer.from('gateway:p@ss').toString('base64')}`;
+const AUTHORIZATION = `Basic ${Buffer.from('gateway:p@ss-of-the-way-out').toString('base64')}`;
 
 /** A proxy that knows one host, and writes down who asked it for what. */
 async function proxy(t, host, port) {
@@ -48,7 +48,7 @@ test('a sign-in through the HTTP proxy that the operator named', async (t) => {
   provider.certificate = { cert: readFileSync(path.join(directory, 'portico.pem')), key: readFileSync(path.join(directory, 'portico.key')) };
   const way = await proxy(t, 'id.example', provider.port);
   const config = `
-proxy = "http://gateway:p%40ss@${way.url}"
+proxy = "http://gateway:p%40ss-of-the-way-out@${way.url}"
 
 [provider.example]
 label = "Example"
@@ -59,6 +59,9 @@ scopes = ["profile", "email"]
 sign_up = ["ada@example.com"]
 `;
   const gateway = await Gateway.start(t, { editor: false, config });
+  gateway.keepSecret('proxy password', 'p@ss-of-the-way-out');
+  gateway.keepSecret('proxy password', AUTHORIZATION.slice('Basic '.length));
+  gateway.keepSecret('client secret', SECRET);
   await provider.serve(`${gateway.origin}/sign-in/callback/example`);
   await gateway.user('root', { admin: true });
   const { person } = await browser(t);

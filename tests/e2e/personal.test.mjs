@@ -32,8 +32,8 @@ test('what follows a person', async (t) => {
   const gateway = await Gateway.start(t, { config: '[log]\nlevel = "trace"\n' });
   const ada = await gateway.user('ada');
   const bob = await gateway.user('bob');
-  gateway.keepSecret('a secret', SECRET);
-  gateway.keepSecret('a password for git', PASSWORD);
+  gateway.keepSecret('user secret', SECRET);
+  gateway.keepSecret('git password', PASSWORD);
   const project = repository(t);
   const git = await serveRepositories(t, { project }, '127.0.0.1', `ada:${PASSWORD}`);
   const open = await serveRepositories(t, {
@@ -163,7 +163,7 @@ test('what follows a person', async (t) => {
     const page = await (await person()).newPage();
     await signIn(page, gateway, bob, '/settings');
     await page.getByTestId('secret-name').fill('FROM_PAGE');
-    await page.getByTestId('secret-value').fill(gateway.keepSecret('a secret typed', 'canary-typed-0123'));
+    await page.getByTestId('secret-value').fill(gateway.keepSecret('user secret', 'canary-typed-0123'));
     await page.getByTestId('save-secret').click();
     await page.getByTestId('secret').filter({ hasText: 'FROM_PAGE' }).waitFor();
     await page.getByTestId('git-host').fill('me@nowhere');

@@ -35,7 +35,7 @@ sign_up = ["ada@example.com", "bob", "carol@example.com"]
 async function begin(t, more = '') {
   const provider = await Identities.start(t, people());
   const gateway = await Gateway.start(t, { editor: false, config: `${configuration(provider)}${more}` });
-  gateway.keepSecret('secret of the client', SECRET);
+  gateway.keepSecret('client secret', SECRET);
   await provider.serve(`${gateway.origin}/sign-in/callback/example`);
   const root = await gateway.user('root', { admin: true });
   return { provider, gateway, root };

@@ -1,13 +1,12 @@
 // Alone, with a certificate of its own: the real binary speaks TLS and HTTP/2 with a real Chromium, sockets included.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { browser } from './harness/browser.mjs';
 import { eventually } from './harness/eventually.mjs';
-import { BINARY, environment, freePort } from './harness/gateway.mjs';
-import * as processes from './harness/processes.mjs';
+import { BINARY, attend, environment, freePort } from './harness/gateway.mjs';
 import { repository } from './harness/repositories.mjs';
 import * as vscode from './harness/vscode.mjs';
 
@@ -30,13 +29,7 @@ test('with a certificate the editor and the terminals work over HTTP/2', async (
   });
   execFileSync(BINARY, ['check'], { env, stdio: 'ignore' });
   const up = spawn(BINARY, ['up', '--no-install'], { cwd: directory, env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const exited = new Promise((done) => up.on('exit', (code, signal) => done(code ?? signal)));
-  t.after(async () => {
-    up.kill('SIGTERM');
-    await exited;
-    await processes.endAllOf(data);
-    rmSync(data, { recursive: true, force: true });
-  });
+  const exited = attend(t, up, data);
   let said = '';
   up.stdout.on('data', (chunk) => (said += chunk));
   up.stderr.on('data', (chunk) => (said += chunk));

@@ -1,13 +1,13 @@
 // The README's first command, as a person types it, to a usable editor in the browser.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { browser } from './harness/browser.mjs';
 import { eventually } from './harness/eventually.mjs';
-import { BINARY, environment, freePort } from './harness/gateway.mjs';
-import * as processes from './harness/processes.mjs';
+import { BINARY, attend, environment, freePort } from './harness/gateway.mjs';
+import { keep } from './harness/hygiene.mjs';
 import { repository } from './harness/repositories.mjs';
 import * as vscode from './harness/vscode.mjs';
 
@@ -23,13 +23,7 @@ test("the README's first command ends in a usable editor", async (t) => {
   delete env.DISPLAY;
   delete env.WAYLAND_DISPLAY;
   const up = spawn(BINARY, words.split(' '), { cwd: directory, env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const exited = new Promise((done) => up.on('exit', (code, signal) => done(code ?? signal)));
-  t.after(async () => {
-    up.kill('SIGTERM');
-    await exited;
-    await processes.endAllOf(data);
-    rmSync(data, { recursive: true, force: true });
-  });
+  const exited = attend(t, up, data);
   let said = '';
   up.stdout.on('data', (chunk) => (said += chunk));
   up.stderr.on('data', (chunk) => (said += chunk));
@@ -46,7 +40,7 @@ test("the README's first command ends in a usable editor", async (t) => {
   await Promise.race([name.waitFor(), page.waitForURL((url) => url.host.includes('codespaces.localhost'))]);
   if (await name.isVisible()) {
     await name.fill('ada');
-    await page.getByTestId('setup-password').fill('correct horse battery');
+    await page.getByTestId('setup-password').fill(keep('password', 'correct horse battery'));
     await page.getByTestId('setup-submit').click();
   }
   await page.waitForURL((url) => url.host.endsWith(`.codespaces.localhost:${port}`));

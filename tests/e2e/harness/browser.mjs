@@ -5,6 +5,7 @@ import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
+import * as hygiene from './hygiene.mjs';
 
 const PROGRAM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
@@ -22,7 +23,9 @@ export async function browser(t, { authority, keepsPages = false } = {}) {
     ...(keepsPages ? { ignoreDefaultArgs: ['--disable-back-forward-cache'] } : {}),
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
   });
+  hygiene.orderly(t);
   t.after(async () => {
+    for (const context of program.contexts()) await hygiene.keepCookies(context);
     await program.close();
     if (home) rmSync(home, { recursive: true, force: true, maxRetries: 5 });
   });
@@ -30,6 +33,7 @@ export async function browser(t, { authority, keepsPages = false } = {}) {
     const context = await program.newContext({ viewport: { width: 1280, height: 800 }, ...options });
     context.setDefaultTimeout(90_000);
     context.on('page', steady);
+    hygiene.watch(context);
     await context.grantPermissions(['clipboard-read', 'clipboard-write']).catch(() => {});
     return context;
   };

@@ -4,6 +4,7 @@ import { copyFileSync, createWriteStream, existsSync, mkdirSync, mkdtempSync, re
 import path from 'node:path';
 import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
+import { Log, orderly } from './hygiene.mjs';
 
 /** The image of tests. */
 export const IMAGE = 'portico-test:latest';
@@ -13,6 +14,7 @@ const WORLD = '10.99.0.1';
 
 export class Engine {
   static async start(t) {
+    orderly(t);
     const engine = new Engine();
     engine.directory = mkdtempSync('/tmp/pd-');
     engine.socket = path.join(engine.directory, 'docker.sock');
@@ -70,6 +72,7 @@ export class Engine {
     try {
       // A gateway that still runs may start a container again in between.
       if (existsSync(this.socket)) {
+        this.listen();
         await eventually('the engine lets go of everything', () => {
           this.clear();
           return true;
@@ -79,6 +82,17 @@ export class Engine {
       await this.halt();
       this.#unmount();
       rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    }
+  }
+
+  /** Takes the logs of the agents that are containers still. */
+  listen() {
+    for (const name of this.names('container')) {
+      const { status, stdout, stderr } = spawnSync('docker', ['-H', this.host, 'logs', name], { encoding: 'utf8', maxBuffer: 1 << 29 });
+      if (status !== 0) throw new Error(`docker logs ${name}: ${stderr}`);
+      const text = `${stdout}${stderr}`;
+      // Beside an agent stand containers that only keep its network, and the services of a Compose file.
+      if (text) Object.assign(new Log('agent', name), { text, closed: true, starts: / the agent runs /.test(text) ? 1 : 0 });
     }
   }
 

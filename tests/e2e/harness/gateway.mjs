@@ -1,18 +1,17 @@
 // A real gateway for a test: the real binary on a free port with data of its own, ended with everything it started.
 import { execFileSync, spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, symlinkSync, mkdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { request } from './http.mjs';
 import { eventually } from './eventually.mjs';
+import * as hygiene from './hygiene.mjs';
 import * as processes from './processes.mjs';
 
 export const BINARY = process.env.PORTICO_BIN ?? path.resolve(import.meta.dirname, '../../../target/debug/portico');
 export const ARTEFACTS = path.resolve(import.meta.dirname, '../../artefacts');
 const MAKE_CA = path.resolve(import.meta.dirname, '../../../certs/make-local-ca');
 const EDITORS = process.env.PORTICO_EDITORS;
-/** How much gateways log; `trace` for tests/run hygiene. */
-const LEVEL = process.env.PORTICO_TEST_LOG_LEVEL;
 
 const given = new Set();
 
@@ -34,15 +33,14 @@ export async function freePort() {
 }
 
 export class Gateway {
-  /** What no log may hold: `[what, secret]`. Each gateway's logs are searched for them at its end (LOG-1). */
-  secrets = [];
-  /** All that its processes said, one after another. */
-  said = '';
+  /** What no log may hold: `[kind, secret]`. All logs are searched for them when the test has ended (LOG-1). */
+  get secrets() {
+    return hygiene.kept();
+  }
 
-  /** Has the logs searched for a secret when the gateway ends. */
-  keepSecret(what, secret) {
-    if (secret.length >= 8) this.secrets.push([what, secret]);
-    return secret;
+  /** Has all logs searched for a secret of a kind that the harness does not see pass. */
+  keepSecret(kind, secret) {
+    return hygiene.keep(kind, secret);
   }
 
   /**
@@ -50,6 +48,7 @@ export class Gateway {
    * `domain` the codespaces' then; `tls` has it speak TLS with a certificate of an authority made for it, `authority` then.
    */
   static async start(t, { editor = true, config, url, domain, tls = false } = {}) {
+    hygiene.orderly(t);
     const gateway = new Gateway();
     // Short, because Unix sockets below it must fit into 107 bytes.
     gateway.data = mkdtempSync('/tmp/pt-');
@@ -65,6 +64,8 @@ export class Gateway {
       mkdirSync(gateway.data, { recursive: true });
       symlinkSync(EDITORS, path.join(gateway.data, 'editors'));
     }
+    gateway.said = new hygiene.Log('gateway', t.name);
+    gateway.said.starts = 0;
     t.after(() => gateway.end());
     await gateway.serve();
     return gateway;
@@ -100,17 +101,18 @@ export class Gateway {
     return `${this.scheme}://${this.hostOf(codespace, port)}/`;
   }
 
-  /** Starts the process, or starts it again, and returns when it answers. */
-  async serve() {
+  /** Starts the process, or starts it again, and returns when it answers; its clock may be `ahead` by so much, for instance `+6m`. */
+  async serve({ ahead } = {}) {
     mkdirSync(ARTEFACTS, { recursive: true });
     const arguments_ = ['serve', ...this.config, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--url', this.origin, '--domain', this.domain ?? 'codespaces.localhost'];
     const log = createWriteStream(path.join(ARTEFACTS, `${this.name}.log`), { flags: 'a' });
-    this.process = spawn(BINARY, arguments_, { stdio: ['ignore', 'pipe', 'pipe'], env: environment({ ...this.certificate, ...(LEVEL ? { PORTICO_LOG_LEVEL: LEVEL } : {}) }) });
+    const [program, ...rest] = [...(ahead ? ['faketime', '--exclude-monotonic', '-f', ahead] : []), BINARY, ...arguments_];
+    this.process = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: environment(this.certificate) });
     this.output = '';
+    this.said.hear(this.process);
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.on('data', (chunk) => {
         this.output += chunk;
-        this.said += chunk;
         log.write(chunk);
       });
     }
@@ -123,11 +125,12 @@ export class Gateway {
       if (ended !== undefined) throw Object.assign(new Error(`the gateway ended with ${ended}:\n${this.output}`), { fatal: true });
       return (await this.request({ path: '/readyz' })).status === 200;
     });
+    this.said.starts += 1;
   }
 
   /** Keeps the cookies that a browser has by now as secrets. */
-  async keepCookies(context) {
-    for (const { name, value } of await context.cookies()) if (name.startsWith('__Host-portico')) this.keepSecret(name, value);
+  keepCookies(context) {
+    return hygiene.keepCookies(context);
   }
 
   /** The one-time link that the first start prints. */
@@ -144,8 +147,8 @@ export class Gateway {
   async user(name, { admin = false, password = `pw-of-${name}-0123456789` } = {}) {
     await this.command(['user', 'create', name, ...(admin ? ['--admin'] : []), '--password-stdin', '--data', this.data], { input: `${password}\n` });
     const token = await this.command(['token', 'create', '--user', name, '--scope', 'all', '--data', this.data]);
-    this.keepSecret(`password of ${name}`, password);
-    return { name, password, token: this.keepSecret(`token of ${name}`, token.stdout.trim()) };
+    this.keepSecret('password', password);
+    return { name, password, token: this.keepSecret('access token', token.stdout.trim()) };
   }
 
   /** Runs `portico …`; fails unless it ends with `status` (null for any). */
@@ -159,7 +162,10 @@ export class Gateway {
     child.stderr.on('data', (chunk) => (done.stderr += chunk));
     child.stdin.on('error', () => {});
     child.stdin.end(input ?? '');
+    const [kept] = arguments_;
+    if (input && { secret: 1, 'git-credential': 1 }[kept]) this.keepSecret(kept === 'secret' ? 'user secret' : 'git password', input.trim());
     done.status = await new Promise((end) => child.on('close', (code, signal) => end(code ?? signal)));
+    hygiene.learnText(done.stdout);
     if (status !== null && done.status !== status) {
       throw new Error(`portico ${arguments_.join(' ')} ended with ${done.status}, not ${status}\n${done.stdout}\n${done.stderr}`);
     }
@@ -198,6 +204,7 @@ export class Gateway {
       const cloned = codespace.steps.find((step) => step.name === 'clone')?.state;
       const ready = codespace.state === 'running' && codespace.connected && ['done', 'skipped'].includes(cloned) && (!editor || codespace.editor === 'ready');
       if (!ready) throw new Error(JSON.stringify(codespace));
+      hygiene.orders(this.data);
       return codespace;
     });
   }
@@ -235,41 +242,42 @@ export class Gateway {
     clearTimeout(deadline);
     await processes.endAllOf(this.data);
     await this.silent;
-    try {
-      this.searchLogs();
-    } finally {
-      rmSync(this.data, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-    }
-  }
-
-  /** Fails if a log, the gateway's or one of its agents', holds a secret. */
-  searchLogs() {
-    const agents = path.join(this.data, 'codespaces');
-    for (const [what, secret] of this.secrets) {
-      const at = this.said.indexOf(secret);
-      if (at >= 0) throw new Error(`the ${what} is in what the gateway said: ${this.said.slice(Math.max(0, at - 200), at)}…`);
-    }
-    // No record of ours is below DEBUG, and those of libraries are seldom.
-    if (LEVEL === 'trace' && !/\bDEBUG\b/.test(this.said)) throw new Error('the gateway did not log everything, so its log proves nothing');
-    const files = existsSync(agents) ? readdirSync(agents, { recursive: true }).filter((file) => /^[^/]+\/state\/[^/]*log[^/]*$/.test(file)) : [];
-    const logs = files.map((file) => path.join(agents, file)).filter((file) => existsSync(file) && statSync(file).isFile());
-    for (const file of logs) {
-      const text = readFileSync(file, 'latin1');
-      for (const [what, secret] of this.secrets) {
-        const at = text.indexOf(secret);
-        if (at >= 0) throw new Error(`the ${what} is in ${path.basename(file)}: ${text.slice(Math.max(0, at - 200), at)}…`);
-      }
-    }
+    tidy(this.data, this.said);
   }
 
   /** The gateway's log so far, of all its processes. */
   log() {
-    return this.said;
+    return this.said.text;
   }
 }
 
 /** The environment of this process without what would lead `portico` elsewhere. */
 export function environment(more = {}) {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('PORTICO_') && !name.startsWith('CODESPACE'));
-  return { ...Object.fromEntries(kept), ...more };
+  return { ...Object.fromEntries(kept), ...(hygiene.LEVEL ? { PORTICO_LOG_LEVEL: hygiene.LEVEL } : {}), ...more };
+}
+
+/**
+ * Looks after a gateway that a test started itself: hears what it says, and ends it with all that it started and its data.
+ * Resolves `exited` to its status.
+ */
+export function attend(t, child, data) {
+  hygiene.orderly(t);
+  const log = new hygiene.Log('gateway', t.name);
+  log.hear(child);
+  const exited = new Promise((done) => child.on('exit', (code, signal) => done(code ?? signal)));
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await exited;
+    await processes.endAllOf(data);
+    tidy(data, log);
+  });
+  return exited;
+}
+
+/** Takes what is left of a gateway that has ended: its agents' logs and, after that, its data. */
+function tidy(data, log) {
+  hygiene.agents(data);
+  log.close();
+  rmSync(data, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 }

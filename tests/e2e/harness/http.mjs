@@ -3,12 +3,19 @@ import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
 import { WebSocket } from 'ws';
+import { learnAddress, learnBody, learnHead, keep } from './hygiene.mjs';
 
 /**
  * One exchange on a connection of its own. `body` is text, bytes or a stream; `stream: true` leaves the answer's body
  * unread; `ca` is the authority of a gateway that speaks TLS.
  */
 export function request(port, { host, method = 'GET', path = '/', headers = {}, body, stream = false, ca }) {
+  const learn = (head, text) => {
+    learnHead(head);
+    learnBody(path, text);
+  };
+  learnAddress(path);
+  learn(Object.entries(headers), body);
   return new Promise((done, fail) => {
     const options = { host: '127.0.0.1', port, method, path, agent: false, headers: { host, ...headers } };
     const call = ca ? https.request({ ...options, ca, servername: host.split(':')[0] }) : http.request(options);
@@ -22,6 +29,7 @@ export function request(port, { host, method = 'GET', path = '/', headers = {}, 
       response.on('error', fail);
       response.on('end', () => {
         answer.text = Buffer.concat(chunks).toString();
+        learn(Object.entries(response.headers), answer.text);
         if (/json/.test(response.headers['content-type'] ?? '') && answer.text) answer.json = JSON.parse(answer.text);
         done(answer);
       });
@@ -59,9 +67,15 @@ function whole(text) {
 /** Opens a WebSocket; resolves to the socket, or to `{status, text}` when it was refused. */
 export function websocket(port, { host, path = '/', headers = {}, protocols = [], onMessage }) {
   return new Promise((done, fail) => {
+    learnHead(Object.entries(headers));
     const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols, { headers: { host, ...headers }, perMessageDeflate: false });
     // Before the handshake: what comes in one packet with its answer would be missed later.
     if (onMessage) socket.on('message', onMessage);
+    const send = socket.send.bind(socket);
+    socket.send = (message, ...how) => {
+      if (typeof message === 'string' && message.length >= 20 && !message.startsWith('{')) keep('text of a socket', message);
+      return send(message, ...how);
+    };
     socket.once('open', () => done({ status: 101, socket }));
     socket.once('unexpected-response', (call, response) => {
       const chunks = [];

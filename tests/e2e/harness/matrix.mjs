@@ -54,8 +54,8 @@ export async function records(gateway) {
 }
 
 /** Starts a gateway, people, a browser; `people` by name, the first an admin. */
-export async function world(t, { tls = false, editor = true, people = ['ada'] } = {}) {
-  const gateway = await Gateway.start(t, { tls, editor, config: '[log]\nformat = "json"\n' });
+export async function world(t, { tls = false, editor = true, people = ['ada'], config = '' } = {}) {
+  const gateway = await Gateway.start(t, { tls, editor, config: `[log]\nformat = "json"\n${config}` });
   const accounts = {};
   for (const name of people) accounts[name] = await gateway.user(name, { admin: name === people[0] });
   const git = await serveRepositories(t, { project: repository(t) });

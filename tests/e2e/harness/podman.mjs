@@ -5,6 +5,7 @@ import path from 'node:path';
 import { Engine, IMAGE } from './engine.mjs';
 import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
+import { orderly } from './hygiene.mjs';
 
 /** What it needs where nothing of systemd is. Its own limits would be above those of a small machine. */
 const CONFIG = `[engine]
@@ -17,6 +18,7 @@ default_ulimits = ["nofile=20000:20000", "nproc=30000:30000"]
 
 export class Podman extends Engine {
   static async start(t) {
+    orderly(t);
     const podman = new Podman();
     podman.directory = mkdtempSync('/tmp/pp-');
     podman.socket = path.join(podman.directory, 'podman.sock');
@@ -48,6 +50,7 @@ export class Podman extends Engine {
   }
 
   async end() {
+    if (existsSync(this.socket)) this.listen();
     if (existsSync(this.socket)) await this.halt();
     const podman = (...arguments_) => execFileSync('podman', [...this.#flags, ...arguments_], { env: this.#environment, stdio: ['ignore', 'ignore', 'pipe'] });
     podman('rm', '--all', '--force', '--time', '0');

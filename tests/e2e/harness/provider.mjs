@@ -4,12 +4,14 @@ import http from 'node:http';
 import https from 'node:https';
 import Provider from 'oidc-provider';
 import { freePort } from './gateway.mjs';
+import { keep, orderly } from './hygiene.mjs';
 
 export const SECRET = 'a secret of the client';
 
 export class Identities {
   /** Starts a provider. `people` is by login: `{password, groups}`. */
   static async start(t, people) {
+    orderly(t);
     const provider = new Identities();
     provider.people = people;
     provider.port = await freePort();
@@ -74,6 +76,9 @@ export class Identities {
         return grant;
       },
     });
+    provider.on('grant.success', ({ body, oidc }) => {
+      for (const [name, value] of Object.entries({ ...body, ...oidc.params })) if (/_token$|^code_verifier$/.test(name)) keep('token of a provider', value);
+    });
     return provider;
   }
 
@@ -81,6 +86,7 @@ export class Identities {
   async #tell(url, { method, body, headers }) {
     const logout = { at: Date.now(), body: `${body}` };
     this.logouts = [...(this.logouts ?? []), logout];
+    keep('token of a provider', new URLSearchParams(logout.body).get('logout_token'));
     logout.status = await new Promise((done, fail) => {
       const host = url.host;
       const call = http.request({ host: '127.0.0.1', port: url.port, path: url.pathname, method, agent: false, headers: { ...Object.fromEntries(new Headers(headers)), host } });
