@@ -25,6 +25,7 @@ pub mod git_credentials;
 pub mod give;
 pub mod hooks;
 pub mod log;
+pub mod memory;
 pub mod netlink;
 pub mod orders;
 pub mod personal;
@@ -124,6 +125,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         () = workshop.ports.watch() => {}
         () = declared::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
         () = configured::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
+        () = memory::watch(&bootstrap, &workshop.reporter) => {}
         () = files::watch(&bootstrap.workspace, &workshop.reporter) => {}
         () = subreaper::bury_orphans() => {}
         () = git_credentials::name_servers(&bootstrap.state_dir, workshop.environment.git_helper(), workshop.environment.personal()) => {}

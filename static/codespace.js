@@ -60,6 +60,7 @@ function Head({ codespace, call, live, go }) {
   ${codespace.state === "running" && codespace.connected === false && html`<${Message} tone="wait"><p data-testid="away">${codespace.away_because
     ? html`<strong>Nobody can say how it is:</strong> ${codespace.away_because}. What was saved is still there, and it comes back by itself once that is mended.`
     : "The connection to the codespace is down. It runs on, and comes back by itself."}</p><//>`}
+  ${codespace.state === "running" && codespace.out_of_memory && html`<${Message} tone="info"><p data-testid="memory"><strong>Something in it ran out of memory:</strong> ${codespace.out_of_memory}. What was saved is still there.</p><//>`}
   ${codespace.state === "stopped" && codespace.stopped_because && html`<${Message} tone="info"><p>Stopped: ${codespace.stopped_because}</p><//>`}`;
 }
 

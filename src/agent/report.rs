@@ -15,7 +15,7 @@ use super::ports::printed::Printed;
 use crate::{
     devcontainer::PortsAsWritten,
     domain::{StepName, StepState},
-    protocol::tunnel::{ActivityKind, Configured, EditorState, FromAgent, HeldLease, ListeningPort, MAX_CONTROL_BYTES},
+    protocol::tunnel::{ActivityKind, Configured, EditorState, FromAgent, HeldLease, ListeningPort, MAX_CONTROL_BYTES, OutOfMemory},
 };
 
 /// Longest detail of a step in bytes; longer ones are cut.
@@ -55,6 +55,8 @@ pub struct State {
     /// None until somebody looked.
     declared: Option<PortsAsWritten>,
     leases: Vec<HeldLease>,
+    /// None until a process was ended.
+    out_of_memory: Option<OutOfMemory>,
 }
 
 /// What was printed about a port.
@@ -125,6 +127,11 @@ impl Reporter {
     /// Reports which processes keep the codespace awake.
     pub fn leases(&self, leases: Vec<HeldLease>) {
         self.change(|all| all.leases = leases);
+    }
+
+    /// Reports what the kernel ended for want of memory.
+    pub fn out_of_memory(&self, what: OutOfMemory) {
+        self.change(|all| all.out_of_memory = Some(what));
     }
 
     /// Reports that something happened just now; sent at most every 15 s.
@@ -233,8 +240,15 @@ impl State {
         let leases = (self.leases != told.leases).then(|| FromAgent::Leases {
             leases: self.leases.clone(),
         });
+        let out_of_memory = self.out_of_memory.filter(|_| self.out_of_memory != told.out_of_memory);
+        let out_of_memory = out_of_memory.map(FromAgent::OutOfMemory);
         // What is declared of ports comes before the ports.
-        let first = steps.chain(configured).chain(prepared).chain(awaits).chain(editor);
+        let first = steps
+            .chain(configured)
+            .chain(prepared)
+            .chain(awaits)
+            .chain(editor)
+            .chain(out_of_memory);
         first.chain(declared).chain(ports).chain(leases).collect()
     }
 

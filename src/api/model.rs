@@ -90,6 +90,9 @@ pub struct Codespace {
     /// Why nobody can say how it is, while its connection is down.
     #[serde(default)]
     pub away_because: Option<String>,
+    /// What in it ran out of memory since it was started, while it runs on.
+    #[serde(default)]
+    pub out_of_memory: Option<String>,
     /// When it stops if nothing happens until then; none unless it runs.
     #[serde(default, with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]

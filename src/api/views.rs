@@ -49,6 +49,7 @@ impl Services {
             stopped_because: snapshot.stopped_because.clone(),
             restarted_because: snapshot.restarted_because.clone(),
             away_because: snapshot.away_because.clone(),
+            out_of_memory: snapshot.out_of_memory.clone(),
             created_at: record.created_at,
             last_used_at: record.last_used_at,
         }

@@ -138,6 +138,9 @@ fn described(codespace: &Codespace) -> String {
     if let Some(why) = &codespace.away_because {
         lines.push(format!("away        {}", plain(why)));
     }
+    if let Some(why) = &codespace.out_of_memory {
+        lines.push(format!("memory      {}", plain(why)));
+    }
     if !codespace.awake_because.is_empty() {
         lines.push(format!("awake       {}", plain(&codespace.awake_because.join(", "))));
     }

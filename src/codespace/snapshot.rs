@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub restarted_because: Option<String>,
     /// Why nobody can say how it is, while its agent is away.
     pub away_because: Option<String>,
+    /// What in it ran out of memory since it was started, in plain words; none where nothing did.
+    pub out_of_memory: Option<String>,
     /// Whether it stops so soon that its people are told.
     pub stops_soon: bool,
     /// The processes inside that keep it awake.
@@ -128,6 +130,7 @@ impl Snapshot {
             editor: None,
             restarted_because: None,
             away_because: None,
+            out_of_memory: None,
             connected: false,
             awake_because: Vec::new(),
             idle_at: None,

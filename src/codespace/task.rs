@@ -258,6 +258,7 @@ impl Task {
         if next.phase != Phase::Running {
             self.disconnect();
             self.end_leases();
+            self.now.out_of_memory = None;
             (self.look_at, self.connect_by, self.launch_at) = (None, None, None);
         }
         if matches!(next.phase, Phase::Stopping | Phase::Deleting) {

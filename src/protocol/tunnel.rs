@@ -144,6 +144,9 @@ pub enum FromAgent {
     Editor { state: EditorState },
     /// The processes that asked to keep the codespace awake while they run, whenever they change.
     Leases { leases: Vec<HeldLease> },
+    /// Processes that the kernel ended for want of memory since this agent began, whenever that grows; only where the codespace has
+    /// a bound of its own.
+    OutOfMemory(OutOfMemory),
     /// Something happened since the last report, at most one report every 15 s; silence is no activity.
     Activity { kinds: Vec<ActivityKind> },
     /// Answers [`ToAgent::Credential`]: the agent keeps that one now, where it survives the agent, and uses no other.
@@ -180,6 +183,15 @@ pub struct HeldLease {
     /// Whether a program inside asked for it; the others were asked for by the API.
     #[serde(default)]
     pub inside: bool,
+}
+
+/// What ran out of memory.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OutOfMemory {
+    /// How many processes were ended.
+    pub processes: u64,
+    /// Bytes that the codespace may use; none where that is not told.
+    pub allowed: Option<u64>,
 }
 
 /// A listening TCP port and who listens.

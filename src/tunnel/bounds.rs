@@ -46,7 +46,9 @@ pub fn bound(message: FromAgent) -> Option<FromAgent> {
         FromAgent::Configured { configured } => Some(FromAgent::Configured {
             configured: bound_configured(configured),
         }),
-        other @ (FromAgent::Prepared | FromAgent::Awaits | FromAgent::Editor { .. } | FromAgent::Renewed) => Some(other),
+        other @ (FromAgent::Prepared | FromAgent::Awaits | FromAgent::Editor { .. } | FromAgent::OutOfMemory(_) | FromAgent::Renewed) => {
+            Some(other)
+        }
     }
 }
 

@@ -46,6 +46,17 @@ fn only_changes_are_told() {
     assert_eq!(first.since(&nothing).len(), 4, "an empty list of ports is told too");
     assert!(first.since(&first).is_empty());
 
+    let what = OutOfMemory {
+        processes: 1,
+        allowed: None,
+    };
+    reporter.out_of_memory(what);
+    let first = {
+        let starved = reporter.watch().borrow().clone();
+        assert_eq!(starved.since(&first), [FromAgent::OutOfMemory(what)]);
+        starved
+    };
+
     reporter.printed(server(3000, Some("https"), "/app"), now);
     assert!(reporter.watch().borrow().since(&first).is_empty(), "nobody listens there yet");
     reporter.ports(vec![listening(3000)], now);

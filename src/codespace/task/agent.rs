@@ -13,7 +13,7 @@ use crate::{
     lifecycle::{Activity, Event},
     protocol::{
         bootstrap::Secret,
-        tunnel::{ActivityKind, FromAgent},
+        tunnel::{ActivityKind, FromAgent, OutOfMemory},
     },
     runtime::Making,
     tunnel::AgentEvent,
@@ -140,6 +140,7 @@ impl Task {
             FromAgent::Configured { configured } => self.now.configured = Arc::new(configured),
             FromAgent::Editor { state } => self.now.editor = Some(state),
             FromAgent::Leases { leases } => self.hear_leases(leases),
+            FromAgent::OutOfMemory(what) => self.now.out_of_memory = Some(ran_out(&what)),
             FromAgent::Activity { kinds } => {
                 for kind in kinds.into_iter().filter_map(activity) {
                     self.touch(kind).await;
@@ -178,6 +179,18 @@ impl Task {
             .audit
             .record(action, &self.agent(), self.shared.name.to_string(), detail);
     }
+}
+
+/// What ran out of memory, in words.
+fn ran_out(what: &OutOfMemory) -> String {
+    let bound = what
+        .allowed
+        .map_or_else(String::new, |bytes| format!(" ({} MiB are allowed)", bytes >> 20));
+    let ended = match what.processes {
+        1 => "a process".to_owned(),
+        processes => format!("{processes} processes"),
+    };
+    format!("the kernel ended {ended} in it since it was started{bound}: run less at once, or ask the operator for more")
 }
 
 fn activity(kind: ActivityKind) -> Option<Activity> {

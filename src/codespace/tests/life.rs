@@ -1,7 +1,10 @@
 //! How long a codespace goes on by itself: warnings, leases, lifetimes, and what is forgotten.
 
 use super::*;
-use crate::{lifecycle::Rules, protocol::tunnel::HeldLease};
+use crate::{
+    lifecycle::Rules,
+    protocol::tunnel::{HeldLease, OutOfMemory},
+};
 
 const DAY: Wait = Wait::from_secs(24 * 3600);
 
@@ -100,6 +103,25 @@ async fn it_is_told_that_nobody_knows_how_it_is_and_why_it_was_started_again() {
     assert_eq!(back.away_because, None);
     let why = back.restarted_because.as_deref();
     assert_eq!(why, Some("what it runs on was out of reach, and it had ended meanwhile"));
+}
+
+#[tokio::test]
+async fn what_ran_out_of_memory_is_told_until_it_stops() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let ended = |processes, allowed| FromAgent::OutOfMemory(OutOfMemory { processes, allowed });
+    say(&codespace, 1, ended(1, Some(256 << 20))).await;
+    let told = reaches(&codespace, |now| now.out_of_memory.is_some()).await.out_of_memory.clone();
+    let told = told.expect("it is told");
+    assert!(
+        told.contains("ended a process in it") && told.contains("(256 MiB are allowed)"),
+        "{told}"
+    );
+    say(&codespace, 1, ended(3, None)).await;
+    let more = |now: &Snapshot| now.out_of_memory.as_ref().is_some_and(|told| told.contains("3 processes"));
+    reaches(&codespace, more).await;
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("it stops");
+    reaches(&codespace, |now| now.phase() == Phase::Stopped && now.out_of_memory.is_none()).await;
 }
 
 #[tokio::test]

@@ -549,6 +549,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         stopped_because: None,
         restarted_because: None,
         away_because: None,
+        out_of_memory: None,
         idle_at: None,
         starts_again: false,
         stops_soon: false,
