@@ -5,6 +5,7 @@ mod life;
 mod orders;
 mod ports;
 mod shares;
+mod steps;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -555,10 +556,8 @@ impl Task {
         };
         match self.now.steps.iter_mut().find(|there| there.name == name) {
             Some(there) => *there = step,
-            None => {
-                self.now.steps.push(step);
-                self.now.steps.sort_by_key(|step| step.name);
-            }
+            None => self.now.steps.push(step),
         }
+        steps::arrange(&mut self.now.steps);
     }
 }
