@@ -10,6 +10,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde_json::Value;
+
 use crate::{
     devcontainer::{Build, FOLDER, FeatureFile, NAME},
     runtime::docker::context,
@@ -27,6 +29,8 @@ esac
 /// The image that would hold what is installed from; here it is a stage of the same build.
 const CONTENT: &str = "FROM dev_container_feature_content_temp ";
 const CONTENT_STAGE: &str = "AS dev_containers_feature_content_source\n";
+/// The label in which an image says what it is made of.
+const LABEL: &str = "devcontainer.metadata";
 /// Most bytes of what is written down of builds.
 const MAX_WORDS: u64 = 64 * 1024;
 /// Largest Dockerfile in bytes.
@@ -48,7 +52,7 @@ pub struct Recipe {
     pub dockerfile: String,
     /// The context, the Dockerfile in it.
     pub archive: Vec<u8>,
-    /// The features that those in it need, by their names.
+    /// The features that are in it and that those need, by their names.
     pub needed: BTreeSet<String>,
 }
 
@@ -144,13 +148,29 @@ impl Room {
             }
         }
         let file = file.ok_or_else(|| io::Error::other("it named no Dockerfile"))?;
-        let dockerfile = mark(&in_one(&read(&file, MAX_DOCKERFILE)?)?);
+        let text = read(&file, MAX_DOCKERFILE)?;
+        let mut needed = needed(&context)?;
+        needed.extend(installed(&text, self.inherited()?)?);
+        let dockerfile = mark(&in_one(&text)?);
         let archive = context::pack(&context, &dockerfile)?;
         Ok(Recipe {
             build,
             dockerfile,
             archive,
-            needed: needed(&context)?,
+            needed,
+        })
+    }
+
+    /// How many parts the image says that it is made of, by its own label.
+    fn inherited(&self) -> io::Result<usize> {
+        let about: Value = serde_json::from_slice(&fs::read(self.0.join("image.json"))?)?;
+        let label = about.pointer("/0/Config/Labels").and_then(|labels| labels.get(LABEL));
+        let parts = label.and_then(Value::as_str).and_then(|label| serde_json::from_str(label).ok());
+        Ok(match parts {
+            // Those that say nothing are left out of the next label.
+            Some(Value::Array(parts)) => parts.iter().filter(|part| says_something(part)).count(),
+            Some(Value::Object(_)) => 1,
+            _ => 0,
         })
     }
 
@@ -198,6 +218,48 @@ fn needed(context: &Path) -> io::Result<BTreeSet<String>> {
         }
     }
     Ok(needed)
+}
+
+/// The features that the program says it installs, in the label that it writes upon the `inherited` parts of the image's own. What a
+/// registry says that a feature needs is in no file of it (`dev.containers.metadata` of its manifest): it is named here alone.
+fn installed(dockerfile: &str, inherited: usize) -> io::Result<BTreeSet<String>> {
+    let unclear = || io::Error::other("it does not say clearly what it installs");
+    let begins = format!("{LABEL}=\"");
+    let mut pieces = dockerfile.split(&begins);
+    // A second one would be a feature's own.
+    let (Some(_), Some(label), None) = (pieces.next(), pieces.next(), pieces.next()) else {
+        return Err(unclear());
+    };
+    let parts = serde_json::from_str(&quoted(label).ok_or_else(unclear)?).map_err(|_| unclear())?;
+    let parts = match parts {
+        Value::Array(parts) => parts,
+        part => vec![part],
+    };
+    let ids = parts.iter().skip(inherited).filter_map(|part| part.get("id"));
+    ids.map(|id| id.as_str().map(str::to_owned).ok_or_else(unclear)).collect()
+}
+
+/// A text of a Dockerfile up to its closing quote, as an engine reads it.
+fn quoted(text: &str) -> Option<String> {
+    let mut plain = String::new();
+    let mut chars = text.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some(plain),
+            '\\' => plain.extend(chars.next().filter(|c| *c != '\n')),
+            c => plain.push(c),
+        }
+    }
+}
+
+/// Whether there is anything in it.
+fn says_something(part: &Value) -> bool {
+    match part {
+        Value::Object(object) => !object.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => false,
+    }
 }
 
 /// A Dockerfile that takes what is installed from its own context, not from an image by a name that all builds share.
@@ -267,7 +329,7 @@ mod tests {
         fs::write(context.join("tool_0/install.sh"), "#!/bin/sh\n").expect("written");
         fs::write(context.join("tool_0").join(FEATURE), r#"{"dependsOn":{"ghcr.io/a/b:1":{}}}"#).expect("written");
         let path = |name: &str| context.join(name).to_string_lossy().into_owned();
-        let text = "\nARG _DEV_CONTAINERS_BASE_IMAGE=scratch\n\nFROM dev_container_feature_content_temp as dev_containers_feature_content_source\nFROM $_DEV_CONTAINERS_BASE_IMAGE AS target\nRUN true\n";
+        let text = "\nARG _DEV_CONTAINERS_BASE_IMAGE=scratch\n\nFROM dev_container_feature_content_temp as dev_containers_feature_content_source\nFROM $_DEV_CONTAINERS_BASE_IMAGE AS target\nRUN true\nLABEL devcontainer.metadata=\"[ \\\n{\\\"id\\\":\\\"./tool\\\"} \\\n]\"\n";
         fs::write(path("Dockerfile.extended"), text).expect("written");
         assert!(room.recipe(str::to_owned).is_err(), "nothing is to be built");
         docker(&room, &["build", "-t", "content", "-f", &path("Dockerfile.content"), &path("")]);
@@ -290,7 +352,7 @@ mod tests {
         let recipe = room.recipe(str::to_owned).expect("it is told");
         assert_eq!(recipe.build.target.as_deref(), Some("target"));
         assert_eq!(recipe.build.args["_DEV_CONTAINERS_BASE_IMAGE"], "base:1");
-        assert_eq!(recipe.needed, BTreeSet::from(["ghcr.io/a/b:1".to_owned()]));
+        assert_eq!(recipe.needed, BTreeSet::from(["./tool", "ghcr.io/a/b:1"].map(str::to_owned)));
         assert!(
             recipe
                 .dockerfile
@@ -303,6 +365,51 @@ mod tests {
         let gone = room.path().to_owned();
         drop(room);
         assert!(!gone.exists() && data.path().exists());
+    }
+
+    #[test]
+    fn what_is_installed_is_read_off_the_label() {
+        #[track_caller]
+        fn check(label: &str, inherited: usize, expected: Option<&[&str]>) {
+            let found = installed(&format!("FROM x\n{label}\nENV A=\"b\"\n"), inherited).ok();
+            let expected = expected.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
+            assert_eq!(found, expected, "{label}");
+        }
+        // As the program writes it: of the image's own, a feature that was asked for, one that a registry says it needs, the file's.
+        let whole = r#"LABEL devcontainer.metadata="[ \
+{\"id\":\"ghcr.io/of/the-image:1\",\"containerEnv\":{\"A\":\"\${B}\\\"c\"}}, \
+{\"id\":\"ghcr.io/good/a:1\"}, \
+{\"id\":\"evil.example/x/y:1\",\"init\":true}, \
+{\"remoteUser\":\"dev\"} \
+]""#;
+        check(whole, 1, Some(&["evil.example/x/y:1", "ghcr.io/good/a:1"]));
+        check(whole, 3, Some(&[]));
+        check(r#"LABEL devcontainer.metadata="{\"id\":\"o/r/f\"}""#, 0, Some(&["o/r/f"]));
+        check(&format!("{whole}\nENV X=\"\nLABEL devcontainer.metadata=\"[]\""), 1, None);
+        for unclear in [
+            "",
+            "LABEL devcontainer.metadata=[]",
+            r#"LABEL devcontainer.metadata="[ \"#,
+            r#"LABEL devcontainer.metadata="[{\"id\":7}]""#,
+        ] {
+            check(unclear, 0, None);
+        }
+    }
+
+    #[test]
+    fn what_an_image_says_of_itself_is_not_installed_again() {
+        let data = tempfile::tempdir().expect("a directory");
+        for (label, expected) in [
+            (Value::from(r#"[{"id":"a"},{},{"remoteUser":"b"}]"#), 2),
+            (Value::from(r#"{"id":"a"}"#), 1),
+            (Value::from("junk"), 0),
+            (Value::Null, 0),
+        ] {
+            let room = Room::make(data.path()).expect("made");
+            let about = serde_json::json!([{ "Config": { "Labels": { LABEL: label } } }]);
+            room.furnish(about.to_string().as_bytes(), "{}").expect("furnished");
+            assert_eq!(room.inherited().ok(), Some(expected), "{about}");
+        }
     }
 
     #[test]
