@@ -123,7 +123,14 @@ fn refusal(message: &str) -> RuntimeError {
         return RuntimeError::DiskFull;
     }
     let message: String = message.chars().filter(|c| !c.is_control()).take(400).collect();
-    RuntimeError::Failed(format!("the container engine refused: {message}"))
+    // Only docker.disk asks for it.
+    let advice = if lower.contains("storage-opt") || lower.contains("storage option") {
+        ". It cannot bound a container's disk: ask the operator to take docker.disk out (it asks for --storage-opt), or to put the engine's \
+         data on XFS with project quotas (pquota)"
+    } else {
+        ""
+    };
+    RuntimeError::Failed(format!("the container engine refused: {message}{advice}"))
 }
 
 /// Whether the engine knows no such thing.
@@ -150,6 +157,25 @@ pub fn is_taken(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_in_words() {
+        #[track_caller]
+        fn check(message: &str, parts: &[&str]) {
+            let told = refusal(message).to_string();
+            for part in parts {
+                assert!(told.contains(part), "{told}");
+            }
+        }
+        check("mkdir /var/lib/docker/x: no space left on device", &["no space left on the disk"]);
+        check("write /x: Disk quota exceeded", &["no space left on the disk"]);
+        check("conflict\u{1b}", &["refused: conflict"]);
+        check(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+            &["storage-opt", "take docker.disk out", "XFS with project quotas"],
+        );
+        assert!(!refusal("conflict").to_string().contains("docker.disk"));
+    }
 
     #[test]
     fn states_that_docker_has_not() {
