@@ -22,6 +22,7 @@ mod group;
 mod ignore;
 mod image;
 mod instance;
+mod leftovers;
 mod meter;
 mod near;
 mod network;
@@ -292,10 +293,10 @@ impl DockerRuntime {
         self.engine.unless_missing(removed)
     }
 
-    /// Removes layers of builds that failed; while others are under way, the old ones.
+    /// Removes layers of builds that failed, the old ones or, once they take too much, all; while others are under way, the old ones.
     async fn prune(&self, instance: &Instance) {
         let alone = self.building.try_write();
-        if let Err(error) = build::prune(&self.engine, instance, self.options.build_cache, alone.is_err()).await {
+        if let Err(error) = build::prune(&self.engine, instance, &self.options, alone.is_err()).await {
             tracing::warn!(%error, "layers of builds that failed stay");
         }
     }

@@ -29,6 +29,7 @@ use super::{
     engine::Engine,
     ignore::Ignored,
     instance::Instance,
+    leftovers,
     meter::Meter,
     plan,
 };
@@ -292,9 +293,15 @@ pub async fn tidy(engine: &Engine, instance: &Instance, is_known: &Known<'_>) ->
     Ok(())
 }
 
-/// Removes layers of builds that failed so long ago. One that is under way looks the same: while there is one, those stay that
-/// it can have made.
-pub async fn prune(engine: &Engine, instance: &Instance, age: Duration, is_under_way: bool) -> Result<(), RuntimeError> {
+/// Removes layers of builds that failed long ago; all of them once they take more than one build may. One that is under way looks
+/// the same: while there is one, those stay that it can have made.
+pub async fn prune(engine: &Engine, instance: &Instance, options: &Options, is_under_way: bool) -> Result<(), RuntimeError> {
+    let mut age = options.build_cache;
+    if let Some(most) = options.build_disk
+        && leftovers::weigh(engine, instance).await? > most
+    {
+        age = Duration::ZERO;
+    }
     let age = if is_under_way { age.max(LONGEST) } else { age };
     let mut filter = instance.filter_of_layers();
     filter.insert("dangling".into(), vec!["true".into()]);
