@@ -64,6 +64,7 @@ pub(super) fn find(config: &Config) -> Vec<Problem> {
         space,
         engine,
         fence,
+        metrics,
         git,
         editor,
     ]
@@ -381,6 +382,21 @@ fn fence(config: &Config) -> Option<Problem> {
         "docker.fence_without_filter",
         "On a kernel without nftables, programs in codespaces can get past their fence, to cloud metadata and to this machine.",
         "Leave it false, and load nf_tables where codespaces do not start then.",
+    )
+}
+
+/// The figures, which are told to whoever asks, and codespaces that reach where they are told.
+fn metrics(config: &Config) -> Option<Problem> {
+    let address = config.metrics_listen?;
+    let is_fenced = config.docker.unreachable.iter().any(|network| network.contains(address.ip()));
+    if config.runtime != RuntimeKind::Docker || address.ip().is_loopback() || is_fenced {
+        return None;
+    }
+    problem(
+        Severity::Warning,
+        "metrics_listen",
+        format!("Programs in codespaces can ask {address} for the gateway's metrics, which need no password."),
+        "Listen on 127.0.0.1, or on one address of this machine that docker.unreachable names.",
     )
 }
 

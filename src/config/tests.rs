@@ -305,6 +305,24 @@ fn problems_are_found() {
     assert!(!directory.path().join("new").exists());
 }
 
+#[test]
+fn metrics_are_no_matter_of_codespaces() {
+    #[track_caller]
+    fn check(runtime: &str, listen: &str, unreachable: &str, expected: bool) {
+        let text = format!("runtime = '{runtime}'\nmetrics_listen = '{listen}'\n[docker]\nunreachable = {unreachable}\n");
+        let problems = from_text(&text).expect("a configuration").problems();
+        let told = problems.iter().any(|problem| problem.key == "metrics_listen");
+        assert_eq!(told, expected, "{text}: {problems:?}");
+    }
+    check("docker", "10.1.2.3:9100", "[]", true);
+    check("docker", "10.1.2.3:9100", "['192.168.0.0/16']", true);
+    check("docker", "10.1.2.3:9100", "['10.0.0.0/8']", false);
+    check("docker", "0.0.0.0:9100", "['10.0.0.0/8']", true);
+    check("docker", "127.0.0.1:9100", "[]", false);
+    check("docker", "", "[]", false);
+    check("process", "10.1.2.3:9100", "[]", false);
+}
+
 /// The sample's provider is one, once it is no comment.
 #[test]
 fn the_samples_provider_parses() {
