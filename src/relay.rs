@@ -81,4 +81,4 @@ pub async fn relay_ahead(a: (impl Relayed, Bytes), b: (impl Relayed, Bytes), end
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

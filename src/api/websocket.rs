@@ -240,7 +240,7 @@ impl Kind {
 }
 
 /// Ready when the caller may no longer: signed out, token revoked, codespace gone or no longer theirs (SESS-3).
-async fn over(services: Services, who: Identity, codespace: Arc<Codespace>, kind: Kind) {
+pub(super) async fn over(services: Services, who: Identity, codespace: Arc<Codespace>, kind: Kind) {
     let permit_falls = async {
         let mut changes = codespace.changes();
         let mut organisations = services.auth.organisation_changes();

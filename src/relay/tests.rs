@@ -1,14 +1,90 @@
 //! Tests of [`super`] over real sockets, where bulk is spliced.
 
-use std::{future::pending, time::Duration};
+use std::{collections::VecDeque, future::pending, pin::Pin, task::Context, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf, duplex},
     net::{TcpListener, TcpStream, UnixStream},
+    sync::oneshot,
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+
+/// Begins to wait where there are no timers, and gives what came of it: whatever asks for a time panics there. What ends
+/// nevertheless was ended by whoever said so, and not because somebody looked again.
+pub(crate) async fn without_timers<T: Send + 'static>(waiting: impl Future<Output = T> + Send + 'static) -> oneshot::Receiver<T> {
+    let (begun, begins) = oneshot::channel();
+    let (over, ends) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async move {
+            let mut waiting = std::pin::pin!(waiting);
+            assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "it has happened already");
+            let _ = begun.send(());
+            let _ = over.send(waiting.await);
+        });
+    });
+    begins.await.expect("it waits");
+    ends
+}
+
+/// Gives pieces one by one, none together with the next, and then ends.
+pub(crate) struct Pieces(VecDeque<Bytes>);
+
+impl Pieces {
+    pub(crate) fn of(pieces: &[&[u8]]) -> Self {
+        Self(pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect())
+    }
+}
+
+impl AsyncRead for Pieces {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.0.front().is_some_and(Bytes::is_empty) {
+            self.0.pop_front();
+        }
+        if let Some(piece) = self.0.front_mut() {
+            let count = piece.len().min(buf.remaining());
+            buf.put_slice(&piece.split_to(count));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Cuts bytes into pieces of 1 to 16, as the bytes themselves have it, after a first one of this length.
+pub(crate) fn pieces(bytes: &[u8], first: usize) -> Vec<&[u8]> {
+    let (first, mut rest) = bytes.split_at(first.min(bytes.len()));
+    let mut seed = rest
+        .iter()
+        .fold(17_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    let mut pieces = vec![first];
+    while !rest.is_empty() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let size = usize::try_from(seed >> 60).expect("four bits") + 1;
+        let (piece, more) = rest.split_at(size.min(rest.len()));
+        pieces.push(piece);
+        rest = more;
+    }
+    pieces
+}
+
+#[tokio::test]
+async fn sess_3_what_is_to_end_ends_without_a_timer() {
+    let (mut client, near) = duplex(64);
+    let (far, mut app) = duplex(64);
+    let ended = CancellationToken::new();
+    let token = ended.clone();
+    let relayed = without_timers(async move { relay(near, far, token.cancelled()).await }).await;
+    // A client that reads nothing holds up nothing either.
+    app.write_all(&[b'x'; 128]).await.expect("there is room");
+    ended.cancel();
+    let outcome = relayed.await.expect("no timer was asked for");
+    assert!(matches!(outcome.end, End::Cut), "{outcome:?}");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.expect("closed");
+    assert!(app.write_all(b"more").await.is_err(), "closed");
+}
 
 /// A client and a server with a relay between them, over the two kinds of plain socket that there are.
 async fn joined() -> (TcpStream, UnixStream, JoinHandle<Outcome>) {
@@ -207,7 +283,7 @@ async fn much_passes_through_little_buffers_unchanged() {
 async fn it_can_be_cut() {
     let (_client, a) = duplex(8);
     let (b, mut server) = duplex(8);
-    let (cut, ended) = tokio::sync::oneshot::channel::<()>();
+    let (cut, ended) = oneshot::channel::<()>();
     let relayed = tokio::spawn(relay(a, b, async { drop(ended.await) }));
     cut.send(()).expect("listened to");
     assert!(matches!(relayed.await.expect("joined").end, End::Cut));

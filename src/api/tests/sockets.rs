@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::{api::websocket, domain::Credential, policy::Presented};
 
 const ACCEPT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-Evil: 1\r\n\r\n";
 
@@ -265,6 +266,38 @@ async fn live_sockets_end_with_what_opened_them() {
         204
     );
     closes(stream).await;
+}
+
+#[tokio::test]
+async fn sess_3_no_timer_stands_between_a_cause_and_the_end_of_a_socket() {
+    for cause in ["sign-out", "token", "suspension", "deletion"] {
+        let api = TestApi::start().await;
+        let (services, by, now) = (api.services.clone(), Actor::gateway(), api.services.clock.now());
+        let name = "bob-x".parse().expect("a name");
+        let codespace = services.codespaces.find(&name).expect("bob's");
+        let presented = services.auth.by_token(&api.token("bob", "all").await, now);
+        let Presented::Valid(identity) = presented else {
+            panic!("{presented:?}");
+        };
+        let mut who = (*identity).clone();
+        if cause == "sign-out" {
+            api.cookie("bob").await;
+            let sessions = services.auth.sessions_of(&who.user);
+            who.credential = Credential::Cookie(sessions[0].id.clone());
+        }
+        let watching = websocket::over(services.clone(), who.clone(), codespace, websocket::Kind::Command);
+        let over = crate::relay::tests::without_timers(watching).await;
+        match (cause, &who.credential) {
+            ("sign-out", Credential::Cookie(session)) => services.auth.sign_out(session, &by, now).await.expect("signed out"),
+            ("token", Credential::Token(token)) => {
+                assert!(services.auth.revoke_token(&who.user, token, &by, now).await.expect("revoked"));
+            }
+            ("suspension", _) => services.auth.suspend(&who.user, true, &by, now).await.expect("suspended"),
+            _ => services.codespaces.delete(&name, true, &by).await.expect("deleted"),
+        }
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), over).await;
+        ended.expect("told").expect("no timer was asked for");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     codespace::{PortChange, Question},
     domain::{Credential, Identity, Port, Visibility},
+    relay::tests::without_timers,
 };
 
 #[tokio::test]
@@ -123,29 +124,49 @@ async fn visibility(bench: &Bench, visibility: Visibility) {
     changed.expect("changed");
 }
 
+const CAUSES: [Cause; 5] = [Cause::SignOut, Cause::Token, Cause::Suspension, Cause::Private, Cause::Deletion];
+
+/// A permit that such a cause ends, whom it was given to, and on which connection.
+async fn permit(bench: &Bench, cause: Cause) -> (Arc<Lease>, Presented, Arc<Peer>) {
+    visibility(bench, Visibility::Public).await;
+    let who = presented(bench, cause).await;
+    let credential = match &who {
+        Presented::Valid(identity) => Some(identity.credential.clone()),
+        _ => None,
+    };
+    let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let caller = Caller::new(address, &Fronts::default(), &addresses::Addresses::new(10));
+    let patience = Patience { body: LONG, write: LONG };
+    let peer = Arc::new(Peer::new(caller, None, patience, Arc::new(Recall::default())));
+    let question = Question::of_port(who.clone(), Port::new(3000).expect("a port"));
+    let lease = Lease::new(
+        bench.edge.clone(),
+        Arc::clone(&bench.codespace),
+        question,
+        credential,
+        (address, None),
+        Arc::clone(&peer),
+    );
+    (lease, who, peer)
+}
+
+/// A socket watches its permit from its first moment on.
+#[tokio::test]
+async fn sess_3_no_timer_stands_between_a_cause_and_the_end_of_a_socket() {
+    for cause in CAUSES {
+        let (bench, _endings) = bench(LIMITS, false).await;
+        let (lease, who, _peer) = permit(&bench, cause).await;
+        let fallen = without_timers(async move { lease.fallen().await }).await;
+        happens(&bench, cause, &who).await;
+        soon(fallen).await.expect("no timer was asked for");
+    }
+}
+
 #[tokio::test]
 async fn sess_3_each_cause_ends_what_is_open() {
-    for cause in [Cause::SignOut, Cause::Token, Cause::Suspension, Cause::Private, Cause::Deletion] {
+    for cause in CAUSES {
         let (bench, _endings) = bench(LIMITS, false).await;
-        visibility(&bench, Visibility::Public).await;
-        let who = presented(&bench, cause).await;
-        let credential = match &who {
-            Presented::Valid(identity) => Some(identity.credential.clone()),
-            _ => None,
-        };
-        let address = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let caller = Caller::new(address, &Fronts::default(), &addresses::Addresses::new(10));
-        let patience = Patience { body: LONG, write: LONG };
-        let peer = Arc::new(Peer::new(caller, None, patience, Arc::new(Recall::default())));
-        let question = Question::of_port(who.clone(), Port::new(3000).expect("a port"));
-        let lease = Lease::new(
-            bench.edge.clone(),
-            Arc::clone(&bench.codespace),
-            question,
-            credential,
-            (address, None),
-            Arc::clone(&peer),
-        );
+        let (lease, who, peer) = permit(&bench, cause).await;
         let _open = lease.watch();
         let fallen = tokio::spawn(async move { peer.leases.fallen().await });
         // It is watched by the next beat.
