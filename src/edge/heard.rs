@@ -4,6 +4,8 @@
 //! up (HDR-10). So such a head is read to its end and forgotten, hyper gets its beginning as if that were all, and the
 //! refusal is ours. Nothing that follows is served.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod heads;
 
 use std::{
@@ -27,8 +29,6 @@ const KEPT_BYTES: usize = MAX_HEAD_BYTES + 16 * 1024;
 const _: () = assert!(KEPT_BYTES + READ_BYTES < super::connection::HEAD_BYTES);
 /// Most that is read at once from there on.
 const READ_BYTES: usize = 8 * 1024;
-/// What ends a head.
-const END: &[u8] = b"\r\n\r\n";
 
 /// A stream that tells what it hears.
 #[derive(Debug)]
@@ -46,10 +46,10 @@ pub(super) struct Heard<S> {
 enum Rest {
     /// None does.
     Passed,
-    /// It is read and forgotten; it ended with this.
-    Forgotten(Tail),
-    /// It ended.
-    Over,
+    /// It is read and forgotten. What came of it ended with this, and will be ended so for whoever read its beginning.
+    Forgotten(Tail, &'static [u8]),
+    /// It ended; so much of that is to be said.
+    Over(&'static [u8]),
 }
 
 /// The last bytes of what was read, enough to find an end that came in two pieces.
@@ -59,6 +59,11 @@ struct Tail([u8; 3]);
 impl Tail {
     fn after_a_line() -> Self {
         Self([0, 0, b'\n'])
+    }
+
+    /// An empty line whose line feed is to come.
+    fn in_an_end() -> Self {
+        Self([0, b'\n', b'\r'])
     }
 
     /// Reads on; whether a head's end was there. A bare line feed ends a line here, as it does for hyper.
@@ -102,13 +107,23 @@ impl<S> Heard<S> {
             self.pace.heard(told.0, told.1);
         }
         let Some(at) = cut else { return };
-        self.pace.cut_head(self.heads.ended(), Cut::Fields);
-        let mut tail = Tail::after_a_line();
-        let over = tail.ends_in(&buf.filled()[before + at..]);
+        self.forget(Cut::Fields);
+        self.follow(&buf.filled()[before + at..]);
         buf.set_filled(before + at);
-        self.rest = if over { Rest::Over } else { Rest::Forgotten(tail) };
-        if over {
-            buf.put_slice(&END[..END.len().min(buf.remaining())]);
+    }
+
+    /// Leaves out what is still to come of a head.
+    fn forget(&mut self, why: Cut) {
+        self.pace.cut_head(self.heads.ended(), why);
+        self.rest = Rest::Forgotten(self.heads.tail(), self.heads.ending());
+    }
+
+    /// Looks whether a head that is forgotten ends in these bytes.
+    fn follow(&mut self, bytes: &[u8]) {
+        if let Rest::Forgotten(tail, ending) = &mut self.rest
+            && tail.ends_in(bytes)
+        {
+            self.rest = Rest::Over(*ending);
         }
     }
 }
@@ -118,19 +133,21 @@ impl<S: AsyncRead + Unpin> Heard<S> {
     /// would have the system take back the answer. The stream ends when the client goes, which hyper takes for its leaving.
     fn poll_forget(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
+            if let Rest::Over(ending) = &mut self.rest
+                && !ending.is_empty()
+            {
+                let (now, later) = ending.split_at(ending.len().min(buf.remaining()));
+                buf.put_slice(now);
+                *ending = later;
+                return Poll::Ready(Ok(()));
+            }
             let mut room = [0; READ_BYTES];
             let mut read = ReadBuf::new(&mut room);
             let polled = Pin::new(&mut self.inner).poll_read(cx, &mut read);
             if !matches!(polled, Poll::Ready(Ok(()))) || read.filled().is_empty() {
                 return polled;
             }
-            if let Rest::Forgotten(tail) = &mut self.rest
-                && tail.ends_in(read.filled())
-            {
-                self.rest = Rest::Over;
-                buf.put_slice(&END[..END.len().min(buf.remaining())]);
-                return Poll::Ready(Ok(()));
-            }
+            self.follow(read.filled());
         }
     }
 }
@@ -146,8 +163,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         }
         let length = this.heads.length();
         if length.is_some_and(|length| length > KEPT_BYTES) {
-            this.pace.cut_head(this.heads.ended(), Cut::Bytes);
-            this.rest = Rest::Forgotten(Tail::default());
+            if !this.heads.is_coming() {
+                // Nothing but empty lines: there is no request that could be answered, and the stream ends.
+                return Poll::Ready(Ok(()));
+            }
+            this.forget(Cut::Bytes);
             return this.poll_forget(cx, buf);
         }
         let before = buf.filled().len();
@@ -163,6 +183,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
             poll_sip(Pin::new(&mut this.inner), cx, buf)
         };
         this.hear(buf, before);
+        if buf.filled().len() == before && !matches!(this.rest, Rest::Passed) {
+            // All that came is left out: to give nothing would be to say that the client has left.
+            return this.poll_forget(cx, buf);
+        }
         polled
     }
 }
@@ -214,7 +238,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::{super::connection::HEAD_BYTES, heads::tests::streams, *};
-    use crate::forward::admission::MAX_FIELDS;
+    use crate::{forward::admission::MAX_FIELDS, relay::tests::Pieces};
 
     async fn heard(sent: &[u8]) -> (Vec<u8>, Option<Cut>) {
         let (mut near, far) = tokio::io::duplex(1024);
@@ -269,10 +293,10 @@ mod tests {
                 let (got, cut) = heard(long.as_bytes()).await;
                 assert_eq!(cut, Some(Cut::Bytes));
                 assert!(got.len() < HEAD_BYTES, "{}", got.len());
-                let (start, got_end) = got.split_at(got.len() - END.len());
+                let (start, got_end) = got.split_at(got.len() - 4);
                 assert_eq!(
                     (&long.as_bytes()[..start.len()], got_end),
-                    (start, END),
+                    (start, &b"\r\n\r\n"[..]),
                     "nothing of what follows is there"
                 );
             }
@@ -297,9 +321,24 @@ mod tests {
         );
     }
 
+    type Served = Vec<(String, bool, Option<Cut>)>;
+
     /// The targets of the requests that hyper takes from such bytes, and what was found out about each.
-    async fn served(sent: &[u8], piece: usize) -> Vec<(String, bool, Option<Cut>)> {
+    async fn served(sent: &[u8], piece: usize) -> Served {
         let (mut near, far) = tokio::io::duplex(1 << 20);
+        let sending = async {
+            for piece in sent.chunks(piece) {
+                // It may be over before its client knows.
+                drop(near.write_all(piece).await);
+                tokio::task::yield_now().await;
+            }
+            drop(near.shutdown().await);
+        };
+        tokio::join!(served_on(far), sending).0
+    }
+
+    /// The same of what a stream gives.
+    async fn served_on(stream: impl AsyncRead + AsyncWrite + Unpin) -> Served {
         let pace = Pace::new(Instant::now());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let service = service_fn(|request: Request<Incoming>| {
@@ -313,17 +352,73 @@ mod tests {
         });
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES).max_headers(MAX_FIELDS).half_close(true);
-        let connection = builder.serve_connection(TokioIo::new(Heard::new(far, Arc::clone(&pace))), service);
-        let sending = async {
-            for piece in sent.chunks(piece) {
-                // It may be over before its client knows.
-                drop(near.write_all(piece).await);
-                tokio::task::yield_now().await;
-            }
-            drop(near.shutdown().await);
-        };
-        drop(tokio::join!(connection, sending));
+        let heard = Heard::new(stream, Arc::clone(&pace));
+        drop(builder.serve_connection(TokioIo::new(heard), service).await);
         std::mem::take(&mut *seen.lock())
+    }
+
+    /// What is served of such pieces, and what is read of them by so many bytes at once.
+    async fn in_pieces(pieces: &[&[u8]], at_once: usize) -> (Served, Vec<u8>) {
+        let served = served_on(tokio::io::join(Pieces::of(pieces), tokio::io::sink())).await;
+        let (mut heard, mut read) = (Heard::new(Pieces::of(pieces), Pace::new(Instant::now())), Vec::new());
+        let mut room = vec![0; at_once];
+        while let Ok(count @ 1..) = heard.read(&mut room).await {
+            read.extend_from_slice(&room[..count]);
+        }
+        (served, read)
+    }
+
+    #[tokio::test]
+    async fn hdr_10_a_head_that_is_cut_anywhere_is_answered_and_nothing_after_it() {
+        for head in [
+            "GET /plain HTTP/1.1\r\nHost: a\r\nX-Empty:\r\nC: d\r\n\r\n",
+            "GET /plain HTTP/1.0\nHost: a\nContent-Length-X: 1\nTransfer-Encodings: x\n\n",
+            "POST /plain HTTP/1.1\r\nContent-Length: 12 \r\nX: y\r\n\r\n",
+            "POST /plain HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\nX: y\r\n\r\n",
+        ] {
+            for at in 1..head.len() {
+                // What stands before it is so long that it is cut there.
+                let before = "\n".repeat(KEPT_BYTES + 1 - at);
+                let kept = format!("{before}{}", &head[..at]);
+                for after in ["", "GET /smuggled HTTP/1.1\r\n\r\n"] {
+                    let rest = format!("{}{after}", &head[at..]);
+                    let (served, read) = in_pieces(&[kept.as_bytes(), rest.as_bytes()], 5000).await;
+                    let [(target, false, Some(Cut::Bytes))] = &served[..] else {
+                        panic!("{served:?} of {head:?} cut at {at}, with {after:?} behind it");
+                    };
+                    assert!("/plain".starts_with(target.trim_end_matches('/')), "{target}");
+                    let ending = read.strip_prefix(kept.as_bytes()).expect("nothing is left out of it");
+                    assert!(ending.len() < 20, "{:?}", String::from_utf8_lossy(ending));
+                }
+            }
+            let kept = format!("{}{head}", "\n".repeat(KEPT_BYTES - head.len()));
+            assert_eq!(
+                in_pieces(&[kept.as_bytes()], 5000).await,
+                (vec![("/plain".into(), false, None)], kept.into_bytes())
+            );
+        }
+        let empty = "\r\n".repeat(KEPT_BYTES);
+        let (served, read) = in_pieces(&[empty.as_bytes(), b"GET / HTTP/1.1\r\n\r\n"], 5000).await;
+        assert!(served.is_empty() && read.len() < HEAD_BYTES, "{served:?}");
+    }
+
+    #[tokio::test]
+    async fn hdr_9_fields_beyond_measure_are_answered_in_whatever_pieces_they_come() {
+        for end in ["\r\n", "\n"] {
+            let whole: String = (0..MAX_FIELDS).map(|index| format!("X-{index}: y{end}")).collect();
+            let whole = format!("GET / HTTP/1.1{end}{whole}");
+            let sent = format!("{whole}More: z{end}{end}");
+            let expected = (
+                vec![("/".to_owned(), false, Some(Cut::Fields))],
+                format!("{whole}\r\n\r\n").into_bytes(),
+            );
+            for at in whole.len() - 12..=sent.len() {
+                let (first, second) = sent.as_bytes().split_at(at);
+                for at_once in [1, 5000] {
+                    assert_eq!(in_pieces(&[first, second], at_once).await, expected, "cut at {at}");
+                }
+            }
+        }
     }
 
     proptest! {

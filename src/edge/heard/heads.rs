@@ -5,6 +5,7 @@
 //! §6 and §7.1). Refuses nothing by itself. Knows nothing more once it lost its way, which it does at what hyper ends a
 //! connection for, and not before.
 
+use super::Tail;
 use crate::forward::admission::MAX_FIELDS;
 
 /// Reads a connection's bytes as they come, in whatever pieces.
@@ -19,6 +20,8 @@ pub(super) struct Heads {
     fields: usize,
     length: usize,
     body: Body,
+    /// Whether the last byte was a carriage return, whose line feed is to come.
+    returned: bool,
 }
 
 /// What the next byte belongs to.
@@ -28,19 +31,23 @@ enum At {
     #[default]
     Before,
     BeforeFeed,
-    /// The method, which may hold a `#`, and the rest of the request line.
+    /// The method, which may hold a `#`, the target, and the version, of which so many bytes came in earlier pieces.
     Method,
-    Line,
+    Target,
+    Version(usize),
     /// A field, or the empty line that ends a head; the second byte of that.
     Field,
     EndFeed,
-    /// A name of which so many bytes are those of this one.
+    /// A name of which so many bytes are those of this one; any other, as far as earlier pieces had it.
     Name(Name, usize),
+    OtherName,
     /// The value of a `Content-Length`, so far; the space behind it.
     Length(Option<u64>),
     LengthOver(u64),
-    /// What matters no more of a line.
-    Rest,
+    /// The value of a `Transfer-Encoding`.
+    Coding,
+    /// A value that does not matter.
+    Value,
     /// So many bytes of a body.
     Body(u64),
     /// A chunk's size, so far; the space behind it, its extensions, and the second byte of its line's end.
@@ -73,6 +80,8 @@ enum Body {
     None,
     Length(u64),
     Chunks,
+    /// Its length is none: hyper ends the connection once the head is whole, and not before.
+    Unknown,
 }
 
 impl Heads {
@@ -81,6 +90,7 @@ impl Heads {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             if self.at == At::Field && self.fields == MAX_FIELDS && !is_end(*byte) {
+                self.returned = false;
                 return Some(at);
             }
             let (of_head, ended) = (self.is_of_head(), self.ended);
@@ -92,6 +102,9 @@ impl Heads {
             self.length = if of_head && self.ended == ended { self.length + taken } else { 0 };
             self.at = next;
             at += taken;
+        }
+        if let Some(last) = bytes.last() {
+            self.returned = *last == b'\r';
         }
         None
     }
@@ -116,11 +129,50 @@ impl Heads {
         self.is_of_head().then_some(self.length)
     }
 
+    /// What makes something readable of a head that is left out from here on, and of nothing that it was not. hyper looks
+    /// for `\r\n\r\n` or `\n\n` before it reads a head that came in pieces.
+    pub(super) fn ending(&self) -> &'static [u8] {
+        let version = b"HTTP/1.1\r\n\r\n";
+        match self.at {
+            At::Method => b" / HTTP/1.1\r\n\r\n",
+            At::EndFeed => b"\n\r\n\r\n",
+            _ if self.returned => b"\n\r\n",
+            At::Target => b"/ HTTP/1.1\r\n\r\n",
+            At::Version(came) => &version[came.min(version.len() - 4)..],
+            // With a letter more, lest the beginning of a name be one that means something.
+            At::Name(..) | At::OtherName => b"x:\r\n\r\n",
+            At::Length(None) => b"0\r\n\r\n",
+            At::Coding => b", chunked\r\n\r\n",
+            _ => b"\r\n\r\n",
+        }
+    }
+
+    /// What the end of the head that is coming may begin with already.
+    pub(super) fn tail(&self) -> Tail {
+        match self.at {
+            At::Field => Tail::after_a_line(),
+            At::EndFeed => Tail::in_an_end(),
+            _ => Tail::default(),
+        }
+    }
+
     fn is_of_head(&self) -> bool {
-        use At::{Before, BeforeFeed, EndFeed, Field, Length, LengthOver, Line, Method, Name, Rest};
+        use At::{Before, BeforeFeed, Coding, EndFeed, Field, Length, LengthOver, Method, Name, OtherName, Target, Value, Version};
         matches!(
             self.at,
-            Before | BeforeFeed | Method | Line | Field | EndFeed | Name(..) | Length(_) | LengthOver(_) | Rest
+            Before
+                | BeforeFeed
+                | Method
+                | Target
+                | Version(_)
+                | Field
+                | EndFeed
+                | Name(..)
+                | OtherName
+                | Length(_)
+                | LengthOver(_)
+                | Coding
+                | Value
         )
     }
 
@@ -131,39 +183,52 @@ impl Heads {
             (At::Before | At::BeforeFeed, b'\n') => (At::Before, 1),
             (At::Before, _) => (At::Method, 0),
             (At::Method, _) => match memchr::memchr2(b' ', b'\n', rest) {
-                Some(at) => (At::Line, at + usize::from(rest[at] == b' ')),
+                Some(at) => (At::Target, at + usize::from(rest[at] == b' ')),
                 None => (At::Method, rest.len()),
             },
-            (At::Line, _) => match memchr::memchr2(b'#', b'\n', rest) {
+            (At::Target | At::Version(_), _) => match memchr::memchr2(b'#', b'\n', rest) {
                 Some(at) if rest[at] == b'#' => {
                     self.fragment.get_or_insert(self.ended);
-                    (At::Rest, at)
+                    (within_line(self.at, &rest[..=at]), at + 1)
                 }
                 Some(at) => (At::Field, at + 1),
-                None => (At::Line, rest.len()),
+                None => (within_line(self.at, rest), rest.len()),
             },
             (At::Field, b'\r') => (At::EndFeed, 1),
             (At::Field | At::EndFeed, b'\n') => (self.end(), 1),
             (At::Field, _) => {
                 self.fields += 1;
-                (Name::begun_by(byte).map_or(At::Rest, |name| At::Name(name, 0)), 0)
+                (Name::begun_by(byte).map_or(At::OtherName, |name| At::Name(name, 0)), 0)
             }
             (At::Name(name, known), _) => self.name(name, known, rest),
             (At::Length(None), b' ' | b'\t') => (self.at, 1),
-            (At::Length(length), b'0'..=b'9') => (number(length, 10, byte).map_or(At::Lost, |length| At::Length(Some(length))), 1),
+            (At::Length(length), b'0'..=b'9') => match number(length, 10, byte) {
+                Some(length) => (At::Length(Some(length)), 1),
+                None => (self.no_length(), 0),
+            },
             (At::Length(Some(length)) | At::LengthOver(length), b' ' | b'\t') => (At::LengthOver(length), 1),
             (At::Length(Some(length)) | At::LengthOver(length), b'\r' | b'\n') => {
-                if self.body != Body::Chunks {
+                if self.body == Body::None {
                     self.body = Body::Length(length);
                 }
-                (At::Rest, 0)
+                (At::Value, 0)
             }
-            (At::Rest, _) => match memchr::memchr(b'\n', rest) {
+            (At::Length(_) | At::LengthOver(_), _) => (self.no_length(), 0),
+            (At::OtherName | At::Coding | At::Value, _) => match memchr::memchr(b'\n', rest) {
                 Some(at) => (At::Field, at + 1),
-                None => (At::Rest, rest.len()),
+                None if self.at == At::OtherName && memchr::memchr(b':', rest).is_some() => (At::Value, rest.len()),
+                None => (self.at, rest.len()),
             },
             _ => (At::Lost, 0),
         }
+    }
+
+    /// Takes note of a `Content-Length` that says none. Beside chunks nobody reads it.
+    fn no_length(&mut self) -> At {
+        if self.body != Body::Chunks {
+            self.body = Body::Unknown;
+        }
+        At::Value
     }
 
     fn name(&mut self, name: Name, known: usize, rest: &[u8]) -> (At, usize) {
@@ -175,12 +240,14 @@ impl Heads {
         let same = same.count();
         let next = match name {
             _ if same < wanted.len() && same == rest.len() => At::Name(name, known + same),
-            _ if same < wanted.len() => At::Rest,
+            _ if same < wanted.len() => At::OtherName,
             Name::ContentLength => At::Length(None),
             Name::TransferEncoding => {
                 // hyper takes none but those that end in chunks.
-                self.body = Body::Chunks;
-                At::Rest
+                if self.body != Body::Unknown {
+                    self.body = Body::Chunks;
+                }
+                At::Coding
             }
         };
         (next, same)
@@ -193,6 +260,7 @@ impl Heads {
             Body::None | Body::Length(0) => At::Before,
             Body::Length(length) => At::Body(length),
             Body::Chunks => At::Size(None),
+            Body::Unknown => At::Lost,
         }
     }
 }
@@ -211,6 +279,17 @@ impl Name {
             Self::ContentLength => b"content-length:",
             Self::TransferEncoding => b"transfer-encoding:",
         }
+    }
+}
+
+/// Where in a request line what comes after these bytes of it is.
+fn within_line(at: At, bytes: &[u8]) -> At {
+    match at {
+        At::Version(came) => At::Version(came + bytes.len()),
+        _ => match memchr::memchr(b' ', bytes) {
+            Some(space) => At::Version(bytes.len() - space - 1),
+            None => At::Target,
+        },
     }
 }
 
@@ -303,7 +382,15 @@ pub(super) mod tests {
                 )),
                 Some(1),
             ),
+            (
+                after(&format!(
+                    "{}0\r\n\r\n",
+                    head("/", 1, "Transfer-Encoding: chunked\r\nContent-Length: x\r\n", "\r\n")
+                )),
+                Some(1),
+            ),
             (after(&head("/", 1, "Content-Length: 500\r\n", "\r\n")), None),
+            (after(&head("/", 1, "Content-Length: x\r\n", "\r\n")), None),
             (format!("#{plain}GET /"), None),
         ] {
             for cut in [1, 7, sent.len()] {
@@ -329,6 +416,29 @@ pub(super) mod tests {
         ] {
             assert_eq!(heads.read(piece.as_bytes()), None);
             assert_eq!((heads.ended(), heads.is_coming(), heads.length()), expected, "{piece:?}");
+        }
+    }
+
+    #[test]
+    fn to_1_a_head_whose_length_is_none_is_coming_to_its_end() {
+        for length in ["", " ", "+3", "3, 3", "3 x", "x", "99999999999999999999", "-1"] {
+            for more in ["", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n"] {
+                let sent = format!("POST / HTTP/1.1\r\nContent-Length:{length}\r\n{more}X: y\r\n\r\n");
+                let mut heads = Heads::default();
+                for (at, byte) in sent.bytes().enumerate() {
+                    assert_eq!(heads.read(&[byte]), None);
+                    let told = (heads.is_coming(), heads.length());
+                    let expected = if at + 1 == sent.len() {
+                        (false, None)
+                    } else {
+                        (true, Some(at + 1))
+                    };
+                    assert_eq!(told, expected, "{sent:?} at {at}");
+                }
+                // What follows is nobody's: hyper ends the connection.
+                assert_eq!(heads.read(b"GET /a#b HTTP/1.1\r\n\r\n"), None);
+                assert_eq!((heads.ended(), heads.fragment(), heads.is_coming()), (1, None, false));
+            }
         }
     }
 
