@@ -1,5 +1,8 @@
 //! An agent's control connection, from its hello to its end.
 
+#[cfg(test)]
+mod fuzz_tests;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
@@ -126,13 +129,7 @@ pub async fn run(registry: Arc<Registry>, upgrade: OnUpgrade, who: Who) {
     let Ok(Ok(upgraded)) = timeout(PATIENCE, upgrade).await else {
         return;
     };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(8 * 1024)
-        .write_buffer_size(0)
-        .max_write_buffer_size(2 * MAX_ORDER_BYTES)
-        .max_message_size(Some(MAX_CONTROL_BYTES))
-        .max_frame_size(Some(MAX_CONTROL_BYTES));
-    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(bounds())).await;
     let greeting = match greet(&mut socket, &who).await {
         Ok(greeting) => greeting,
         Err(over) => {
@@ -159,6 +156,16 @@ pub async fn run(registry: Arc<Registry>, upgrade: OnUpgrade, who: Who) {
     };
     // Nobody listens when the codespace is gone.
     drop(timeout(PATIENCE, events.send(gone)).await);
+}
+
+/// What an agent's frames may take (AGT-8).
+fn bounds() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(8 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(2 * MAX_ORDER_BYTES)
+        .max_message_size(Some(MAX_CONTROL_BYTES))
+        .max_frame_size(Some(MAX_CONTROL_BYTES))
 }
 
 /// Waits for the agent's hello.
@@ -278,23 +285,10 @@ impl Session {
     async fn hear(&mut self, message: Message) -> Result<(), Over> {
         self.heard = Instant::now();
         self.due = self.due.max(self.heard) + MESSAGE_INTERVAL;
-        let text = match message {
-            Message::Text(text) => text,
-            Message::Close(_) => return Err(Over::Closed),
-            Message::Ping(_) | Message::Pong(_) => return Ok(()),
-            Message::Binary(_) | Message::Frame(_) => return Err(Over::Malformed),
-        };
-        match serde_json::from_str(&text).map_err(|_| Over::Malformed)? {
-            _ if claims::are_foreign(&text, &self.link.codespace, self.link.generation) => Err(Over::Foreign),
-            FromAgent::Pong => Ok(()),
-            message => {
-                let message = bound(message).ok_or(Over::Malformed)?;
-                self.tell(AgentEvent::Said {
-                    generation: self.link.generation,
-                    message,
-                })
-                .await
-            }
+        let generation = self.link.generation;
+        match understood(message, &self.link.codespace, generation)? {
+            Some(message) => self.tell(AgentEvent::Said { generation, message }).await,
+            None => Ok(()),
         }
     }
 
@@ -325,6 +319,21 @@ impl Session {
     async fn tell(&mut self, event: AgentEvent) -> Result<(), Over> {
         let sent = timeout(PATIENCE, self.events.send(event)).await;
         sent.map_err(|_| Over::Stuck)?.map_err(|_| Over::Going)
+    }
+}
+
+/// What an agent of this codespace and start says, cut down to what is kept; none if it only shows that it is there.
+fn understood(message: Message, codespace: &CodespaceName, generation: Generation) -> Result<Option<FromAgent>, Over> {
+    let text = match message {
+        Message::Text(text) => text,
+        Message::Close(_) => return Err(Over::Closed),
+        Message::Ping(_) | Message::Pong(_) => return Ok(None),
+        Message::Binary(_) | Message::Frame(_) => return Err(Over::Malformed),
+    };
+    match serde_json::from_str(&text).map_err(|_| Over::Malformed)? {
+        _ if claims::are_foreign(&text, codespace, generation) => Err(Over::Foreign),
+        FromAgent::Pong => Ok(None),
+        message => bound(message).ok_or(Over::Malformed).map(Some),
     }
 }
 
