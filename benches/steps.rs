@@ -346,6 +346,7 @@ fn auth_with(sessions: usize, now: OffsetDateTime) -> Auth {
             session_idle: Duration::from_secs(12 * 3600),
             session_absolute: Duration::from_secs(7 * 24 * 3600),
             tokens_per_user: 100,
+            attempts: Default::default(),
             outside: auth::OutsideOptions::default(),
         };
         Auth::load(store, options, now).await.expect("auth")

@@ -62,6 +62,7 @@ async fn auth() -> Auth {
         session_idle: Duration::from_secs(3600),
         session_absolute: Duration::from_secs(3600),
         tokens_per_user: 10,
+        attempts: Default::default(),
         outside: Default::default(),
     };
     let auth = Auth::load(Arc::clone(&store), options(), at(NOW)).await.expect("an empty store");

@@ -155,6 +155,7 @@ impl Gateway {
             session_idle: config.sessions.idle,
             session_absolute: config.sessions.absolute,
             tokens_per_user: config.limits.tokens_per_user,
+            attempts: config.limits.attempts,
             outside: config.sign_in.meant(config.outbound.clone()),
         };
         let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.map_err(store_failed)?;

@@ -48,6 +48,7 @@ use crate::{
     store::{AuditRecord, SharedStore, StoreError},
 };
 
+pub use attempts::{AttemptLimit, AttemptLimits};
 pub use cookies::{
     ACCESS_COOKIE, GATEWAY_COOKIE_PREFIX, MAX_NONCES, NONCE_COOKIE_PREFIX, NonceCookie, SESSION_COOKIE, clear_access_cookie,
     clear_nonce_cookie, clear_session_cookie, is_gateway_cookie, nonce_cookie, nonce_cookies,
@@ -85,6 +86,8 @@ pub struct Options {
     pub session_absolute: Duration,
     /// Tokens that one account may have at once, those inside its codespaces not counted.
     pub tokens_per_user: usize,
+    /// How often a wrong password, code or answer of a provider may be tried (RATE-1).
+    pub attempts: AttemptLimits,
     /// How people may sign in.
     pub outside: OutsideOptions,
 }
@@ -159,6 +162,8 @@ impl Auth {
     /// Reads users, login sessions and tokens; those that are over are left out and removed.
     pub async fn load(store: SharedStore, options: Options, now: OffsetDateTime) -> Result<Self, StoreError> {
         let key = signing::Key::load(store.as_ref()).await?;
+        let attempts = || Mutex::new(attempts::Attempts::within(options.attempts));
+        let (of_passwords, of_codes, of_shares) = (attempts(), attempts(), attempts());
         let inner = Inner {
             outside: outside::Outside::new(options.outside.clone()),
             options,
@@ -173,10 +178,10 @@ impl Auth {
             owed: endings::Owed::default(),
             links: Mutex::default(),
             tickets: Mutex::default(),
-            attempts: Mutex::default(),
+            attempts: of_passwords,
             refusals: Mutex::default(),
-            code_attempts: Mutex::default(),
-            share_attempts: Mutex::default(),
+            code_attempts: of_codes,
+            share_attempts: of_shares,
             devices: Mutex::default(),
             denials: Mutex::default(),
             hasher: passwords::Hasher::new(),

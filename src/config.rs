@@ -3,6 +3,7 @@
 //! Owns every key, its default and its bounds, and is the only reader of configuration files and of the environment.
 //! Refuses unknown keys with the nearest known one (FAIL-1), and to know what the others do with the values.
 
+mod attempts;
 mod docker;
 mod gather;
 mod keys;
@@ -16,6 +17,7 @@ mod tests;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
+    auth::AttemptLimits,
     codespace::StrangerCaps,
     edge::{Fronts, Pair},
     issuance::{Source, acme, local},
@@ -131,6 +133,8 @@ pub struct Limits {
     pub sockets_per_user: usize,
     pub sockets_per_codespace: usize,
     pub sockets_per_address: usize,
+    /// How often a wrong password may be tried, of one account, from one address and all together.
+    pub attempts: AttemptLimits,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -47,6 +47,7 @@ async fn bench(data: PathBuf) -> Bench {
         session_idle: Duration::from_secs(60),
         session_absolute: Duration::from_secs(60),
         tokens_per_user: 100,
+        attempts: Default::default(),
         outside: portico::auth::OutsideOptions::default(),
     };
     let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.expect("an empty store");

@@ -134,6 +134,7 @@ impl TestApi {
             session_idle: std::time::Duration::from_secs(12 * 3600),
             session_absolute: std::time::Duration::from_secs(7 * 24 * 3600),
             tokens_per_user: 100,
+            attempts: Default::default(),
             outside: outside_options(),
         };
         let now = clock.now();

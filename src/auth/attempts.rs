@@ -1,4 +1,5 @@
-//! How often someone may try a password: token buckets per account, per address and for all (RATE-1).
+//! How often someone may try a password: token buckets per account, per address and for all, as the operator set them
+//! (RATE-1).
 //!
 //! Pure: time is an argument.
 
@@ -11,25 +12,55 @@ use crate::domain::subnet;
 /// Most keys kept at once; beyond it, buckets that are full again are forgotten, then the oldest.
 const MAX_KEYS: usize = 20_000;
 
+/// Most attempts that may fail: so many at once, of which all come back, evenly, in so much time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AttemptLimit {
+    pub most: u32,
+    pub within: Duration,
+}
+
+/// The limits of attempts to sign in. Codes of a command line and passwords of links are counted apart, within the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AttemptLimits {
+    /// Of one account, whether or not anybody has it.
+    pub account: AttemptLimit,
+    /// From one address; an IPv6 /64 is one.
+    pub address: AttemptLimit,
+    /// Of everybody.
+    pub all: AttemptLimit,
+}
+
+impl AttemptLimit {
+    pub const fn new(most: u32, seconds: u64) -> Self {
+        let within = Duration::from_secs(seconds);
+        Self { most, within }
+    }
+
+    fn rate(self) -> Rate {
+        let burst = f64::from(self.most);
+        Rate {
+            burst,
+            seconds_each: self.within.as_secs_f64() / burst,
+        }
+    }
+}
+
+impl Default for AttemptLimits {
+    fn default() -> Self {
+        Self {
+            account: AttemptLimit::new(10, 200),
+            address: AttemptLimit::new(30, 150),
+            all: AttemptLimit::new(200, 40),
+        }
+    }
+}
+
 /// So many at once, then one each so many seconds.
 #[derive(Clone, Copy, Debug)]
 struct Rate {
     burst: f64,
     seconds_each: f64,
 }
-
-const ACCOUNT: Rate = Rate {
-    burst: 10.0,
-    seconds_each: 20.0,
-};
-const ADDRESS: Rate = Rate {
-    burst: 30.0,
-    seconds_each: 5.0,
-};
-const ALL: Rate = Rate {
-    burst: 200.0,
-    seconds_each: 0.2,
-};
 
 /// Refusals that the audit log tells one by one, and how often it tells of one in a flood.
 const TOLD: Rate = Rate {
@@ -87,6 +118,7 @@ impl Refusals {
 /// The buckets.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
+    limits: AttemptLimits,
     accounts: HashMap<String, Bucket>,
     addresses: HashMap<Option<IpAddr>, Bucket>,
     all: Option<Bucket>,
@@ -99,19 +131,22 @@ struct Bucket {
 }
 
 impl Attempts {
+    pub(super) fn within(limits: AttemptLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Takes one attempt, or says how long to wait. `account` is the canonical name, so that no spelling of it gets a
     /// bucket of its own.
     pub(super) fn take(&mut self, account: &str, address: Option<IpAddr>, now: OffsetDateTime) -> Result<(), Duration> {
         let address = address.map(subnet);
-        make_room(&mut self.accounts, ACCOUNT, now);
-        make_room(&mut self.addresses, ADDRESS, now);
+        let [of_account, of_address, of_all] = self.rates();
+        make_room(&mut self.accounts, of_account, now);
+        make_room(&mut self.addresses, of_address, now);
+        let full = |rate| move || Bucket::full(rate, now);
         let buckets = [
-            (self.all.get_or_insert_with(|| Bucket::full(ALL, now)), ALL),
-            (
-                self.accounts.entry(account.into()).or_insert_with(|| Bucket::full(ACCOUNT, now)),
-                ACCOUNT,
-            ),
-            (self.addresses.entry(address).or_insert_with(|| Bucket::full(ADDRESS, now)), ADDRESS),
+            (self.all.get_or_insert_with(full(of_all)), of_all),
+            (self.accounts.entry(account.into()).or_insert_with(full(of_account)), of_account),
+            (self.addresses.entry(address).or_insert_with(full(of_address)), of_address),
         ];
         let mut wait = 0.0_f64;
         let mut taken = Vec::with_capacity(buckets.len());
@@ -131,14 +166,12 @@ impl Attempts {
 
     /// Takes one attempt of an address that names no account: only the address waits for it.
     pub(super) fn take_from(&mut self, address: Option<IpAddr>, now: OffsetDateTime) -> Result<(), Duration> {
-        make_room(&mut self.addresses, ADDRESS, now);
-        let bucket = self
-            .addresses
-            .entry(address.map(subnet))
-            .or_insert_with(|| Bucket::full(ADDRESS, now));
-        bucket.refill(ADDRESS, now);
+        let rate = self.limits.address.rate();
+        make_room(&mut self.addresses, rate, now);
+        let bucket = self.addresses.entry(address.map(subnet)).or_insert_with(|| Bucket::full(rate, now));
+        bucket.refill(rate, now);
         if bucket.left < 1.0 {
-            return Err(Duration::from_secs_f64(((1.0 - bucket.left) * ADDRESS.seconds_each).ceil()));
+            return Err(Duration::from_secs_f64(((1.0 - bucket.left) * rate.seconds_each).ceil()));
         }
         bucket.left -= 1.0;
         Ok(())
@@ -146,23 +179,30 @@ impl Attempts {
 
     /// Gives back an attempt of [`Self::take_from`] that succeeded.
     pub(super) fn give_back_from(&mut self, address: Option<IpAddr>) {
+        let rate = self.limits.address.rate();
         if let Some(bucket) = self.addresses.get_mut(&address.map(subnet)) {
-            bucket.left = (bucket.left + 1.0).min(ADDRESS.burst);
+            bucket.left = (bucket.left + 1.0).min(rate.burst);
         }
     }
 
     /// Gives back an attempt that succeeded: only failures count.
     pub(super) fn give_back(&mut self, account: &str, address: Option<IpAddr>) {
+        let [of_account, of_address, of_all] = self.rates();
         let buckets = [
-            (self.all.as_mut(), ALL),
-            (self.accounts.get_mut(account), ACCOUNT),
-            (self.addresses.get_mut(&address.map(subnet)), ADDRESS),
+            (self.all.as_mut(), of_all),
+            (self.accounts.get_mut(account), of_account),
+            (self.addresses.get_mut(&address.map(subnet)), of_address),
         ];
         for (bucket, rate) in buckets {
             if let Some(bucket) = bucket {
                 bucket.left = (bucket.left + 1.0).min(rate.burst);
             }
         }
+    }
+
+    /// Of an account, of an address and of all.
+    fn rates(&self) -> [Rate; 3] {
+        [self.limits.account, self.limits.address, self.limits.all].map(AttemptLimit::rate)
     }
 }
 
@@ -238,6 +278,36 @@ mod tests {
         );
         let mut attempts = Attempts::default();
         assert_eq!(passed(&mut attempts, |index| (format!("n{index}"), spread(index))), 200, "everyone");
+    }
+
+    #[test]
+    fn rate_1_the_operator_says_how_many() {
+        let limits = AttemptLimits {
+            account: AttemptLimit::new(2, 60),
+            address: AttemptLimit::new(3, 9),
+            all: AttemptLimit::new(5, 5),
+        };
+        let spread = |index: usize| address(&format!("10.0.0.{index}"));
+        let one = address("10.0.0.1");
+        for (expected, of) in [
+            (
+                2,
+                Box::new(|index| ("ada".into(), spread(index))) as Box<dyn Fn(usize) -> (String, Option<IpAddr>)>,
+            ),
+            (3, Box::new(|index| (format!("n{index}"), one))),
+            (5, Box::new(|index| (format!("n{index}"), spread(index)))),
+        ] {
+            assert_eq!(passed(&mut Attempts::within(limits), of), expected);
+        }
+        let mut attempts = Attempts::within(limits);
+        passed(&mut attempts, |_| ("ada".into(), None));
+        let wait = attempts.take("ada", None, now()).expect_err("too many");
+        assert_eq!(wait, Duration::from_secs(30), "two in a minute are one in half of it");
+        let mut attempts = Attempts::within(limits);
+        let from: Vec<_> = (0..4).map(|_| attempts.take_from(one, now())).collect();
+        assert_eq!(from, [Ok(()), Ok(()), Ok(()), Err(Duration::from_secs(3))]);
+        attempts.give_back_from(one);
+        assert_eq!(attempts.take_from(one, now()), Ok(()));
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub(super) async fn auth_with(store: SharedStore, outside: OutsideOptions, now: 
         session_idle: seconds(12 * 3600),
         session_absolute: seconds(7 * 24 * 3600),
         tokens_per_user: TOKENS,
+        attempts: Default::default(),
         outside,
     };
     Auth::load(store, options, now).await.expect("auth")

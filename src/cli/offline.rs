@@ -50,6 +50,7 @@ impl Offline {
             session_idle: config.sessions.idle,
             session_absolute: config.sessions.absolute,
             tokens_per_user: config.limits.tokens_per_user,
+            attempts: config.limits.attempts,
             outside: config.sign_in.meant(config.outbound.clone()),
         };
         let now = OffsetDateTime::now_utc();

@@ -43,6 +43,7 @@ async fn bench() -> Bench {
         session_idle: Wait::from_secs(3600),
         session_absolute: Wait::from_secs(3600),
         tokens_per_user: 100,
+        attempts: Default::default(),
         outside: auth::OutsideOptions::default(),
     };
     let auth = Auth::load(Arc::clone(&store), options, clock.now()).await.expect("an empty store");

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, Sharing, SignIn, Tls, docker, life, sign_in};
+use super::{Config, Limits, Log, LogFormat, RuntimeKind, SessionLimits, Sharing, SignIn, Tls, attempts, docker, life, sign_in};
 use crate::{
     domain::Networks,
     edge::Fronts,
@@ -279,6 +279,21 @@ const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.limits.sockets_per_address, number(text, 1..=1_000_000)),
     },
     Key {
+        name: "limits.attempts_per_account",
+        allowed: attempts::ALLOWED,
+        set: |config, text| put(&mut config.limits.attempts.account, attempts::read(text)),
+    },
+    Key {
+        name: "limits.attempts_per_address",
+        allowed: attempts::ALLOWED,
+        set: |config, text| put(&mut config.limits.attempts.address, attempts::read(text)),
+    },
+    Key {
+        name: "limits.attempts",
+        allowed: attempts::ALLOWED,
+        set: |config, text| put(&mut config.limits.attempts.all, attempts::read(text)),
+    },
+    Key {
         name: "log.format",
         allowed: "text or json",
         set: |config, text| put(&mut config.log.format, log_format(text)),
@@ -438,6 +453,7 @@ pub(super) fn defaults() -> Config {
             sockets_per_user: 10_000,
             sockets_per_codespace: 10_000,
             sockets_per_address: 1_000,
+            attempts: Default::default(),
         },
         life: crate::lifecycle::Rules::default(),
         log: Log {

@@ -107,6 +107,10 @@ fn mistakes_in_a_file_name_their_line() {
         "p.toml, line 2: \"4\" is not allowed for limits.idle_minutes, which is a number of minutes from 5 to 240",
     );
     check(
+        "[limits]\nattempts_per_account = 10",
+        "p.toml, line 2: \"10\" is not allowed for limits.attempts_per_account, which is a number from 1 to 1000000 in a time from 1s to 1d, for instance 10 in 200s",
+    );
+    check(
         "allow_same_site = 'yes'",
         "p.toml, line 1: \"yes\" is not allowed for allow_same_site, which is true or false",
     );
@@ -158,6 +162,25 @@ fn wrong_values_are_refused_and_right_ones_taken() {
         ],
     );
     check("limits.connections", &["10"], &["9", "-1", "1e3", "many"]);
+    for key in ["limits.attempts_per_account", "limits.attempts_per_address", "limits.attempts"] {
+        check(
+            key,
+            &["1 in 1s", "1000000 in 1d", "10  in  3m 20s"],
+            &[
+                "",
+                "10",
+                "10s",
+                "0 in 1s",
+                "-1 in 1s",
+                "1000001 in 1s",
+                "1 in 0s",
+                "1 in 2d",
+                "1 in soon",
+                "10/200s",
+                "10in20s",
+            ],
+        );
+    }
     check("limits.drain_timeout", &["1s", "2m 5s"], &["0s", "30", "2d", "soon"]);
     check("log.level", &["debug", "portico=trace,info"], &["", "inof", "loud"]);
     check("log.format", &["json"], &["xml"]);

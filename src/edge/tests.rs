@@ -228,6 +228,7 @@ async fn authority(store: &SharedStore, sites: &Sites, clock: &SharedClock) -> A
         session_idle: LONG,
         session_absolute: LONG,
         tokens_per_user: 100,
+        attempts: Default::default(),
         outside: auth::OutsideOptions::default(),
     };
     Auth::load(Arc::clone(store), options, clock.now()).await.expect("an empty store")

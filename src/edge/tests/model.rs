@@ -224,6 +224,7 @@ impl World {
             session_idle: seconds(IDLE),
             session_absolute: seconds(ABSOLUTE),
             tokens_per_user: 100_000,
+            attempts: Default::default(),
             outside: Default::default(),
         };
         let auth = Auth::load(Arc::clone(&store), options(), at(BEGIN)).await.expect("an empty store");
