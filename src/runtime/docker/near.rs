@@ -1,11 +1,11 @@
 //! What of the network is near: this machine, and what the operator puts out of codespaces' reach.
 //!
-//! Owns how that is told of a host: by its address in any spelling that some program reads as one, and by where its name
-//! leads. What a repository names is fetched with this machine's way to the network, and never from there.
+//! Owns how that is told of a host: by its address in any spelling that some program reads as one, by the addresses that this
+//! machine's interfaces have, and by where its name leads. What a repository names is fetched with this machine's way to the network, and never from there.
 
 use std::{
     iter::once,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
@@ -34,13 +34,32 @@ pub fn is_spelt(options: &Options, host: &str) -> bool {
 /// Whether an address is near.
 pub fn is_address(options: &Options, address: IpAddr) -> bool {
     let address = plain(address);
-    let is_own = address.is_loopback() || address.is_unspecified() || address.is_multicast();
+    let is_own = address.is_loopback() || address.is_unspecified() || address.is_multicast() || is_interface(address);
     let mut link_local = fence::LINK_LOCAL.iter().filter_map(|text| text.parse::<Network>().ok());
     let mut fenced = once(&options.networks).chain(&options.unreachable);
     is_own
         || matches!(address, IpAddr::V4(address) if address.octets()[0] == 0 || address.is_broadcast())
+        || is_local_translation(address)
         || link_local.any(|network| network.contains(address))
         || fenced.any(|network| network.contains(address))
+}
+
+/// Whether an interface of this machine has the address now: from there the kernel would send what goes to it. Nothing is sent.
+fn is_interface(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == address)
+}
+
+/// Whether it is for a network's own translation to IPv4 (RFC 8215), which may lead anywhere near.
+fn is_local_translation(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.segments()[..3] == [0x64, 0xff9b, 1])
 }
 
 /// Where a name leads; nothing where that cannot be told from here.
@@ -56,6 +75,13 @@ pub async fn look_up(host: &str, port: u16) -> Vec<SocketAddr> {
 pub fn refusal(options: &Options, host: &str, found: &[SocketAddr]) -> Option<String> {
     let is_near = is_spelt(options, host) || found.iter().any(|address| is_address(options, address.ip()));
     is_near.then(|| format!("{host} is this machine itself, or where codespaces do not reach"))
+}
+
+/// Why a host is not to be asked by way of a proxy, which looks its name up for itself, when this machine cannot.
+pub fn unknown(host: &str) -> String {
+    format!(
+        "where {host} leads cannot be looked up here, and a proxy could be led to this machine or its network. Ask for it to be added to docker.images"
+    )
 }
 
 /// `HOST[:PORT]` in its parts; the port of HTTPS without one.
@@ -78,13 +104,13 @@ fn is_number(label: &str) -> bool {
     }
 }
 
-/// The address of IPv4 that one of IPv6 stands for: mapped (RFC 4291), translated (RFC 6052), 6to4 (RFC 3056).
+/// The address of IPv4 that one of IPv6 stands for: mapped (RFC 4291), translated (RFC 2765, RFC 6052), 6to4 (RFC 3056).
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(whole) = address else { return address };
     let bytes = whole.octets();
     let four = |at: usize| IpAddr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     match whole.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => four(12),
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => four(12),
         [0, 0, 0, 0, 0, 0, high, low] if (high, low) > (0, 1) => four(12),
         [0x2002, ..] => four(2),
         _ => address,
@@ -128,6 +154,11 @@ mod tests {
             "[::127.0.0.1]",
             "[64:ff9b::7f00:1]",
             "[2002:7f00:1::]",
+            "[::ffff:0:127.0.0.1]",
+            "[::ffff:0:a9fe:a9fe]",
+            "[64:ff9b:1::]",
+            "[64:ff9b:1:7f00:0:100::]",
+            "[64:ff9b:1:fffe::a09:909]",
             "[fe80::1]",
             "fe80::1%eth0",
             "[fd12::1]",
@@ -144,6 +175,9 @@ mod tests {
             "registry.example.com",
             "192.0.2.1",
             "[2001:db8::1]",
+            "[64:ff9b::192.0.2.1]",
+            "[64:ff9b:2::1]",
+            "[::ffff:0:192.0.2.1]",
             "8.example",
             "0x7f.example",
             "host1",
@@ -151,6 +185,20 @@ mod tests {
         ] {
             assert!(!is_spelt(&options(), host), "{host}");
         }
+    }
+
+    #[test]
+    fn what_this_machines_interfaces_have_is_near() {
+        let table = std::fs::read_to_string("/proc/net/fib_trie").expect("this kernel has one");
+        let lines: Vec<&str> = table.lines().map(str::trim).collect();
+        let own = lines.windows(2).filter(|pair| pair[1] == "/32 host LOCAL");
+        let own: Vec<IpAddr> = own.filter_map(|pair| pair[0].strip_prefix("|-- ")?.parse().ok()).collect();
+        assert!(own.contains(&Ipv4Addr::LOCALHOST.into()), "{table}");
+        for address in own {
+            assert!(is_address(&Options::default(), address), "{address}");
+        }
+        assert!(is_interface(Ipv4Addr::LOCALHOST.into()), "as the kernel says");
+        assert!(!is_interface(Ipv4Addr::new(192, 0, 2, 1).into()));
     }
 
     #[test]

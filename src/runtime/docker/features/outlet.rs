@@ -167,8 +167,12 @@ impl Gate {
         if let Some(why) = near::refusal(&self.options, host, &found).filter(|_| !is_named) {
             return Err(Refusal::Near(why));
         }
+        let is_proxied = self.outbound.is_proxied(host);
+        if is_proxied && !is_named && found.is_empty() {
+            return Err(Refusal::Near(near::unknown(host)));
+        }
         let connecting = async {
-            if is_named || self.outbound.is_proxied(host) {
+            if is_named || is_proxied {
                 self.outbound.dial(host, port).await
             } else {
                 TcpStream::connect(&found[..]).await
@@ -309,6 +313,29 @@ mod tests {
             let why = outlet.refused().expect("it is told");
             assert!(why.contains(near::parts(&authority).0), "{why}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_for_no_host_that_cannot_be_looked_up_here() {
+        let proxy = host(100).await;
+        let outbound = Outbound {
+            proxy: crate::outbound::Proxy::parse(&format!("http://127.0.0.1:{proxy}")),
+            ..Outbound::default()
+        };
+        // No resolver has a label of 64 letters.
+        let unknown = format!("{}.example", "x".repeat(64));
+        let outlet = Outlet::open(&Options::default(), &outbound).await.expect("open");
+        let answer = ask(&outlet, &format!("{unknown}:443")).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(outlet.refused().is_some_and(|why| why.contains("cannot be looked up here")));
+        let named = Options {
+            images: vec![unknown.clone()],
+            ..Options::default()
+        };
+        let outlet = Outlet::open(&named, &outbound).await.expect("open");
+        let answer = ask(&outlet, &format!("{unknown}:443")).await;
+        assert!(answer.starts_with("HTTP/1.1 502"), "the proxy was asked, and is none: {answer}");
+        assert_eq!(outlet.refused(), None);
     }
 
     #[tokio::test]
