@@ -25,8 +25,6 @@ use crate::{
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// Most files that Compose files may lead to.
-const MAX_FILES: usize = 64;
 
 /// Where it is read from, and for whom.
 #[derive(Clone, Debug)]
@@ -128,13 +126,13 @@ impl Reading {
         let mut texts = Texts::new();
         let project = loop {
             match compose.read(&texts) {
-                Ok(Composing::Wants(paths)) if texts.len() <= MAX_FILES => {
+                Ok(Composing::Wants(paths)) => {
                     let read = |path: String| (path.clone(), declared::read(&self.workspace.join(path)).ok());
                     texts.extend(paths.into_iter().map(read));
                 }
                 Ok(Composing::Is(project)) => break Some(project),
                 // Whoever makes the container of it says why.
-                Ok(Composing::Wants(_)) | Err(_) => break None,
+                Err(_) => break None,
             }
         };
         let place = Place {

@@ -5,6 +5,7 @@
 //! its network, its ports, its environment. The reference command line would have `docker compose` do as the file says,
 //! with the engine's socket; no check of the file from before would hold then, since it merges and replaces what it reads.
 
+mod budget;
 mod document;
 mod forms;
 mod order;
@@ -14,22 +15,32 @@ mod service;
 mod told;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jsonc_parser::{JsonObject, JsonValue};
 use serde::{Deserialize, Serialize};
 
-use self::{document::Node, service::Reader};
+use self::{budget::Budget, document::Node, service::Reader, variables::Replacing};
 pub use self::{
     places::Bind,
     service::{After, Condition, Health, Joined, Restart, Service},
 };
-use super::{configuration::below, file::Malformed, notice::Notices};
+use super::{configuration::below, file::Malformed, notice::Notices, ports::cut};
 
 /// Most files of one project.
 const MAX_FILES: usize = 8;
+/// Most files that these lead to, themselves included.
+const MAX_LED_TO: usize = 64;
+/// Most directories on the way to one: an engine is asked of each.
+const MAX_PARTS: usize = 24;
+/// Most names of `runServices`.
+const MAX_RUN: usize = 64;
+/// Longest error in bytes.
+const MAX_ERROR: usize = 600;
 /// Longest of them, in bytes.
 const MAX_TEXT: usize = 256 * 1024;
+/// Keys of a file of which more is read than that they are there.
+const READ: [&str; 3] = ["networks", "services", "volumes"];
 /// The file beside the first one that holds what `${NAME}` stands for.
 const VARIABLES: &str = ".env";
 
@@ -66,6 +77,9 @@ pub struct Project {
 }
 
 impl Compose {
+    /// Most bytes of all files that one leads to; whoever gets them needs to get no more.
+    pub const MAX_BYTES: usize = 4 << 20;
+
     /// Reads the three keys; none where there is no Compose, or none that can be had, which is named. `directory` is where
     /// the file with the keys is.
     pub(super) fn named(file: &JsonObject<'_>, directory: &str, notices: &mut Notices) -> Option<Self> {
@@ -98,34 +112,59 @@ impl Compose {
         Some(Self {
             files,
             service,
-            run_services: file.get("runServices").map(texts),
+            run_services: file.get("runServices").map(texts).map(|mut names| {
+                if names.len() > MAX_RUN {
+                    notices.note("runServices", format!("only the first {MAX_RUN} of it are heeded"));
+                    names.truncate(MAX_RUN);
+                }
+                names
+            }),
         })
     }
 
-    /// Reads the project, as far as the files go. An error is for whoever wrote them.
+    /// Reads the project, as far as the files go, which takes a moment of a processor. An error is for whoever wrote them.
     pub fn read(&self, texts: &Texts) -> Result<Reading, Malformed> {
+        let bytes: usize = texts.values().flatten().map(String::len).sum();
+        if bytes > Self::MAX_BYTES {
+            return Err(Malformed(format!("its files hold more than {} bytes in all", Self::MAX_BYTES)));
+        }
+        let read = self.read_within(texts, &mut Budget::default()).map_err(|Malformed(mut text)| {
+            cut(&mut text, MAX_ERROR);
+            Malformed(text)
+        })?;
+        let Reading::Wants(paths) = &read else { return Ok(read) };
+        if texts.len() + paths.len() > MAX_LED_TO {
+            return Err(Malformed(format!("it leads to more than {MAX_LED_TO} files")));
+        }
+        match paths.iter().any(|path| path.split('/').count() > MAX_PARTS) {
+            true => Err(Malformed(format!("it leads to a file below more than {MAX_PARTS} directories"))),
+            false => Ok(read),
+        }
+    }
+
+    fn read_within(&self, texts: &Texts, budget: &mut Budget) -> Result<Reading, Malformed> {
         let directory = self.files[0].rsplit_once('/').map_or("", |(directory, _)| directory);
         let beside = below(directory, VARIABLES).unwrap_or_default();
-        let mut wanted = missing(texts, self.files.iter().chain([&beside]));
+        let wanted = missing(texts, self.files.iter().chain([&beside]));
         if !wanted.is_empty() {
             return Ok(Reading::Wants(wanted));
         }
         let mut notices = Notices::default();
-        let values = variables::file(texts.get(&beside).and_then(Option::as_deref).unwrap_or_default(), &BTreeMap::new());
-        let whole = self.merged(texts, &values, &mut notices)?;
+        let text = texts.get(&beside).and_then(Option::as_deref).unwrap_or_default();
+        let values = variables::file(text, &BTreeMap::new(), budget).map_err(|error| Malformed(format!("{beside}: {error}")))?;
+        let whole = self.merged(texts, &values, budget, &mut notices)?;
         let mut reader = Reader {
             directory,
             texts,
             values: &values,
-            wanted: Vec::new(),
+            files: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            budget,
             notices,
         };
         let services = reader.services(&whole)?;
-        wanted = std::mem::take(&mut reader.wanted);
-        if !wanted.is_empty() {
-            wanted.sort();
-            wanted.dedup();
-            return Ok(Reading::Wants(wanted));
+        if !reader.wanted.is_empty() {
+            return Ok(Reading::Wants(reader.wanted.into_iter().collect()));
         }
         let mut notices = reader.notices;
         let (own, siblings) = order::started(services, &self.service, self.run_services.as_deref(), &mut notices)?;
@@ -138,8 +177,14 @@ impl Compose {
     }
 
     /// The files as one, names replaced by what they stand for.
-    fn merged(&self, texts: &Texts, values: &BTreeMap<String, String>, notices: &mut Notices) -> Result<BTreeMap<String, Node>, Malformed> {
-        let mut whole = BTreeMap::new();
+    fn merged(
+        &self,
+        texts: &Texts,
+        values: &BTreeMap<String, String>,
+        budget: &mut Budget,
+        notices: &mut Notices,
+    ) -> Result<BTreeMap<String, Node>, Malformed> {
+        let (mut whole, mut unset) = (BTreeMap::new(), BTreeSet::new());
         for path in &self.files {
             let of_file = |error: Malformed| Malformed(format!("{path}: {error}"));
             let text = texts.get(path).and_then(Option::as_deref);
@@ -147,15 +192,25 @@ impl Compose {
             if text.len() > MAX_TEXT {
                 return Err(Malformed(format!("{path} is longer than {MAX_TEXT} bytes")));
             }
-            let Node::Map(mut file) = document::parse(text).map_err(of_file)? else {
+            let Node::Map(mut file) = document::parse(text, budget).map_err(of_file)? else {
                 return Err(Malformed(format!("{path} holds no services")));
             };
-            for node in file.values_mut() {
-                variables::replace_all(node, values, notices).map_err(of_file)?;
+            let mut replacing = Replacing {
+                values: [values, &BTreeMap::new()],
+                unset: &mut unset,
+                budget: &mut *budget,
+            };
+            for (key, node) in &mut file {
+                match READ.contains(&key.as_str()) {
+                    true => replacing.all(node).map_err(of_file)?,
+                    // Of the others it counts alone that they are there.
+                    false => *node = Node::Null,
+                }
             }
             forms::normalise(&mut file).map_err(of_file)?;
             forms::merge(&mut whole, file);
         }
+        variables::note_unset(&unset, notices);
         told::note_whole(&whole, notices);
         match whole.contains_key("include") {
             true => Err(Malformed(

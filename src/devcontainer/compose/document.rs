@@ -1,20 +1,19 @@
-//! YAML as a tree of texts, within bounds: what an alias stands for is counted as often as it is put in.
+//! YAML as a tree of texts, within bounds: what an alias stands for is counted as often as it is put in, and as deep.
 
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
+use super::budget::Budget;
 use crate::devcontainer::file::Malformed;
 
 /// Deepest nesting.
 const MAX_DEPTH: usize = 32;
-/// Most nodes, those of aliases counted each time.
-const MAX_NODES: usize = 20_000;
-/// Most bytes of all texts, counted likewise.
-const MAX_BYTES: usize = 1 << 20;
+/// Longest key in bytes.
+const MAX_KEY: usize = 1024;
 
 /// A part of a document. Numbers and truth values are texts: what they mean depends on where they are.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Node {
     Null,
     Text(String),
@@ -23,13 +22,12 @@ pub enum Node {
 }
 
 /// Reads the only document of a text.
-pub fn parse(text: &str) -> Result<Node, Malformed> {
+pub fn parse(text: &str, budget: &mut Budget) -> Result<Node, Malformed> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut loader = Loader {
         events: Parser::new_from_str(text),
         anchors: BTreeMap::new(),
-        nodes: 0,
-        bytes: 0,
+        budget,
     };
     let mut root = None;
     loop {
@@ -45,14 +43,13 @@ pub fn parse(text: &str) -> Result<Node, Malformed> {
     }
 }
 
-struct Loader<'a> {
+struct Loader<'a, 'b> {
     events: Parser<'a, StrInput<'a>>,
     anchors: BTreeMap<usize, Node>,
-    nodes: usize,
-    bytes: usize,
+    budget: &'b mut Budget,
 }
 
-impl<'a> Loader<'a> {
+impl<'a> Loader<'a, '_> {
     fn next(&mut self) -> Result<Event<'a>, Malformed> {
         match self.events.next() {
             Some(Ok((event, _))) => Ok(event),
@@ -63,15 +60,19 @@ impl<'a> Loader<'a> {
 
     fn node(&mut self, event: Event<'a>, depth: usize) -> Result<Node, Malformed> {
         if depth > MAX_DEPTH {
-            return Err(Malformed(format!("it is nested more than {MAX_DEPTH} deep")));
+            return Err(too_deep());
         }
         let (anchor, node) = match event {
             Event::Alias(id) => {
                 // One inside of what it names is not there yet.
-                let node = self.anchors.get(&id).cloned();
+                let node = self.anchors.get(&id);
                 let node = node.ok_or_else(|| Malformed("an alias stands for itself".into()))?;
-                self.count(&node)?;
-                return Ok(node);
+                let weight = weight(node);
+                self.budget.take(weight.nodes, weight.bytes)?;
+                return match depth + weight.height > MAX_DEPTH {
+                    true => Err(too_deep()),
+                    false => Ok(node.clone()),
+                };
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let node = scalar(&text, style, is_text(tag.as_deref())?);
@@ -112,6 +113,7 @@ impl<'a> Loader<'a> {
                 event => self.node(event, depth + 1)?,
             };
             let key = match key {
+                Node::Text(key) if key.len() > MAX_KEY => return Err(Malformed(format!("a key is longer than {MAX_KEY} bytes"))),
                 Node::Text(key) => key,
                 Node::Null => String::new(),
                 _ => return Err(Malformed("a list or a map is no key".into())),
@@ -141,27 +143,41 @@ impl<'a> Loader<'a> {
     }
 
     fn count(&mut self, node: &Node) -> Result<(), Malformed> {
-        let (nodes, bytes) = weight(node);
-        self.nodes += nodes;
-        self.bytes += bytes;
-        match self.nodes > MAX_NODES || self.bytes > MAX_BYTES {
-            true => Err(Malformed("it is too large, what its aliases stand for included".into())),
-            false => Ok(()),
-        }
+        let weight = weight(node);
+        self.budget.take(weight.nodes, weight.bytes)
     }
 }
 
-fn weight(node: &Node) -> (usize, usize) {
-    let add = |(nodes, bytes), (more, longer)| (nodes + more, bytes + longer);
-    match node {
-        Node::Null => (1, 0),
-        Node::Text(text) => (1, text.len()),
-        Node::List(list) => list.iter().map(weight).fold((1, 0), add),
-        Node::Map(map) => {
-            let parts = map.iter().map(|(key, value)| add(weight(value), (0, key.len())));
-            parts.fold((1, 0), add)
+fn too_deep() -> Malformed {
+    Malformed(format!(
+        "it is nested more than {MAX_DEPTH} deep, what its aliases stand for included"
+    ))
+}
+
+/// What there is of a node with all that is in it.
+struct Weight {
+    nodes: usize,
+    bytes: usize,
+    /// How much deeper it goes.
+    height: usize,
+}
+
+fn weight(node: &Node) -> Weight {
+    let whole = Weight {
+        nodes: 1,
+        bytes: node.text().map_or(0, str::len),
+        height: 0,
+    };
+    let add = |whole: Weight, (key, part): (usize, &Node)| {
+        let part = weight(part);
+        Weight {
+            nodes: whole.nodes + part.nodes,
+            bytes: whole.bytes + key + part.bytes,
+            height: whole.height.max(part.height + 1),
         }
-    }
+    };
+    let whole = node.items().iter().map(|part| (0, part)).fold(whole, add);
+    node.entries().map(|(key, part)| (key.len(), part)).fold(whole, add)
 }
 
 /// Whether a tag says that a scalar is a text; an error for tags that would have to be heeded.
@@ -249,7 +265,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, json: &str) {
-        let found = parse(text).map(|node| format!("{node:?}"));
+        let found = parse(text, &mut Budget::default()).map(|node| format!("{node:?}"));
         assert_eq!(found.as_deref(), Ok(json), "{text}");
     }
 
@@ -293,14 +309,45 @@ mod tests {
             "<<: 1\n",
             "\t- a: b\n\t c",
         ] {
-            assert!(parse(text).is_err(), "{}", &text[..text.len().min(60)]);
+            assert!(parse(text, &mut Budget::default()).is_err(), "{}", &text[..text.len().min(60)]);
         }
+    }
+
+    #[test]
+    fn what_is_hostile_ends_at_its_bound() {
+        let (flow, block) = ("[".repeat(200_000), "- ".repeat(100_000));
+        let pairs = "? ".repeat(100_000);
+        let mut tower = "a0: &a0 [x]\n".to_owned();
+        for at in 1..40 {
+            tower.push_str(&format!("a{at}: &a{at} [[[*a{}]]]\n", at - 1));
+        }
+        let key = format!("? {}\n: 1\n", "k".repeat(2000));
+        for (text, told) in [
+            (&flow, ""),
+            (&block, "deep"),
+            (&pairs, ""),
+            (&tower, "deep, what its aliases stand for included"),
+            (&format!("[{}]", "a,".repeat(30_000)), "says too much"),
+            (&format!("[{}]", "{a: b},".repeat(20_000)), "says too much"),
+            (&key, "longer than 1024"),
+        ] {
+            let error = parse(text, &mut Budget::default()).expect_err(told).to_string();
+            assert!(error.contains(told) && error.len() < 500, "{told}: {error}");
+        }
+    }
+
+    #[test]
+    fn several_documents_have_one_bound() {
+        let mut budget = Budget::default();
+        let text = format!("a: {}", "x".repeat(300_000));
+        let read = [&text; 5].map(|text| parse(text, &mut budget).is_ok());
+        assert_eq!(read, [true, true, true, false, false]);
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "([\\[\\]{}:,&*!<|>'\"\\-# \\n?%a-c]|\\PC){0,80}") {
-            let _ = parse(&text);
+            let _ = parse(&text, &mut Budget::default());
         }
     }
 }

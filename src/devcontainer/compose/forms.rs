@@ -1,13 +1,15 @@
 //! The short forms of a Compose file made long ones, and several files made one
 //! (<https://github.com/compose-spec/compose-spec/blob/main/13-merge.md>).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Node;
 use crate::devcontainer::file::Malformed;
 
 /// Keys whose lists are replaced by those of a later file, not added to.
 const REPLACED: [&str; 3] = ["command", "entrypoint", "test"];
+/// Most entries of `extra_hosts`; of a name with many addresses each is one.
+const MAX_HOSTS: usize = 64;
 
 type Map = BTreeMap<String, Node>;
 
@@ -74,11 +76,12 @@ fn keyed(list: &[Node], value: impl Fn() -> Node) -> Node {
 /// A map as a list of `NAME:ADDRESS`.
 fn hosts(node: Node) -> Node {
     let Node::Map(map) = node else { return node };
-    let each = map.iter().flat_map(|(name, addresses)| {
-        let entry = move |address: &str| Node::Text(format!("{name}:{address}"));
-        addresses.texts().into_iter().map(entry).collect::<Vec<_>>()
-    });
-    Node::List(each.collect())
+    let each = map
+        .iter()
+        .flat_map(|(name, addresses)| addresses.texts().into_iter().map(move |address| (name, address)));
+    let entry = |(name, address)| Node::Text(format!("{name}:{address}"));
+    // The name is there as often as it has addresses.
+    Node::List(each.take(MAX_HOSTS).map(entry).collect())
 }
 
 /// Puts a later file over what there is: maps grow, lists grow by what is new, all else is replaced.
@@ -87,11 +90,9 @@ pub fn merge(whole: &mut Map, later: Map) {
         match (whole.get_mut(&key), value) {
             (Some(Node::Map(there)), Node::Map(more)) => merge(there, more),
             (Some(Node::List(there)), Node::List(more)) if !REPLACED.contains(&key.as_str()) => {
-                for node in more {
-                    if !there.contains(&node) {
-                        there.push(node);
-                    }
-                }
+                let known: BTreeSet<&Node> = there.iter().collect();
+                let fresh: Vec<Node> = more.into_iter().filter(|node| !known.contains(node)).collect();
+                there.extend(fresh);
             }
             // Nothing written takes nothing away.
             (Some(_), Node::Null) => {}

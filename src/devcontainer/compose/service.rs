@@ -2,16 +2,18 @@
 
 mod health;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::health::Health;
 use super::{
     Texts,
+    budget::Budget,
     document::Node,
     places::{self, Bind, Mounted, is_name, is_place},
-    told, variables,
+    told,
+    variables::{self, Values},
 };
 use crate::{
     devcontainer::{
@@ -115,8 +117,11 @@ pub struct Reader<'a> {
     /// To which paths are relative.
     pub directory: &'a str,
     pub texts: &'a Texts,
-    pub values: &'a BTreeMap<String, String>,
-    pub wanted: Vec<String>,
+    pub values: &'a Values,
+    /// Files of variables by their path, each read once however many name it.
+    pub files: BTreeMap<String, Values>,
+    pub wanted: BTreeSet<String>,
+    pub budget: &'a mut Budget,
     pub notices: Notices,
 }
 
@@ -170,6 +175,7 @@ impl Reader<'_> {
                 .map(Node::texts)
                 .unwrap_or_default()
                 .into_iter()
+                .take(MAX_ENTRIES)
                 .map(str::to_owned)
                 .collect(),
             ..Service::default()
@@ -222,39 +228,34 @@ impl Reader<'_> {
         };
         let context = below(self.directory, text("context").unwrap_or(".")).ok_or_else(outside)?;
         let dockerfile = below(&context, text("dockerfile").unwrap_or("Dockerfile")).ok_or_else(outside)?;
-        let args = build.get("args").into_iter().flat_map(Node::entries);
-        let args = args.filter_map(|(name, value)| {
-            let value = value.text().map(str::to_owned).or_else(|| self.values.get(name).cloned())?;
-            Some((name.clone(), value))
-        });
+        let mut args = BTreeMap::new();
+        for (name, value) in build.get("args").into_iter().flat_map(Node::entries).take(MAX_VARIABLES) {
+            let value = value.text().or_else(|| self.values.get(name).map(String::as_str));
+            if let Some(value) = value {
+                self.budget.bytes(name.len() + value.len())?;
+                args.insert(name.clone(), value.to_owned());
+            }
+        }
         Ok(Some(Build {
             dockerfile,
             context,
-            args: args.take(MAX_VARIABLES).collect(),
+            args,
             target: text("target").map(str::to_owned),
         }))
     }
 
     /// What files say, and over it what the service says itself.
     fn environment(&mut self, name: &str, node: &Node) -> Result<BTreeMap<String, String>, Malformed> {
-        let mut all = BTreeMap::new();
+        let (mut all, mut fits) = (BTreeMap::new(), true);
         for file in node.get("env_file").map(Node::items).unwrap_or_default().iter().take(MAX_ENTRIES) {
-            let path = file.text().or_else(|| file.get("path")?.text()).unwrap_or_default();
-            let required = file.get("required").and_then(Node::text) != Some("false");
-            let below = below(self.directory, path).ok_or_else(|| {
-                Malformed(format!(
-                    "services.{name}.env_file: {path} is outside of the repository, which is refused"
-                ))
-            })?;
-            match self.texts.get(&below) {
-                None => self.wanted.push(below),
-                Some(None) if required => return Err(Malformed(format!("services.{name}.env_file: {path} is not there"))),
-                Some(text) => all.extend(variables::file(text.as_deref().unwrap_or_default(), self.values)),
-            }
+            fits &= self.add_file(name, file, &mut all)?;
         }
         for (variable, value) in node.get("environment").into_iter().flat_map(Node::entries) {
             match value.text().or_else(|| self.values.get(variable).map(String::as_str)) {
-                Some(value) => drop(all.insert(variable.clone(), value.to_owned())),
+                Some(value) => {
+                    self.budget.bytes(variable.len() + value.len())?;
+                    all.insert(variable.clone(), value.to_owned());
+                }
                 // Without a value it is taken from whoever starts it, who has none.
                 None => drop(all.remove(variable)),
             }
@@ -264,11 +265,43 @@ impl Reader<'_> {
             let plain = !name.is_empty() && name.len() <= 256 && !name.contains(['=', '\0']);
             plain && value.len() <= MAX_TEXT && !value.contains('\0')
         });
-        if all.len() < before || all.len() > MAX_VARIABLES {
+        if !fits || all.len() < before || all.len() > MAX_VARIABLES {
             let reason = "some of it has no name, is too long, or is too much, and is left out";
             self.notices.note(format!("services.{name}.environment"), reason);
         }
         Ok(all.into_iter().take(MAX_VARIABLES).collect())
+    }
+
+    /// Adds the variables of an entry of `env_file`; whether all of them fit.
+    fn add_file(&mut self, service: &str, file: &Node, all: &mut Values) -> Result<bool, Malformed> {
+        let path = file.text().or_else(|| file.get("path")?.text()).unwrap_or_default();
+        let required = file.get("required").and_then(Node::text) != Some("false");
+        let shown: String = path.chars().take(100).collect();
+        let said = |why: &str| Malformed(format!("services.{service}.env_file: {shown} {why}"));
+        let below = below(self.directory, path).ok_or_else(|| said("is outside of the repository, which is refused"))?;
+        let text = match self.texts.get(&below) {
+            None => {
+                self.wanted.insert(below);
+                return Ok(true);
+            }
+            Some(None) if required => return Err(said("is not there")),
+            Some(text) => text.as_deref().unwrap_or_default(),
+        };
+        let found: &Values = match self.files.entry(below) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(entry) => {
+                let read = variables::file(text, self.values, self.budget);
+                entry.insert(read.map_err(|error| said(&error.to_string()))?)
+            }
+        };
+        for (name, value) in found {
+            if all.len() >= MAX_VARIABLES && !all.contains_key(name) {
+                return Ok(false);
+            }
+            self.budget.bytes(name.len() + value.len())?;
+            all.insert(name.clone(), value.clone());
+        }
+        Ok(true)
     }
 
     fn joined(&mut self, name: &str, mode: Option<&str>) -> Joined {

@@ -281,6 +281,152 @@ fn later_files_go_over_earlier_ones() {
 }
 
 #[test]
+fn no_file_makes_reading_it_unbounded() {
+    let long = format!("LONG={}\n", "x".repeat(60_000));
+    let named = |count: usize, of: &str| (0..count).map(|at| format!("{of}{at}")).collect::<Vec<_>>().join(", ");
+    let many = |count: usize, what: &str| -> String { (0..count).map(|at| format!("  s{at}: {{image: a, {what}}}\n")).collect() };
+    let app = "services:\n  app: {image: a}\n";
+    let files = |text: String| {
+        vec![
+            (".devcontainer/compose.yml".to_owned(), text),
+            (".devcontainer/.env".to_owned(), long.clone()),
+        ]
+    };
+    let anchors = "{A: $LONG, B: $LONG, C: $LONG, D: $LONG}";
+    for (files, told) in [
+        // Names that stand for much: in each text, in keys that stand for one more, and in what has no value of its own.
+        (files(format!("{app}{}", many(30, "labels: [\"$LONG\"]"))), "says too much"),
+        (
+            files(format!("{app}{}", many(30, "x-any: \"${NONE:-${LONG:+$LONG}}\""))),
+            "says too much",
+        ),
+        (files(format!("{app}{}", many(30, "environment: [LONG]"))), "says too much"),
+        (files(format!("{app}{}", many(30, "build: {args: {LONG: }}"))), "says too much"),
+        (
+            files(format!("x: &x {anchors}\n{app}{}", many(30, "environment: *x"))),
+            "says too much",
+        ),
+        // Lists and maps that stand for much.
+        (
+            files(format!("x: &x [{}]\n{app}{}", named(2000, "n"), many(40, "networks: *x"))),
+            "says too much",
+        ),
+        (
+            files(format!(
+                "services:\n  app:\n    image: a\n    extra_hosts:\n      ? {}\n      : [{}]\n",
+                "h".repeat(2000),
+                named(9000, "h")
+            )),
+            "a key is longer",
+        ),
+        // Files that lead to files.
+        (
+            files(format!("{app}{}", many(40, "env_file: [a.env, ../b.env, c/d.env]"))),
+            "is not there",
+        ),
+        (
+            files(format!("services: {{app: {{image: a, env_file: [{}]}}}}", named(32, "e/../n"))),
+            "is not there",
+        ),
+        (
+            files(format!(
+                "{app}{}",
+                (0..40)
+                    .map(|at| format!("  s{at}: {{image: a, env_file: [x{at}, y{at}]}}\n"))
+                    .collect::<String>()
+            )),
+            "more than 64 files",
+        ),
+        (
+            files(format!("services: {{app: {{image: a, env_file: {}x}}}}", "d/".repeat(30))),
+            "more than 24 directories",
+        ),
+        (
+            files(format!("services: {{app: {{image: a, env_file: {}x}}}}", "d/".repeat(600))),
+            "outside of the repository",
+        ),
+        (
+            files(format!("services: {{app: {{image: a, env_file: ../../{}}}}}", "p".repeat(9000))),
+            "outside of the repository",
+        ),
+        (files(format!("{app}{}", many(70, "init: true"))), "more than 64 services"),
+    ] {
+        let error = read_with(&self::app(), &borrowed(&files))
+            .map(|project| names(&project.siblings).join(","))
+            .expect_err(told);
+        assert!(error.contains(told) && error.len() <= 700, "{told}: {error}");
+    }
+}
+
+fn borrowed(files: &[(String, String)]) -> Vec<(&str, &str)> {
+    files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect()
+}
+
+#[test]
+fn one_bound_holds_for_all_files_of_a_project() {
+    let paths: Vec<String> = (0..8).map(|at| format!(".devcontainer/{at}.yml")).collect();
+    let read = |text: &str| {
+        let files: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), text)).collect();
+        let compose = Compose {
+            files: paths.clone(),
+            ..app()
+        };
+        read_with(&compose, &files).map(|project| names(&project.siblings).len())
+    };
+    let with = |bytes: usize| format!("services: {{app: {{image: a, labels: [{}]}}}}", "x".repeat(bytes));
+    assert_eq!(read(&with(100_000)), Ok(0));
+    assert!(read(&with(200_000)).is_err_and(|error| error.contains("says too much")));
+    let list = |count: usize| {
+        format!(
+            "services: {{app: {{image: a, expose: [{}]}}}}",
+            (0..count).map(|at| at.to_string()).collect::<Vec<_>>().join(",")
+        )
+    };
+    assert_eq!(read(&list(2000)), Ok(0), "lists that are merged are compared once");
+    assert!(read(&list(3000)).is_err_and(|error| error.contains("says too much")));
+    let texts: Texts = (0..5).map(|at| (at.to_string(), Some("x".repeat(1 << 20)))).collect();
+    let error = app().read(&texts).expect_err("that is too much").to_string();
+    assert!(error.contains("more than 4194304 bytes in all"), "{error}");
+}
+
+#[test]
+fn a_file_that_many_services_name_is_read_once() {
+    let variables: String = (0..200).map(|at| format!("A{at}=1\n")).collect();
+    let services = |count: usize| {
+        let each: String = (0..count)
+            .map(|at| format!("  s{at}: {{image: a, profiles: [x], env_file: ['./x/../a.env', a.env]}}\n"))
+            .collect();
+        format!("services:\n  app: {{image: a}}\n{each}")
+    };
+    let spent = |count: usize| {
+        let text = services(count);
+        let texts: Texts = [
+            (".devcontainer/compose.yml", Some(text)),
+            (".devcontainer/.env", None),
+            (".devcontainer/a.env", Some(variables.clone())),
+        ]
+        .map(|(path, text)| (path.to_owned(), text))
+        .into();
+        let mut budget = Budget::default();
+        assert!(matches!(app().read_within(&texts, &mut budget), Ok(Reading::Is(_))));
+        budget.spent()
+    };
+    let (none, one, many) = (spent(0), spent(1), spent(11));
+    let (first, later) = (one - none, (many - one) / 10);
+    assert!(later < first, "{first} for the first, {later} for each that comes after");
+}
+
+#[test]
+fn keys_that_nobody_reads_stand_for_nothing() {
+    let project = read("x-any: ${GONE:?never asked}\nsecrets: {a: $ALSO}\nservices: {app: {image: 'a$UNSET'}}").expect("it is read");
+    assert_eq!(noted(&project), ["${UNSET}", "secrets"]);
+    let many: String = (0..99).map(|at| format!("$N{at}${{{}}}", "L".repeat(99))).collect();
+    let project = read(&format!("services: {{app: {{image: a, command: '{many}'}}}}")).expect("it is read");
+    assert!(noted(&project).iter().all(|key| key.len() <= 70), "{:?}", noted(&project));
+    assert_eq!(noted(&project).len(), 32);
+}
+
+#[test]
 fn a_devcontainer_json_names_it() {
     let place = Place {
         root: "/workspaces/app".into(),

@@ -25,6 +25,17 @@ pub struct Health {
 }
 
 impl Health {
+    /// Least time between two looks: each is a process that the engine starts, at its machine's cost and not the codespace's.
+    pub const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Never asks, whatever an image says.
+    pub fn none() -> Self {
+        Self {
+            test: Some(vec!["NONE".into()]),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn read(node: Option<&Node>) -> Option<Self> {
         let node = node.filter(|node| !node.is_empty())?;
         let disabled = node.get("disable").is_some_and(Node::is_true);
@@ -38,7 +49,7 @@ impl Health {
             } else {
                 test(node.get("test"))
             },
-            interval: time("interval"),
+            interval: time("interval").map(|interval| interval.max(Self::LEAST_INTERVAL)),
             timeout: time("timeout"),
             start_period: time("start_period"),
             retries: node
@@ -62,11 +73,11 @@ fn test(node: Option<&Node>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::devcontainer::compose::document::parse;
+    use crate::devcontainer::compose::{budget::Budget, document::parse};
 
     #[test]
     fn what_is_asked() {
-        let read = |text: &str| Health::read(Some(&parse(text).expect("it is YAML")));
+        let read = |text: &str| Health::read(Some(&parse(text, &mut Budget::default()).expect("it is YAML")));
         let found = read("{test: [CMD, pg_isready], interval: 1m30s, timeout: 500ms, retries: 5, start_period: 99h}").expect("one");
         let expected = Health {
             test: Some(vec!["CMD".into(), "pg_isready".into()]),
@@ -83,5 +94,7 @@ mod tests {
         );
         assert_eq!(test("{disable: true, test: x}"), Some(vec!["NONE".into()]));
         assert_eq!(test("{test: [curl, -f]}"), None, "an engine refuses it");
+        let often = read("{test: x, interval: 1ms}").and_then(|health| health.interval);
+        assert_eq!(often, Some(Health::LEAST_INTERVAL));
     }
 }
