@@ -1,6 +1,6 @@
 //! What the agent is told at its start: a file that only it reads, made by the gateway and completed by the runtime.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +122,18 @@ pub struct InContainer {
     pub inherited: Inherited,
     /// What was said while it was made.
     pub log: String,
+    /// Who runs beside it.
+    pub neighbours: Neighbours,
+}
+
+/// Who is reached by which name in a codespace's own network.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Neighbours {
+    /// What runs beside the codespace, and its address.
+    pub beside: BTreeMap<String, IpAddr>,
+    /// Names of the codespace itself, and of whatever shares its address.
+    pub own: Vec<String>,
 }
 
 /// What to check out.

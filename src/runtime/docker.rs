@@ -41,7 +41,7 @@ use bollard::{
     },
 };
 use futures_util::StreamExt as _;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 
 use self::{
     archive::{Account, Orders},
@@ -58,6 +58,8 @@ use crate::{
 
 /// How long an agent may take to end what it started, in seconds, before the engine kills it.
 const STOP_SECONDS: i32 = 8;
+/// Most repositories whose Compose files are read at once.
+const READERS: usize = 2;
 /// Longest part of an agent's log that is shown, in bytes.
 const LOG_BYTES: usize = 64 * 1024;
 
@@ -137,6 +139,8 @@ pub struct DockerRuntime {
     engine: Arc<Engine>,
     /// Read by builds while they run.
     building: Arc<RwLock<()>>,
+    /// Room for those whose Compose files are being read.
+    reading: Arc<Semaphore>,
     /// How the gateway reaches the world, by which features are fetched.
     outbound: Outbound,
 }
@@ -152,6 +156,7 @@ impl DockerRuntime {
             options: Arc::new(options),
             data,
             building: Arc::default(),
+            reading: Arc::new(Semaphore::new(READERS)),
             outbound,
         }
     }
@@ -245,7 +250,7 @@ impl DockerRuntime {
         started.map_err(|error| self.engine.trouble(&error))?;
         // The agent waits for it, and ends without it.
         let fence = plan::fence(&self.options, instance, name, &mounts, &unreachable);
-        match fence::put_up(&self.engine, fence, &id).await {
+        match fence::put_up(&self.engine, fence, &format!("{id}-fence")).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.explain(name, error).await),
         }

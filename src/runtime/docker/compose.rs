@@ -1,4 +1,11 @@
 //! Reads the Compose files of a checkout, and gets the images of their services.
+//!
+//! What they say is read beside the threads that serve visitors, and of few repositories at once: each may take the moment and
+//! the memory that its bounds leave it.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
 
 use super::{
     DockerRuntime,
@@ -8,12 +15,10 @@ use super::{
     origin::Shop,
     plan::Made,
 };
-use crate::devcontainer::{Compose, Project, Reading, Service, Texts};
-
-/// Most files of one project, those that it names included.
-const MAX_FILES: usize = 64;
-/// Most bytes of them all.
-const MAX_BYTES: usize = 4 << 20;
+use crate::{
+    devcontainer::{Compose, Health, Malformed, Project, Reading, Service, Texts},
+    runtime::RuntimeError,
+};
 
 /// What Compose files say, and the files.
 pub struct Composed {
@@ -32,33 +37,52 @@ impl DockerRuntime {
         }
         let mut texts = Texts::new();
         loop {
-            let read = compose.read(&texts);
+            let (read, all) = self.read(compose.clone(), texts).await?;
+            texts = all;
             match read.map_err(|error| Unreadable::Repository(format!("{source}: {error}")))? {
                 Reading::Is(project) => return Ok(Composed { project: *project, texts }),
                 Reading::Wants(paths) => {
+                    let mut bytes: usize = texts.values().flatten().map(String::len).sum();
                     for path in paths {
                         let text = checkout.text(&path).await?;
+                        bytes += text.as_ref().map_or(0, String::len);
                         texts.insert(path, text);
+                        // More is not got, and that it is too much is said when it is read.
+                        if bytes > Compose::MAX_BYTES {
+                            break;
+                        }
                     }
                 }
             }
-            let bytes: usize = texts.values().flatten().map(String::len).sum();
-            if texts.len() > MAX_FILES || bytes > MAX_BYTES {
-                let why = format!("{source}: its Compose files name more than {MAX_FILES} files or {MAX_BYTES} bytes");
-                return Err(Unreadable::Repository(why));
-            }
         }
+    }
+
+    async fn read(&self, compose: Compose, texts: Texts) -> Result<(Result<Reading, Malformed>, Texts), RuntimeError> {
+        let permit = Arc::clone(&self.reading).acquire_owned().await;
+        let read = spawn_blocking(move || {
+            // Held until it is over, whether or not somebody still waits.
+            let _permit = permit;
+            (compose.read(&texts), texts)
+        });
+        read.await
+            .map_err(|error| RuntimeError::Failed(format!("reading Compose files broke off: {error}")))
     }
 
     /// What runs beside a container, the images of all its services got; `root` is where the repository is checked out.
     pub(super) async fn group(&self, shop: &Shop<'_>, made: &Made, root: &str, project: &mut Project) -> Result<Group, Unreadable> {
         let mut images = Vec::new();
-        for service in &project.siblings {
+        let Project { siblings, notices, .. } = &mut *project;
+        for service in siblings {
             let of_service = |error| match error {
                 Unreadable::Repository(why) => Unreadable::Repository(format!("the service {}: {why}", service.name)),
                 error => error,
             };
             let image = self.image_of_service(shop, service).await.map_err(of_service)?;
+            if image::asks_too_often(&self.engine, &image, Health::LEAST_INTERVAL).await? {
+                let reason = "its image would have it looked at more than once a second: it is not looked at";
+                notices.note(format!("services.{}.healthcheck", service.name), reason);
+                service.health = Some(Health::none());
+            }
             let places = image::volumes(&self.engine, &image).await?;
             images.push((image, places));
         }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     devcontainer::{Configuration, Inherited, Malformed, Notices, Origin, Place, Requirements},
     domain::CodespaceName,
-    protocol::bootstrap::{Bootstrap, InContainer},
+    protocol::bootstrap::{Bootstrap, InContainer, Neighbours},
     runtime::{Making, Progress, RuntimeError},
 };
 
@@ -100,7 +100,10 @@ impl DockerRuntime {
                 return self.recover(&instance, name, &why).await;
             }
         }
-        Ok(told(Some(&made), notices))
+        Ok(InContainer {
+            neighbours: self.neighbours(&instance, name, group).await?,
+            ..told(Some(&made), notices)
+        })
     }
 
     /// Starts what is beside a container that stays. What does not start is told, and no reason to lose the container.
@@ -126,7 +129,10 @@ impl DockerRuntime {
                 notices.note("services", why);
             }
         }
-        Ok(told(before, notices))
+        Ok(InContainer {
+            neighbours: self.neighbours(instance, name, group).await?,
+            ..told(before, notices)
+        })
     }
 
     /// What a container is made of where no repository says so.
@@ -343,5 +349,6 @@ fn told(made: Option<&Made>, notices: Notices) -> InContainer {
         inherited: made.map(|made| made.inherited.clone()).unwrap_or_default(),
         notices: all,
         log: String::new(),
+        neighbours: Neighbours::default(),
     }
 }

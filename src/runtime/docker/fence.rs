@@ -27,9 +27,9 @@ pub async fn networks(engine: &Engine, options: &Options, id: &str) -> Result<Ve
     Ok(networks)
 }
 
-/// Puts it up with the container that `body` describes, and waits until it stands.
-pub async fn put_up(engine: &Engine, body: ContainerCreateBody, id: &str) -> Result<(), RuntimeError> {
-    run_once(engine, body, &format!("{id}-fence")).await.map_err(missing)
+/// Puts it up with the container that `body` describes, which has the name of `helper` for that moment, and waits until it stands.
+pub async fn put_up(engine: &Engine, body: ContainerCreateBody, helper: &str) -> Result<(), RuntimeError> {
+    run_once(engine, body, helper).await.map_err(missing)
 }
 
 /// What is told where it could not be put up.

@@ -24,13 +24,16 @@ use crate::{
 
 /// The label that says which part of a codespace a container is, besides its own.
 pub const PART_LABEL: &str = "portico.part";
-/// The part of a service, and of a network.
+/// The part of a service, of a network, and of what puts up the fence in one, which ends at once.
 pub const SERVICE: &str = "service";
 pub const NETWORK: &str = "network";
+pub const FENCE: &str = "fence";
 /// Fewest processes of a service, whatever a codespace may have.
 const MIN_PROCESSES: u32 = 64;
 /// Least memory of one in bytes; less, and hardly anything starts.
 const MIN_MEMORY: u64 = 32 << 20;
+/// Least disk of one in bytes, likewise.
+const MIN_DISK: u64 = 64 << 20;
 
 /// A codespace's services. Kept with its container.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -104,6 +107,14 @@ impl Group {
     pub fn networks(&self) -> BTreeSet<&str> {
         let each = self.siblings.iter().filter_map(Sibling::network);
         each.chain([self.joined.as_str()]).collect()
+    }
+
+    /// The services that are reached at another address than the codespace's own, by each of their names; and the codespace's own
+    /// names.
+    pub fn neighbours(&self) -> (BTreeMap<String, &str>, Vec<String>) {
+        let others = self.networks().into_iter().filter(|network| *network != self.joined);
+        let named = others.flat_map(|network| self.names(network).into_iter().map(move |name| (name, network)));
+        (named.collect(), self.names(&self.joined))
     }
 
     /// The images that were made or found for it.
@@ -215,6 +226,18 @@ pub fn container_of(id: &str, service: &str) -> String {
     format!("{id}_service_{service}")
 }
 
+/// The name of the container that puts up the fence in a service's network.
+pub fn fence_of(id: &str, service: &str) -> String {
+    format!("{id}_fence_{service}")
+}
+
+/// The container of that name, from a plan for it: found again by its part, if it is left behind.
+pub fn fence(mut planned: ContainerCreateBody) -> ContainerCreateBody {
+    let labels = planned.labels.get_or_insert_default();
+    labels.insert(PART_LABEL.to_owned(), FENCE.to_owned());
+    planned
+}
+
 /// A container that is nothing but its network.
 pub fn network(
     options: &Options,
@@ -319,6 +342,7 @@ fn part(options: &Options, count: usize) -> Options {
     Options {
         milli_cpus: options.milli_cpus.map(|all| (all / count).max(100)),
         memory: options.memory.map(|all| (all / u64::from(count)).max(MIN_MEMORY)),
+        disk: options.disk.map(|all| (all / u64::from(count)).max(MIN_DISK)),
         processes: (options.processes / count).max(MIN_PROCESSES),
         ..options.clone()
     }

@@ -131,6 +131,20 @@ pub async fn volumes(engine: &Engine, image: &str) -> Result<Vec<String>, Runtim
     Ok(found.config.and_then(|config| config.volumes).unwrap_or_default())
 }
 
+/// Whether an image has an engine look at its health more often than is heeded: each look is a process of the engine's.
+pub async fn asks_too_often(engine: &Engine, image: &str, least: Duration) -> Result<bool, RuntimeError> {
+    let found = engine
+        .api()
+        .await?
+        .inspect_image(image)
+        .await
+        .map_err(|error| engine.trouble(&error))?;
+    let health = found.config.and_then(|config| config.healthcheck).unwrap_or_default();
+    let within = |time: u128| time != 0 && time < least.as_nanos();
+    let often = |nanoseconds: Option<i64>| nanoseconds.is_some_and(|time| u128::try_from(time).is_ok_and(within));
+    Ok(often(health.interval) || often(health.start_interval))
+}
+
 /// The last of a list of parts that names one counts, `remoteUser` before `containerUser`.
 fn named_user(text: &str) -> Option<String> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;

@@ -1,8 +1,11 @@
 //! Runs what is beside a codespace's own container, behind the same fence.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use bollard::{models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
+use bollard::{
+    models::{ContainerInspectResponse, ContainerSummary},
+    query_parameters::ListContainersOptionsBuilder,
+};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
@@ -17,15 +20,22 @@ use super::{
 use crate::{
     devcontainer::{After, Condition, Notices},
     domain::CodespaceName,
+    protocol::bootstrap::Neighbours,
     runtime::{Progress, RuntimeError},
 };
 
-/// How long something is waited for that others wait for.
+/// How long all that others wait for is waited for together.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// Last lines of a service's log that are shown.
 const LINES: usize = 40;
+
+/// The address of a container in a network.
+fn address(found: ContainerInspectResponse, network: &str) -> Option<IpAddr> {
+    let mut networks = found.network_settings?.networks?;
+    networks.remove(network)?.ip_address?.parse().ok()
+}
 
 impl DockerRuntime {
     /// Makes the networks of a group's services, which run nothing.
@@ -50,15 +60,16 @@ impl DockerRuntime {
     ) -> Result<Notices, Unreadable> {
         let id = instance.resource(name);
         self.start_networks(instance, name, group).await?;
+        let until = Instant::now() + PATIENCE;
         for sibling in &group.siblings {
             let service = &sibling.service.name;
-            self.wait_for(&id, &sibling.service.after, group, progress).await?;
+            self.wait_for(&id, &sibling.service.after, group, until, progress).await?;
             progress.print(&format!("== starting {service}\n"));
             if let Err(RuntimeError::Failed(why)) = self.start_sibling(instance, name, group, sibling).await {
                 return Err(Unreadable::Repository(format!("the service {service} does not start: {why}")));
             }
         }
-        self.wait_for(&id, &group.after, group, progress).await?;
+        self.wait_for(&id, &group.after, group, until, progress).await?;
         let mut notices = Notices::default();
         for sibling in &group.siblings {
             self.tell(&id, sibling, &mut notices, progress).await?;
@@ -75,8 +86,8 @@ impl DockerRuntime {
             let network = group::network_of(&id, service);
             let started = self.engine.api().await?.start_container(&network, None).await;
             self.engine.unless_unchanged(started)?;
-            let body = plan::fence_in(&network, &self.options, instance, name, &mounts, &unreachable);
-            fence::put_up(&self.engine, body, &network).await
+            let body = group::fence(plan::fence_in(&network, &self.options, instance, name, &mounts, &unreachable));
+            fence::put_up(&self.engine, body, &group::fence_of(&id, service)).await
         });
         try_join_all(each).await.map(drop)
     }
@@ -102,12 +113,21 @@ impl DockerRuntime {
         self.engine.unless_unchanged(started)
     }
 
-    async fn wait_for(&self, id: &str, after: &BTreeMap<String, After>, group: &Group, progress: &Progress) -> Result<(), Unreadable> {
+    async fn wait_for(
+        &self,
+        id: &str,
+        after: &BTreeMap<String, After>,
+        group: &Group,
+        until: Instant,
+        progress: &Progress,
+    ) -> Result<(), Unreadable> {
         for (service, after) in after {
             let Some(sibling) = group.siblings.iter().find(|sibling| sibling.service.name == *service) else {
                 continue;
             };
-            let Err(why) = self.wait(id, service, after).await? else { continue };
+            let Err(why) = self.wait(id, service, after, until).await? else {
+                continue;
+            };
             let log = self.lines(id, service).await?;
             log.iter().for_each(|line| progress.print(&format!("[{service}] {line}\n")));
             if !after.required {
@@ -122,9 +142,8 @@ impl DockerRuntime {
         Ok(())
     }
 
-    async fn wait(&self, id: &str, service: &str, after: &After) -> Result<Result<(), String>, RuntimeError> {
+    async fn wait(&self, id: &str, service: &str, after: &After, until: Instant) -> Result<Result<(), String>, RuntimeError> {
         let container = group::container_of(id, service);
-        let until = Instant::now() + PATIENCE;
         loop {
             let state = self
                 .engine
@@ -136,7 +155,10 @@ impl DockerRuntime {
                 return Ok(judged);
             }
             if Instant::now() > until {
-                return Ok(Err(format!("it is not so far after {} minutes", PATIENCE.as_secs() / 60)));
+                return Ok(Err(format!(
+                    "it is not so far after the {} minutes for all",
+                    PATIENCE.as_secs() / 60
+                )));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -167,6 +189,26 @@ impl DockerRuntime {
         Ok(log.lines().map(plain).filter(|line| !line.trim().is_empty()).collect())
     }
 
+    /// The addresses at which what runs beside a codespace is reached, by each of its names; what has none now is left out.
+    pub(super) async fn neighbours(&self, instance: &Instance, name: &CodespaceName, group: &Group) -> Result<Neighbours, RuntimeError> {
+        let id = instance.resource(name);
+        let (named, own) = group.neighbours();
+        let mut addresses = BTreeMap::new();
+        for service in named.values() {
+            if !addresses.contains_key(service) {
+                let found = self.engine.container(&group::network_of(&id, service)).await?;
+                addresses.insert(*service, found.and_then(|found| address(found, &id)));
+            }
+        }
+        let beside = named
+            .into_iter()
+            .filter_map(|(name, service)| Some((name, (*addresses.get(service)?)?)));
+        Ok(Neighbours {
+            beside: beside.collect(),
+            own,
+        })
+    }
+
     /// Whether a group's networks are all there; without one, whoever is in it cannot start again.
     pub(super) async fn has_networks(&self, instance: &Instance, name: &CodespaceName, group: &Group) -> Result<bool, RuntimeError> {
         let id = instance.resource(name);
@@ -191,7 +233,7 @@ impl DockerRuntime {
     /// Removes it; its volumes stay.
     pub(super) async fn remove_group(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
         let all = self.parts(instance, name).await?;
-        for part in [group::SERVICE, group::NETWORK] {
+        for part in [group::FENCE, group::SERVICE, group::NETWORK] {
             for (id, _) in all.iter().filter(|(_, of)| of == part) {
                 self.remove_container(id).await?;
             }

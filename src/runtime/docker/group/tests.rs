@@ -93,6 +93,33 @@ fn each_network_has_the_names_of_what_is_in_it() {
     assert_eq!(volumes, ["data", "db-var-log"], "what an image keeps is kept, once");
 }
 
+#[test]
+fn no_two_containers_of_a_codespace_have_one_name() {
+    let services = ["db", "db-fence", "fence", "x_fence_db", "net_db", "fence_db"];
+    let mut names: Vec<String> = vec!["id".into(), "id-fence".into(), "id-give".into(), "id-checkout".into()];
+    for service in services {
+        names.extend([network_of, container_of, fence_of].map(|name| name("id", service)));
+    }
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count, "{names:?}");
+    let labels = fence(ContainerCreateBody::default()).labels.expect("labels");
+    assert_eq!(labels.get(PART_LABEL).map(String::as_str), Some(FENCE));
+}
+
+#[test]
+fn who_is_reached_at_another_address() {
+    let group = group();
+    let (beside, own) = group.neighbours();
+    assert_eq!(beside.into_iter().collect::<Vec<_>>(), [("web".to_owned(), "web")]);
+    assert_eq!(
+        own,
+        ["app", "database", "db", "front"],
+        "whoever shares its network is reached at its own address"
+    );
+}
+
 #[tokio::test]
 async fn services_have_a_part_of_the_bounds_and_nothing_of_this_machine() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -103,6 +130,7 @@ async fn services_have_a_part_of_the_bounds_and_nothing_of_this_machine() {
         memory: Some(3 << 30),
         milli_cpus: Some(1500),
         processes: 900,
+        disk: Some(30 << 30),
         ..Options::default()
     };
     let group = group();
@@ -113,6 +141,7 @@ async fn services_have_a_part_of_the_bounds_and_nothing_of_this_machine() {
         (host.memory, host.memory_swap, host.nano_cpus, host.pids_limit),
         (Some(1 << 30), Some(1 << 30), Some(500_000_000), Some(300))
     );
+    assert_eq!(host.storage_opt.expect("a bound")["size"], (10_u64 << 30).to_string());
     assert_eq!(
         (host.privileged, host.cap_add, host.port_bindings, host.binds, host.devices),
         (None, None, None, None, None)
