@@ -123,7 +123,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         }
         () = &mut prepare => {}
         () = workshop.ports.watch() => {}
-        () = declared::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
+        () = declared::watch(&bootstrap, &workshop.ports, &workshop.reporter, &workshop.log) => {}
         () = configured::watch(&bootstrap, &workshop.reporter, &workshop.log) => {}
         () = memory::watch(&bootstrap, &workshop.reporter) => {}
         () = files::watch(&bootstrap.workspace, &workshop.reporter) => {}

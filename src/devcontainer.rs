@@ -27,7 +27,7 @@ pub use self::{
     file::{FILES, FOLDER, Malformed, NAME},
     inherited::Inherited,
     notice::{Notice, Notices},
-    ports::{AttributesAsWritten, PortsAsWritten, ShareAsWritten},
+    ports::{AttributesAsWritten, Beside, PortsAsWritten, ShareAsWritten},
     rules::{Attributes, OnAutoForward, PortRules},
     run_args::RunOptions,
     variables::{Place, expand_inside},

@@ -14,10 +14,13 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{log::Log, report::Reporter};
+use super::{log::Log, ports::Ports, report::Reporter};
 use crate::{
     devcontainer::{FILES, FOLDER, NAME, PortsAsWritten},
-    protocol::{bootstrap::Bootstrap, tunnel::MAX_CONTROL_BYTES},
+    protocol::{
+        bootstrap::{Bootstrap, Neighbours},
+        tunnel::MAX_CONTROL_BYTES,
+    },
 };
 
 /// How often the file is looked at.
@@ -30,8 +33,9 @@ const MAX_FOLDERS: usize = 64;
 /// Which file there is, and which version of it.
 type Version = Option<(PathBuf, Option<SystemTime>, u64)>;
 
-/// Looks again and again, and reports what changes.
-pub async fn watch(bootstrap: &Bootstrap, reporter: &Reporter, log: &Log) {
+/// Looks again and again, and reports what changes; `ports` are told which are those of services beside the codespace.
+pub async fn watch(bootstrap: &Bootstrap, ports: &Ports, reporter: &Reporter, log: &Log) {
+    let Neighbours { beside, own } = bootstrap.container.clone().unwrap_or_default().neighbours;
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen: Option<Version> = None;
@@ -40,12 +44,18 @@ pub async fn watch(bootstrap: &Bootstrap, reporter: &Reporter, log: &Log) {
         let (workspace, chosen) = (bootstrap.workspace.clone(), bootstrap.devcontainer.clone());
         let before = seen.clone();
         let looked = spawn_blocking(move || look(&workspace, chosen.as_deref(), before.as_ref())).await;
-        let Ok(Some((version, ports))) = looked else { continue };
-        for note in &ports.notes {
-            log.line(format_args!("{}: {note}", ports.source));
+        let Ok(Some((version, mut declared))) = looked else { continue };
+        let (besides, notices) = declared.settle(&beside, &own);
+        for note in &declared.notes {
+            log.line(format_args!("{}: {note}", declared.source));
+        }
+        for notice in &notices {
+            log.line(format_args!("not heeded: {}: {}", notice.key, notice.reason));
         }
         seen = Some(version);
-        reporter.declared(ports);
+        ports.declare(besides);
+        reporter.unsettled(notices);
+        reporter.declared(declared);
     }
 }
 

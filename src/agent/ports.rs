@@ -1,8 +1,10 @@
 //! TCP ports inside the codespace: who listens, whose they are, and the way to them.
 //!
 //! Owns detection and dialling. Refuses to dial anything but loopback (SSRF-1), and anything that is not this
-//! codespace's own (product.md §3).
+//! codespace's own (product.md §3); but for the declared ports of services beside it, at the addresses that the gateway named,
+//! where nothing of the codespace itself listens.
 
+mod beside;
 pub mod carry;
 mod listeners;
 mod noise;
@@ -30,11 +32,13 @@ use tokio::{
 };
 
 use self::{
+    beside::{Answering, Besides},
     listeners::Listener,
     owners::{Owners, Purpose},
 };
 use super::{process_table as table, report::Reporter};
 use crate::{
+    devcontainer::{self, Notices},
     domain::Port,
     protocol::tunnel::{ListeningPort, Refusal},
 };
@@ -61,12 +65,22 @@ struct Inner {
     seen: Mutex<Option<Seen>>,
     /// The editor's process; 0 for none.
     editor: AtomicU32,
+    besides: Besides,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Seen {
     ours: Vec<Listener>,
     editor: Option<u32>,
+    besides: Vec<Answering>,
+    /// Ports of services that something of the codespace itself has: whose, and what has it.
+    taken: Vec<(u16, String, Option<u32>)>,
+}
+
+/// Where a port leads.
+enum Way {
+    Here(Vec<IpAddr>),
+    Beside(IpAddr),
 }
 
 impl Ports {
@@ -78,6 +92,7 @@ impl Ports {
             owners,
             seen: Mutex::new(None),
             editor: AtomicU32::new(0),
+            besides: Besides::default(),
         }))
     }
 
@@ -86,16 +101,27 @@ impl Ports {
         self.0.editor.store(pid.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// Says which ports are those of services beside the codespace.
+    pub fn declare(&self, besides: devcontainer::Beside) {
+        self.0.besides.set(besides);
+    }
+
     /// Connects to a port of this codespace.
     pub async fn dial(&self, port: Port) -> Result<TcpStream, Refusal> {
         let inner = self.0.clone();
-        let addresses = spawn_blocking(move || inner.reachable(port.number()))
-            .await
-            .map_err(|_| Refusal::Fault)?;
-        let addresses = addresses.map_err(|error| refusal(&error))?;
-        timeout(CONNECT_TIMEOUT, connect(&addresses, port))
-            .await
-            .map_err(|_| Refusal::Fault)?
+        let way = spawn_blocking(move || inner.way(port.number())).await.map_err(|_| Refusal::Fault)?;
+        let dial = async |addresses: &[IpAddr]| {
+            let connected = timeout(CONNECT_TIMEOUT, connect(addresses, port)).await;
+            connected.map_err(|_| Refusal::Fault)?
+        };
+        match way.map_err(|error| refusal(&error))? {
+            Way::Here(addresses) => dial(&addresses).await,
+            Way::Beside(address) => {
+                let connected = dial(&[address]).await;
+                self.0.besides.called(port.number(), address, connected.is_ok());
+                connected
+            }
+        }
     }
 
     /// Looks now and reports; gives the list with what was printed about it.
@@ -109,6 +135,21 @@ impl Ports {
 
     /// Looks again and again, and reports what changes.
     pub async fn watch(&self) {
+        tokio::join!(self.watch_own(), self.watch_besides());
+    }
+
+    async fn watch_besides(&self) {
+        let mut ticks = interval(SCAN_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if self.0.besides.look().await {
+                self.scan().await;
+            }
+        }
+    }
+
+    async fn watch_own(&self) {
         let mut ticks = interval(SCAN_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -123,15 +164,19 @@ impl Ports {
 }
 
 impl Inner {
-    /// The addresses at which this codespace itself listens on a port.
-    fn reachable(&self, port: u16) -> io::Result<Vec<IpAddr>> {
+    /// The addresses at which this codespace itself listens on a port, or that of a service beside it whose port it is. Whatever
+    /// listens here has the number, reached or not.
+    fn way(&self, port: u16) -> io::Result<Way> {
         if DENIED.contains(&port) {
-            return Ok(Vec::new());
+            return Ok(Way::Here(Vec::new()));
         }
         let listeners = listeners::list(Some(port))?;
+        if let Some(address) = self.besides.address(port).filter(|_| listeners.is_empty()) {
+            return Ok(Way::Beside(address));
+        }
         let mut owners = self.owners.lock();
         owners.learn(&listeners, Purpose::Dial, Instant::now());
-        Ok(reach::reachable(&listeners, |listener| owners.is_ours(listener)))
+        Ok(Way::Here(reach::reachable(&listeners, |listener| owners.is_ours(listener))))
     }
 
     fn scan(&self) -> io::Result<()> {
@@ -143,11 +188,20 @@ impl Inner {
         let mut owners = self.owners.lock();
         owners.keep(&listeners);
         owners.learn(&listeners, Purpose::Scan, Instant::now());
-        let ours = listeners.into_iter().filter(|listener| owners.is_ours(listener)).collect();
-        let look = Seen { ours, editor };
+        let taken = self.besides.services().into_iter().filter_map(|(port, service)| {
+            let holder = listeners.iter().find(|listener| listener.port == port)?;
+            Some((port, service, owners.pid(holder)))
+        });
+        let look = Seen {
+            taken: taken.collect(),
+            besides: self.besides.answering(),
+            ours: listeners.into_iter().filter(|listener| owners.is_ours(listener)).collect(),
+            editor,
+        };
         if seen.as_ref() == Some(&look) {
             return Ok(());
         }
+        self.reporter.taken(told(&look.taken));
         self.reporter.ports(list(&look, &owners), Instant::now());
         *seen = Some(look);
         Ok(())
@@ -171,7 +225,34 @@ fn list(look: &Seen, owners: &Owners) -> Vec<ListeningPort> {
             port.addresses.push(address);
         }
     }
+    for answering in look.besides.iter().filter(|answering| !DENIED.contains(&answering.port)) {
+        // What of the codespace itself listens there has the number, shown or not.
+        if !look.taken.iter().any(|(port, ..)| *port == answering.port) {
+            ports.entry(answering.port).or_insert_with(|| ListeningPort {
+                addresses: vec![answering.address.to_string()],
+                process: Some(answering.service.clone()),
+                beside: Some(answering.service.clone()),
+                ..describe(answering.port, None)
+            });
+        }
+    }
     ports.into_values().collect()
+}
+
+/// Tells whose ports are not reached, since something of the codespace itself has their numbers.
+fn told(taken: &[(u16, String, Option<u32>)]) -> Notices {
+    let mut notices = Notices::default();
+    for (port, service, holder) in taken {
+        let holder = holder.and_then(table::name).unwrap_or_else(|| "something".into());
+        notices.note(
+            format!("forwardPorts {service}:{port}"),
+            format!(
+                "{holder} listens on {port} in the codespace itself, and has the number and its URL: {service} is reached from inside \
+                 alone. Have one of them listen on another port"
+            ),
+        );
+    }
+    notices
 }
 
 fn describe(port: u16, pid: Option<u32>) -> ListeningPort {
@@ -190,6 +271,7 @@ fn describe(port: u16, pid: Option<u32>) -> ListeningPort {
         scheme: None,
         path: None,
         noise: noise.map(str::to_owned),
+        beside: None,
     }
 }
 
@@ -209,7 +291,7 @@ async fn connect(addresses: &[IpAddr], port: Port) -> Result<TcpStream, Refusal>
 
 fn refusal(error: &io::Error) -> Refusal {
     match Errno::from_io_error(error) {
-        Some(Errno::CONNREFUSED | Errno::ADDRNOTAVAIL | Errno::NETUNREACH) => Refusal::NothingListens,
+        Some(Errno::CONNREFUSED | Errno::ADDRNOTAVAIL | Errno::NETUNREACH | Errno::HOSTUNREACH) => Refusal::NothingListens,
         _ => {
             tracing::warn!(%error, "a port could not be dialled");
             Refusal::Fault

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::ports::printed::Printed;
 use crate::{
-    devcontainer::PortsAsWritten,
+    devcontainer::{Notices, PortsAsWritten},
     domain::{StepName, StepState},
     protocol::tunnel::{ActivityKind, Configured, EditorState, FromAgent, HeldLease, ListeningPort, MAX_CONTROL_BYTES, OutOfMemory},
 };
@@ -54,6 +54,9 @@ pub struct State {
     editor: Option<EditorState>,
     /// None until somebody looked.
     declared: Option<PortsAsWritten>,
+    /// Declared ports of others that the codespace has not, and those that it has itself.
+    unsettled: Notices,
+    taken: Notices,
     leases: Vec<HeldLease>,
     /// None until a process was ended.
     out_of_memory: Option<OutOfMemory>,
@@ -122,6 +125,16 @@ impl Reporter {
     /// Reports what the checkout's `devcontainer.json` says of ports.
     pub fn declared(&self, ports: PortsAsWritten) {
         self.change(|all| all.declared = Some(ports));
+    }
+
+    /// Reports which declared ports of services beside the codespace it does not get.
+    pub fn unsettled(&self, notices: Notices) {
+        self.change(|all| all.unsettled = notices);
+    }
+
+    /// Reports which of them something of the codespace itself has.
+    pub fn taken(&self, notices: Notices) {
+        self.change(|all| all.taken = notices);
     }
 
     /// Reports which processes keep the codespace awake.
@@ -225,7 +238,7 @@ impl State {
         });
         let prepared = (self.prepared && !told.prepared).then_some(FromAgent::Prepared);
         let awaits = (self.awaits && !told.awaits).then_some(FromAgent::Awaits);
-        let configured = self.configured.clone().filter(|now| told.configured.as_ref() != Some(now));
+        let configured = self.configured().filter(|now| told.configured().as_ref() != Some(now));
         let configured = configured.map(|configured| FromAgent::Configured { configured });
         let editor = self
             .editor
@@ -250,6 +263,22 @@ impl State {
             .chain(editor)
             .chain(out_of_memory);
         first.chain(declared).chain(ports).chain(leases).collect()
+    }
+
+    /// What of the configuration holds, that of ports included.
+    fn configured(&self) -> Option<Configured> {
+        let mut configured = self.configured.clone()?;
+        let mut notices = self.port_notices();
+        notices.extend(configured.notices);
+        configured.notices = notices;
+        Some(configured)
+    }
+
+    /// What of declared ports does not hold.
+    pub fn port_notices(&self) -> Notices {
+        let mut notices = self.unsettled.clone();
+        notices.extend(self.taken.clone());
+        notices
     }
 
     /// A step as last reported.

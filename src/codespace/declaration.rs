@@ -43,6 +43,16 @@ impl Declaration {
         self.rules.of(port.number(), command)
     }
 
+    /// What holds for a port as long as nothing of the codespace itself listens there.
+    pub fn at_rest(&self, port: Port) -> Attributes {
+        self.rules.at_rest(port.number())
+    }
+
+    /// The service beside the codespace that has a port.
+    pub fn beside(&self, port: Port) -> Option<&str> {
+        self.rules.beside(port.number())
+    }
+
     /// Whether it speaks of this very port.
     pub fn names(&self, port: Port) -> bool {
         self.rules.names(port.number())

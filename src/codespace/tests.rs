@@ -201,6 +201,7 @@ fn listening(number: u16) -> FromAgent {
         scheme: None,
         path: None,
         noise: None,
+        beside: None,
     };
     FromAgent::Ports { ports: vec![port] }
 }

@@ -1,10 +1,13 @@
 //! Ports as the file names them: read tolerantly, kept within bounds, with a note on all that is not heeded.
 
+mod beside;
+
 use std::borrow::Cow;
 
 use jsonc_parser::{JsonArray, JsonObject, JsonValue};
 use serde::{Deserialize, Serialize};
 
+pub use self::beside::Beside;
 use super::file::{Malformed, parse};
 
 /// Most ports, attributes and shares that are kept.
@@ -13,6 +16,8 @@ const MAX_ENTRIES: usize = 64;
 const MAX_NOTES: usize = 16;
 /// Longest key of `portsAttributes` in bytes.
 const MAX_KEY: usize = 256;
+/// Longest name of a service in bytes.
+const MAX_SERVICE: usize = 63;
 /// Longest of all other texts in bytes.
 const MAX_TEXT: usize = 160;
 
@@ -24,6 +29,9 @@ pub struct PortsAsWritten {
     pub source: String,
     /// `forwardPorts`.
     pub forward: Vec<u16>,
+    /// Those of them that are another service's: whose, and which. Once settled, of those that run beside the codespace, and each
+    /// number once.
+    pub beside: Vec<(String, u16)>,
     /// `portsAttributes` in the file's order: it decides between patterns.
     pub attributes: Vec<(String, AttributesAsWritten)>,
     /// `otherPortsAttributes`.
@@ -82,6 +90,8 @@ impl PortsAsWritten {
     pub fn bounded(mut self) -> Self {
         cut(&mut self.source, MAX_TEXT);
         self.forward.truncate(MAX_ENTRIES);
+        self.beside.retain(|(service, port)| is_service(service) && *port != 0);
+        self.beside.truncate(MAX_ENTRIES);
         self.attributes.truncate(MAX_ENTRIES);
         self.attributes.retain(|(key, _)| key.len() <= MAX_KEY);
         self.shares.truncate(MAX_ENTRIES);
@@ -97,19 +107,20 @@ impl PortsAsWritten {
         self.notes.push(note.into());
     }
 
-    /// `3000`, or `"localhost:3000"`; another host is another container, which has no port of this codespace.
+    /// `3000`, or `"localhost:3000"`; another host is a service beside the codespace.
     fn forward(&mut self, entry: &JsonValue<'_>) {
         let text = match entry {
             JsonValue::Number(number) => Cow::Borrowed(*number),
             JsonValue::String(text) => text.clone(),
             _ => return self.note("forwardPorts holds what is neither a number nor a text"),
         };
-        match local_port(&text) {
-            Some(port) if self.forward.contains(&port) => {}
-            Some(port) => self.forward.push(port),
-            None => self.note(format!(
-                "forwardPorts: {text:?} is not a port of this codespace, and is left out; a service that is to have one has \
-                 network_mode: service:NAME of the codespace's own"
+        match (local_port(&text), port_of_service(&text)) {
+            (Some(port), _) if self.forward.contains(&port) => {}
+            (Some(port), _) => self.forward.push(port),
+            (None, Some(port)) if self.beside.contains(&port) => {}
+            (None, Some(port)) => self.beside.push(port),
+            (None, None) => self.note(format!(
+                "forwardPorts: {text:?} is not a port, and is left out; write 3000, or \"db:5432\""
             )),
         }
     }
@@ -174,6 +185,21 @@ pub(super) fn local_port(text: &str) -> Option<u16> {
     digits.parse().ok().filter(|port| *port != 0)
 }
 
+/// Whose port `db:5432` is, and which.
+pub(super) fn port_of_service(text: &str) -> Option<(String, u16)> {
+    let (service, digits) = text.split_once(':')?;
+    let port = digits
+        .parse()
+        .ok()
+        .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    is_service(service).then(|| (service.to_owned(), port))
+}
+
+fn is_service(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=MAX_SERVICE).contains(&name.len()) && name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
 fn member<'a, 'b>(value: &'a JsonValue<'b>, name: &str) -> Option<&'a JsonValue<'b>> {
     object(value)?.get(name)
 }
@@ -218,13 +244,14 @@ mod tests {
         }"#;
         let ports = PortsAsWritten::read(text).expect("it is well-formed");
         assert_eq!(ports.forward, [3000, 5432]);
+        assert_eq!(ports.beside, [("db".to_owned(), 6379)]);
         let keys: Vec<_> = ports.attributes.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["3000", ".+/server\\.js", "40000-55000"]);
         assert_eq!(ports.attributes[0].1.label.as_deref(), Some("Web"));
         assert_eq!(ports.others.on_auto_forward.as_deref(), Some("silent"));
         let shares: Vec<_> = ports.shares.iter().map(|share| (share.port, share.visibility.as_str())).collect();
         assert_eq!(shares, [(3000, "public"), (8000, "org")]);
-        assert_eq!(ports.notes.len(), 5, "{:?}", ports.notes);
+        assert_eq!(ports.notes.len(), 4, "{:?}", ports.notes);
         assert!(ports.notes.iter().any(|note| note.contains("requireLocalPort is not supported")));
     }
 
@@ -269,6 +296,11 @@ mod tests {
         let ports = PortsAsWritten {
             source: "s".repeat(9999),
             forward: vec![1; 9999],
+            beside: [
+                vec![("s".repeat(64), 1), ("a b".into(), 1), ("db".into(), 0)],
+                vec![("db".into(), 1); 9999],
+            ]
+            .concat(),
             attributes: vec![("k".repeat(300), attributes.clone()), ("1".into(), attributes)],
             shares: vec![ShareAsWritten::default(); 9999],
             notes: vec!["n".repeat(9999); 999],
@@ -276,6 +308,7 @@ mod tests {
         }
         .bounded();
         assert_eq!((ports.forward.len(), ports.shares.len(), ports.notes.len()), (64, 64, 16));
+        assert_eq!(ports.beside, vec![("db".to_owned(), 1); 64]);
         assert_eq!(
             ports.attributes.len(),
             1,

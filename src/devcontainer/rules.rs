@@ -1,10 +1,13 @@
 //! What the file's attributes mean for a port.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::ports::{AttributesAsWritten, PortsAsWritten, local_port};
+use super::ports::{AttributesAsWritten, PortsAsWritten, local_port, port_of_service};
 
 /// Largest compiled pattern in bytes: the file is written by strangers.
 const MAX_PATTERN_SIZE: usize = 8 * 1024;
@@ -40,11 +43,15 @@ pub struct PortRules {
     rules: Vec<(Key, Attributes)>,
     others: Attributes,
     forward: BTreeSet<u16>,
+    /// Whose the ports are that services beside the codespace have.
+    beside: BTreeMap<u16, String>,
 }
 
 #[derive(Clone, Debug)]
 enum Key {
     Port(u16),
+    /// `db:5432`.
+    Beside(String, u16),
     Range(RangeInclusive<u16>),
     /// Looked for in the command line.
     Command(Regex),
@@ -66,6 +73,13 @@ impl PortRules {
             rules: rules.collect(),
             others: Attributes::of(&written.others),
             forward: written.forward.iter().copied().collect(),
+            // Of two with one number the first has it.
+            beside: written
+                .beside
+                .iter()
+                .rev()
+                .map(|(service, port)| (*port, service.clone()))
+                .collect(),
         }
     }
 
@@ -87,6 +101,38 @@ impl PortRules {
         found
     }
 
+    /// What holds for a port as long as nothing of the codespace itself listens there: as [`Self::of`], unless a service beside it
+    /// has the port, which is called by that where nothing else is said.
+    pub fn at_rest(&self, port: u16) -> Attributes {
+        let Some(service) = self.beside.get(&port) else {
+            return self.of(port, None);
+        };
+        let own = |key: &Key| matches!(key, Key::Beside(of, number) if (of, *number) == (service, port));
+        let number = |key: &Key| matches!(key, Key::Port(number) if *number == port) || key.covers(port, None);
+        let mut found = Attributes::default();
+        for (_, attributes) in self
+            .rules
+            .iter()
+            .filter(|(key, _)| own(key))
+            .chain(self.rules.iter().filter(|(key, _)| number(key)))
+        {
+            found.complete(attributes);
+        }
+        if found == Attributes::default() {
+            found = Attributes {
+                label: None,
+                ..self.others.clone()
+            };
+        }
+        found.label.get_or_insert_with(|| format!("{service}:{port}"));
+        found
+    }
+
+    /// The service beside the codespace that has a port.
+    pub fn beside(&self, port: u16) -> Option<&str> {
+        self.beside.get(&port).map(String::as_str)
+    }
+
     /// Whether the file speaks of this very port, so that it is no noise.
     pub fn names(&self, port: u16) -> bool {
         let keyed = |(key, _): &(Key, Attributes)| matches!(key, Key::Port(number) if *number == port);
@@ -95,7 +141,7 @@ impl PortRules {
 
     /// The ports that are shown before anything listens there.
     pub fn forward(&self) -> impl Iterator<Item = u16> + '_ {
-        self.forward.iter().copied()
+        self.forward.iter().chain(self.beside.keys()).copied()
     }
 }
 
@@ -109,6 +155,9 @@ impl Key {
         let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         if let Some((low, high)) = text.split_once('-').and_then(|(low, high)| number(low).zip(number(high))) {
             return Some((low <= high).then_some(Self::Range(low..=high)));
+        }
+        if let Some((service, port)) = port_of_service(text) {
+            return Some(Some(Self::Beside(service, port)));
         }
         is_elsewhere(text).then_some(None)
     }
@@ -125,7 +174,7 @@ impl Key {
 
     fn covers(&self, port: u16, command: Option<&str>) -> bool {
         match self {
-            Self::Port(_) => false,
+            Self::Port(_) | Self::Beside(..) => false,
             Self::Range(range) => range.contains(&port),
             Self::Command(pattern) => command.is_some_and(|command| {
                 let command = command.as_bytes();
@@ -245,6 +294,38 @@ mod tests {
         assert_eq!([3000, 5432, 8000, 41_000].map(|port| rules.names(port)), [true, true, true, false]);
         assert_eq!(rules.forward().collect::<Vec<_>>(), [8000]);
         check(&PortRules::default(), 3000, "x", "- - -");
+    }
+
+    #[test]
+    fn a_service_beside_it_has_a_port() {
+        let rules = rules(
+            r#"{
+                "forwardPorts": ["db:5432", "db:5433", "web:8080", "late:8080", "web:9000"],
+                "portsAttributes": {
+                    "db:5432": { "label": "Postgres" },
+                    "gone:5432": { "label": "Another's" },
+                    "8080": { "protocol": "https" },
+                    ".*": { "label": "Whatever runs" }
+                },
+                "otherPortsAttributes": { "onAutoForward": "silent", "label": "Other" }
+            }"#,
+        );
+        for (port, expected) in [
+            (5432, (Some("Postgres"), None, None)),
+            (5433, (Some("db:5433"), None, Some(OnAutoForward::Silent))),
+            (8080, (Some("web:8080"), Some("https"), None)),
+            (7000, (Some("Other"), None, Some(OnAutoForward::Silent))),
+        ] {
+            let found = rules.at_rest(port);
+            assert_eq!((found.label.as_deref(), found.protocol, found.on_auto_forward), expected, "{port}");
+        }
+        assert_eq!(
+            rules.of(5432, Some("psql")).label.as_deref(),
+            Some("Whatever runs"),
+            "the codespace's own has another name"
+        );
+        assert_eq!(rules.forward().collect::<Vec<_>>(), [5432, 5433, 8080, 9000]);
+        assert_eq!((rules.beside(8080), rules.beside(3000)), (Some("web"), None));
     }
 
     #[test]

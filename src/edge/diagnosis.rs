@@ -54,7 +54,7 @@ impl Edge {
     async fn look_into(&self, permitted: &Permitted, target: &Target, first: Trouble, port: Port, snapshot: &Snapshot) -> Trouble {
         let visit = &permitted.visit;
         match first {
-            Trouble::NothingListens if snapshot.ports.get(&port).is_some_and(|view| view.listening.is_some()) => Trouble::NotOnLoopback,
+            Trouble::NothingListens if listens_inside(snapshot, port) => Trouble::NotOnLoopback,
             Trouble::TlsFailed | Trouble::WrongAnswer | Trouble::BrokeOff => {
                 let authority = visit.origin.authority();
                 let ask = Ask {
@@ -80,6 +80,12 @@ impl Edge {
             first => first,
         }
     }
+}
+
+/// Whether the codespace itself listens on a port, and not what runs beside it.
+fn listens_inside(snapshot: &Snapshot, port: Port) -> bool {
+    let listening = snapshot.ports.get(&port).and_then(|view| view.listening.as_ref());
+    listening.is_some_and(|listening| listening.beside.is_none())
 }
 
 impl Permitted {

@@ -394,8 +394,13 @@ fn known_to_owner(edge: &Edge, visit: &Visit, snapshot: &Snapshot, dashboard: &s
         })
     });
     // The gateway's own page changes it: what runs on this host is not trusted to (CSRF-1).
+    let beside = match visit.route {
+        Route::Port(_, port) => snapshot.declaration.beside(port).map(str::to_owned),
+        _ => None,
+    };
     pages::Known {
         listening: listening.collect(),
+        beside,
         settings: dashboard.to_owned(),
         target: visit.target.to_string(),
         framed: visit.kind == Kind::Navigation { framed: true },

@@ -39,7 +39,8 @@ pub const CLOSE_ENDED: u16 = 4002;
 /// Status byte: the stream is connected.
 pub const OPENED: u8 = 0;
 
-/// What a stream can lead to inside a codespace. Never a host: the agent dials loopback alone (SSRF-1).
+/// What a stream can lead to inside a codespace. Never a host (SSRF-1): the agent dials loopback, and of what runs beside the
+/// codespace the ports that are declared, at addresses that it was given with its orders.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Endpoint {
     /// A TCP port.
@@ -211,6 +212,9 @@ pub struct ListeningPort {
     /// Why it is probably no concern of the user's, for instance `debugger`; none for an app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<String>,
+    /// The service beside the codespace that listens; none for the codespace itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 /// What of the repository's configuration holds, and what does not.

@@ -69,6 +69,7 @@ fn bound_port(port: &mut ListeningPort) {
         (&mut port.scheme, 16),
         (&mut port.path, 512),
         (&mut port.noise, 32),
+        (&mut port.beside, 64),
     ] {
         if let Some(text) = text {
             cut(text, limit);
@@ -98,6 +99,7 @@ mod tests {
             scheme: Some("s".repeat(99)),
             path: None,
             noise: None,
+            beside: Some("b".repeat(99)),
         };
         let Some(FromAgent::Ports { ports }) = bound(FromAgent::Ports { ports: vec![port; 600] }) else {
             panic!("ports stay ports")
@@ -108,6 +110,7 @@ mod tests {
         let process = ports[0].process.as_deref().expect("it has one");
         assert!(process.len() <= 64 && !process.contains('\u{1b}'), "{process:?}");
         assert_eq!(ports[0].command.as_ref().map(String::len), Some(512));
+        assert_eq!(ports[0].beside.as_ref().map(String::len), Some(64));
         assert_eq!(bound(FromAgent::Pong), None);
         let lease = |id: &str| HeldLease {
             inside: false,

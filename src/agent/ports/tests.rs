@@ -130,6 +130,43 @@ async fn every_loopback_address_is_reached() {
 }
 
 #[tokio::test]
+async fn a_service_beside_it_has_a_port_until_the_codespace_itself_has() {
+    let reporter = Reporter::new();
+    let ports = Ports::new(None, reporter.clone());
+    let address: IpAddr = "192.0.2.9".parse().expect("an address");
+    let server = serve("127.0.0.1:0", None);
+    // No kernel gives it to anybody.
+    let closed = 1;
+    let declared = [server.port.number(), closed, 2375].map(|port| (port, ("db".to_owned(), address)));
+    ports.declare(declared.into());
+    assert!(matches!(ports.0.way(closed), Ok(Way::Beside(found)) if found == address));
+    assert!(
+        matches!(ports.0.way(2375), Ok(Way::Here(none)) if none.is_empty()),
+        "a denied port stays one"
+    );
+    assert_eq!(greeting(&ports, server.port).await, Ok("hello".into()), "its own has the number");
+    for port in [closed, 2375, server.port.number()] {
+        ports.0.besides.called(port, address, true);
+    }
+    let seen = ports.scan().await;
+    let shown = |port: u16| {
+        seen.iter()
+            .find(|listed| listed.port == port)
+            .map(|listed| (listed.beside.as_deref(), &listed.addresses[0][..]))
+    };
+    assert_eq!(shown(closed), Some((Some("db"), "192.0.2.9")));
+    assert_eq!(shown(server.port.number()), Some((None, "127.0.0.1")));
+    assert_eq!(shown(2375), None);
+    let told = reporter.watch().borrow().port_notices();
+    let keys: Vec<_> = told.iter().map(|notice| notice.key.as_str()).collect();
+    assert_eq!(keys, [format!("forwardPorts db:{}", server.port.number())]);
+    ports.declare(devcontainer::Beside::new());
+    let seen = ports.scan().await;
+    assert!(seen.iter().all(|listed| listed.beside.is_none()));
+    assert_eq!(reporter.watch().borrow().port_notices().iter().count(), 0);
+}
+
+#[tokio::test]
 async fn the_agents_own_ports_are_nobodys() {
     let own = TcpListener::bind("127.0.0.1:0").expect("loopback can be bound");
     let port = Port::new(own.local_addr().expect("it is bound").port()).expect("it is not 0");

@@ -13,6 +13,7 @@ fn listening(port: u16) -> ListeningPort {
         scheme: None,
         path: None,
         noise: None,
+        beside: None,
     }
 }
 

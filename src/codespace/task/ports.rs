@@ -45,7 +45,7 @@ impl Task {
         let fresh = |port| Arc::new(PortView::new(default_port(&name, port)));
         let is_set = |port, view: &PortView| view.settings != default_port(&name, port);
         for (port, view) in &mut self.now.ports {
-            let declared = declaration.of(*port, None);
+            let declared = declaration.at_rest(*port);
             if view.listening.is_some() || view.declared != declared {
                 let view = Arc::make_mut(view);
                 (view.listening, view.declared) = (None, declared);
@@ -56,7 +56,10 @@ impl Task {
             let Some(port) = Port::new(listening.port) else { continue };
             // Patterns cost the gateway time; nobody has so many servers that they are told apart by what started them.
             let command = listening.command.as_deref().filter(|_| index < MAX_MATCHED);
-            let declared = declaration.of(port, command);
+            let declared = match listening.beside {
+                Some(_) => declaration.at_rest(port),
+                None => declaration.of(port, command),
+            };
             let set = self.now.ports.get(&port).is_some_and(|view| is_set(port, view));
             let ignored = declared.on_auto_forward == Some(OnAutoForward::Ignore);
             let noise = listening.noise.is_some() && !declaration.names(port);
@@ -71,7 +74,7 @@ impl Task {
         for port in &listed {
             self.now.ports.entry(*port).or_insert_with(|| {
                 let mut view = PortView::new(default_port(&name, *port));
-                view.declared = declaration.of(*port, None);
+                view.declared = declaration.at_rest(*port);
                 Arc::new(view)
             });
         }

@@ -19,6 +19,40 @@ fn shown(codespace: &Codespace, number: u16) -> Option<(bool, Option<String>, St
 }
 
 #[tokio::test]
+async fn a_port_of_a_service_beside_it_is_called_by_that_until_the_codespace_has_it() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let mut written = PortsAsWritten::read(r#"{ "forwardPorts": ["db:5432"] }"#).expect("it is well-formed");
+    written.settle(&[("db".to_owned(), "10.213.0.3".parse().expect("an address"))].into(), &[]);
+    say(&codespace, 1, FromAgent::Declared { ports: written }).await;
+    reaches(&codespace, |now| now.ports.contains_key(&port(5432))).await;
+    let called = Some("db:5432".to_owned());
+    assert_eq!(shown(&codespace, 5432), Some((false, called.clone(), "http".into())));
+    let listens = |beside: Option<&str>| {
+        let FromAgent::Ports { mut ports } = listening(5432) else {
+            panic!("ports")
+        };
+        ports[0].beside = beside.map(str::to_owned);
+        FromAgent::Ports { ports }
+    };
+    let is_beside = |now: &Snapshot| Some(now.ports.get(&port(5432))?.listening.as_ref()?.beside.is_some());
+    say(&codespace, 1, listens(Some("db"))).await;
+    reaches(&codespace, |now| is_beside(now) == Some(true)).await;
+    assert_eq!(shown(&codespace, 5432), Some((true, called.clone(), "http".into())));
+    assert_eq!(codespace.snapshot().ports[&port(5432)].settings.visibility, Visibility::Private);
+    say(&codespace, 1, listens(None)).await;
+    reaches(&codespace, |now| is_beside(now) == Some(false)).await;
+    assert_eq!(
+        shown(&codespace, 5432),
+        Some((true, None, "http".into())),
+        "it is the codespace's own now"
+    );
+    say(&codespace, 1, FromAgent::Ports { ports: Vec::new() }).await;
+    reaches(&codespace, |now| is_beside(now).is_none()).await;
+    assert_eq!(shown(&codespace, 5432), Some((false, called, "http".into())));
+}
+
+#[tokio::test]
 async fn what_the_repository_declares_holds_where_nothing_is_set() {
     let bench = bench().await;
     let codespace = bench.running().await;

@@ -32,6 +32,8 @@ pub struct Known {
     pub settings: String,
     /// Path and query that were asked for.
     pub target: String,
+    /// The service beside the codespace whose port it is.
+    pub beside: Option<String>,
     /// Whether the page stands in a frame, which the gateway host's pages refuse to.
     pub framed: bool,
 }
@@ -46,8 +48,16 @@ pub fn port_trouble(prefix: &str, port: Port, trouble: Trouble, known: &Known, r
         trouble.detail(),
     )
     .request_id(request_id);
-    for text in trouble.advice(port) {
-        notice = notice.advice(text);
+    // What runs beside the codespace is started with it, and not in a terminal.
+    let beside = known.beside.as_ref().filter(|_| trouble == Trouble::NothingListens);
+    if let Some(service) = beside {
+        notice = notice.advice(format!(
+            "It is port {port} of {service}, which runs beside the codespace. The codespace's log says how {service} fares."
+        ));
+    } else {
+        for text in trouble.advice(port) {
+            notice = notice.advice(text);
+        }
     }
     if trouble == Trouble::NotOnLoopback
         && let Some(own) = known.listening.iter().find(|listening| listening.port == port.number())
@@ -62,7 +72,8 @@ pub fn port_trouble(prefix: &str, port: Port, trouble: Trouble, known: &Known, r
             .map(entry)
             .collect();
         let command = format!("python3 -m http.server {port}");
-        notice = notice.command(Some(&command)).list("Listening right now", entries);
+        let command = Some(command.as_str()).filter(|_| beside.is_none());
+        notice = notice.command(command).list("Listening right now", entries);
     }
     if let Some(fix) = trouble.fix() {
         let (name, value) = fix.setting();

@@ -43,8 +43,17 @@ fn known(text: &str) -> Known {
             .to_vec(),
         settings: text.to_owned(),
         target: text.to_owned(),
+        beside: None,
         framed: false,
     }
+}
+
+fn nothing_listens_beside(text: &str) -> Page {
+    let known = Known {
+        beside: Some(text.to_owned()),
+        ..known(text)
+    };
+    port_trouble("/static/", port(), Trouble::NothingListens, &known, text)
 }
 
 /// Every page, with `text` wherever a caller can pass text.
@@ -77,6 +86,7 @@ fn all(text: &str) -> Vec<(&'static str, Page)> {
         ("too many starts", too_many_starts("/static/", 30, 7)),
         ("starting", starting("/static/", &name(), &steps, Some(text.into()), Some(text))),
         ("nothing_listens", trouble(Trouble::NothingListens)),
+        ("nothing_listens_beside", nothing_listens_beside(text)),
         ("not_on_loopback", trouble(Trouble::NotOnLoopback)),
         ("speaks_tls", trouble(Trouble::SpeaksTls)),
         ("broke_off", trouble(Trouble::BrokeOff)),
@@ -238,6 +248,7 @@ fn the_owners_page_offers_the_setting_that_mends_it() {
         listening: Vec::new(),
         settings: "https://portico.example/codespaces/amber-otter".into(),
         target: "/a?b=c&d".into(),
+        beside: None,
         framed: false,
     };
     let page = port_trouble("/static/", port(), Trouble::SpeaksTls, &known, "r1");
