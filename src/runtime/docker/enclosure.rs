@@ -46,7 +46,7 @@ pub async fn open(site: &Site<'_>) -> Result<String, RuntimeError> {
     // Last, so that nothing passes before the fence stands.
     let command = body.cmd.get_or_insert_default();
     command.extend(["--let-back".to_owned(), address.to_string()]);
-    fence::put_up(site.engine, body, &outer).await?;
+    fence::put_up(site.engine, body, &format!("{outer}-fence")).await?;
     Ok(inner)
 }
 
