@@ -20,21 +20,20 @@ const MAX_PARENTS: usize = 4096;
 pub fn fuzz<K: Hash>(name: &str, words: &[&str], target: impl Fn(&[u8]) -> K) {
     let mut parents = corpus(name);
     assert!(!parents.is_empty(), "{name} has a corpus");
-    let (mut dice, mut kinds) = (Dice(seed()), HashSet::new());
+    let (mut dice, mut kinds, given) = (Dice(seed() ^ of_thread()), HashSet::new(), parents.len());
     for input in &parents {
         kinds.insert(tried(name, input, &target));
     }
     let until = Instant::now() + seconds();
     let mut runs = parents.len();
     while Instant::now() < until {
-        for _ in 0..64 {
-            let input = mutant(&parents, words, &mut dice);
-            runs += 1;
-            if kinds.insert(tried(name, &input, &target)) && parents.len() < MAX_PARENTS {
-                parents.push(input);
-            }
+        let input = mutant(&parents, words, &mut dice);
+        runs += 1;
+        if kinds.insert(tried(name, &input, &target)) && parents.len() < MAX_PARENTS {
+            parents.push(input);
         }
     }
+    keep(name, &parents[given..]);
     eprintln!("{name}: {runs} inputs, {} kinds of outcome", kinds.len());
 }
 
@@ -82,6 +81,27 @@ fn seed() -> u64 {
     let seed = text.map_or_else(rand::random, |text| text.parse().expect("PORTICO_FUZZ_SEED is a number"));
     eprintln!("PORTICO_FUZZ_SEED={seed}");
     seed
+}
+
+/// A stream of chances for each thread that runs a target, the same in each run.
+fn of_thread() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    std::thread::current().name().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Leaves inputs whose outcome was of a new kind in the directory that `PORTICO_FUZZ_KEEP` names, to choose a corpus from.
+fn keep(name: &str, inputs: &[Vec<u8>]) {
+    let Ok(directory) = std::env::var("PORTICO_FUZZ_KEEP") else {
+        return;
+    };
+    for input in inputs {
+        let mut hasher = DefaultHasher::new();
+        input.hash(&mut hasher);
+        let file = Path::new(&directory).join(format!("{name}-{:016x}", hasher.finish()));
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::write(file, input).expect("written");
+    }
 }
 
 struct Dice(u64);

@@ -17,6 +17,8 @@ mod browser;
 mod closures;
 #[path = "doors/denials.rs"]
 mod denials;
+#[path = "../fuzz/driver.rs"]
+mod driver;
 #[path = "doors/framing.rs"]
 mod framing;
 #[path = "doors/fronts.rs"]

@@ -8,30 +8,36 @@ use std::{
     net::TcpStream,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use regex::Regex;
 
-use super::gateway::{BOBS, Gateway, SIBLING, gateway};
+use super::{
+    driver::fuzz,
+    gateway::{BOBS, Gateway, SIBLING, gateway},
+};
 
 const THREADS: usize = 6;
 
-struct Dice(u64);
+/// What a sequence is made of: an input's bytes, one for each choice, two for one among many; then always the first.
+struct Choices<'a>(std::slice::Iter<'a, u8>);
 
-impl Dice {
+impl Choices<'_> {
+    fn byte(&mut self) -> u8 {
+        self.0.next().copied().unwrap_or_default()
+    }
+
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) >> 33).expect("31 bits") % sides
+        let low = usize::from(self.byte());
+        let high = if sides > 256 { usize::from(self.byte()) } else { 0 };
+        (low + 256 * high) % sides
     }
 }
 
 /// One request of a tenant; `mark` names tenant and connection.
-fn request(gateway: &Gateway, dice: &mut Dice, mark: &str) -> Vec<u8> {
+fn request(gateway: &Gateway, dice: &mut Choices<'_>, mark: &str) -> Vec<u8> {
     let tenants = [
         ("ADA", gateway.app(), &gateway.ada.token),
         ("SIBLING", gateway.port(&gateway.ada, SIBLING), &gateway.ada.token),
@@ -73,7 +79,7 @@ fn request(gateway: &Gateway, dice: &mut Dice, mark: &str) -> Vec<u8> {
 
 /// Changes a few bytes of what a client says; the answer that the raw app is told to give stays as it is, because a broken
 /// head of one may lawfully make its surplus a part of its body.
-fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
+fn mutate(bytes: &mut Vec<u8>, dice: &mut Choices<'_>) {
     const ANSWER: &[u8] = b"X-Answer";
     for _ in 0..=dice.roll(3) {
         let end = bytes
@@ -82,7 +88,7 @@ fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
             .unwrap_or(bytes.len());
         let at = dice.roll(end);
         match dice.roll(3) {
-            0 => bytes[at] = u8::try_from(dice.roll(256)).expect("a byte"),
+            0 => bytes[at] = dice.byte(),
             1 => drop(bytes.remove(at)),
             _ => bytes.insert(at, b"\r\n :;,x0"[dice.roll(8)]),
         }
@@ -112,41 +118,48 @@ fn converse(gateway: &Gateway, sequence: &[Vec<u8>]) -> String {
     String::from_utf8_lossy(&got).into_owned()
 }
 
+/// Of which kind what came back is: the statuses in their order, and whose apps answered.
+fn kind(text: &str, answers: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+    let statuses = text.match_indices("HTTP/1.1 ").filter_map(|(at, _)| text.get(at + 9..at + 12));
+    let apps = answers.iter().map(|(stamp, _)| (*stamp).to_owned());
+    (statuses.map(str::to_owned).collect(), apps.collect())
+}
+
 #[test]
 fn pool_1_no_tenant_sees_anothers_answer() {
     let gateway = gateway();
-    let seconds = std::env::var("PORTICO_FUZZ_SECONDS").map_or(2.0, |text| text.parse().expect("a number"));
-    let seed: u64 = std::env::var("PORTICO_FUZZ_SEED").map_or_else(|_| rand::random(), |text| text.parse().expect("a number"));
-    eprintln!("PORTICO_FUZZ_SEED={seed}");
-    let until = Instant::now() + Duration::from_secs_f64(seconds);
     let answered = Regex::new(r"(ADA|BOB|SIBLING)\n[A-Z]+ (?:http://[^/ ]*)?/([A-Z]+-[0-9]+x[0-9]+x)").expect("a pattern");
     let (sent, checked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let converses = |input: &[u8]| {
+        let mut choices = Choices(input.iter());
+        let mark = format!("{}x{}x", choices.byte(), sent.fetch_add(1, Relaxed));
+        let mutated = choices.roll(2) == 0;
+        let mut sequence: Vec<_> = (0..=choices.roll(6)).map(|_| request(gateway, &mut choices, &mark)).collect();
+        sequence
+            .iter_mut()
+            .filter(|_| mutated)
+            .for_each(|bytes| mutate(bytes, &mut choices));
+        let text = converse(gateway, &sequence);
+        let all = String::from_utf8_lossy(&sequence.concat()).into_owned();
+        let answers: Vec<_> = answered
+            .captures_iter(&text)
+            .map(|found| found.extract::<2>().1)
+            .map(|[stamp, asked]| (stamp, asked))
+            .collect();
+        for (stamp, asked) in &answers {
+            assert!(is_own(stamp, asked, &all, mutated), "{stamp} {asked} came back for {all}: {text}");
+            checked.fetch_add(1, Relaxed);
+        }
+        kind(&text, &answers)
+    };
     thread::scope(|scope| {
         for number in 0..THREADS {
-            let (answered, sent, checked) = (&answered, &sent, &checked);
-            scope.spawn(move || {
-                let mut dice = Dice(seed ^ (number as u64) << 32);
-                for round in 0.. {
-                    if Instant::now() > until {
-                        return;
-                    }
-                    let mark = format!("{number}x{round}x");
-                    let mut sequence: Vec<_> = (0..=dice.roll(5)).map(|_| request(gateway, &mut dice, &mark)).collect();
-                    let mutated = dice.roll(2) == 0;
-                    sequence.iter_mut().filter(|_| mutated).for_each(|bytes| mutate(bytes, &mut dice));
-                    let text = converse(gateway, &sequence);
-                    sent.fetch_add(sequence.len(), Relaxed);
-                    let all = String::from_utf8_lossy(&sequence.concat()).into_owned();
-                    for found in answered.captures_iter(&text) {
-                        assert!(is_own(&found[1], &found[2], &all, mutated), "{found:?} came back for {all}: {text}");
-                        checked.fetch_add(1, Relaxed);
-                    }
-                }
-            });
+            let thread = thread::Builder::new().name(format!("tenants {number}"));
+            thread.spawn_scoped(scope, || fuzz("tenants", &[], converses)).expect("a thread");
         }
     });
     eprintln!(
-        "tenants: {} requests, {} answers of apps checked, 0 foreign",
+        "tenants: {} sequences, {} answers of apps checked, 0 foreign",
         sent.load(Relaxed),
         checked.load(Relaxed)
     );
