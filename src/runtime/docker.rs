@@ -110,7 +110,7 @@ impl Default for Options {
             socket: "/var/run/docker.sock".into(),
             image: "mcr.microsoft.com/devcontainers/base:debian".into(),
             builds: false,
-            compose: false,
+            compose: true,
             build_cache: Duration::from_secs(24 * 3600),
             build_disk: Some(32 << 30),
             images: Vec::new(),

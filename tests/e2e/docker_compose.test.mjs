@@ -1,9 +1,11 @@
 // Services of a repository's Compose file beside its codespace, on a real engine: reached by name, fenced, and gone with it.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import net from 'node:net';
 import { test } from 'node:test';
 import { Engine, IMAGE, world } from './harness/engine.mjs';
 import { eventually } from './harness/eventually.mjs';
-import { Gateway } from './harness/gateway.mjs';
+import { BINARY, Gateway, environment } from './harness/gateway.mjs';
 import { repository, serveRepositories } from './harness/repositories.mjs';
 
 /** Counts its visitors where its volume is; `end` ends it as a crash would. */
@@ -58,6 +60,11 @@ services:
       interval: 1s
       timeout: 30s
       retries: 100
+  shop:
+    <<: *common
+    command: python3 -m http.server --bind 0.0.0.0 8090
+    working_dir: /srv/shown
+    volumes: [../db:/srv/shown]
   near:
     <<: *common
     network_mode: service:app
@@ -69,7 +76,9 @@ volumes:
   shared:
 `;
 
-const DEVCONTAINER = `{ "dockerComposeFile": "compose.yml", "service": "app", "workspaceFolder": "/workspace/db" }`;
+const DEVCONTAINER = `{ "dockerComposeFile": "compose.yml", "service": "app", "workspaceFolder": "/workspace/db",
+  "forwardPorts": ["shop:8090", "db:5432", "shop:5432", "gone:7000", "near:6380"],
+  "portsAttributes": { "db:5432": { "label": "Visitors" } } }`;
 
 const config = (engine) => `runtime = "docker"
 [docker]
@@ -77,7 +86,6 @@ socket = "${engine.socket}"
 image = "${IMAGE}"
 memory = "1GiB"
 builds = true
-compose = true
 `;
 
 test('services run beside a codespace', async (t) => {
@@ -133,12 +141,93 @@ test('services run beside a codespace', async (t) => {
     const { notices } = await view(name);
     const keys = notices.map((notice) => notice.key);
     for (const key of ['services.app.volumes', 'services.db.privileged', 'services.db.ports']) assert.ok(keys.includes(key), `${key} is not among ${keys}`);
-    assert.equal(inspect('db', '{{.HostConfig.Privileged}} {{.HostConfig.PortBindings}} {{.HostConfig.CapAdd}} {{.HostConfig.Memory}} {{.HostConfig.Binds}}'), `false map[] [] ${2 ** 29} []`);
+    assert.equal(inspect('db', '{{.HostConfig.Privileged}} {{.HostConfig.PortBindings}} {{.HostConfig.CapAdd}} {{.HostConfig.Memory}} {{.HostConfig.Binds}}'), `false map[] [] ${Math.floor(2 ** 30 / 3)} []`);
     assert.match(exec('db', 'sh', '-c', 'touch /srv/db/written 2>&1; true'), /Read-only/);
     for (const container of engine.names('container')) {
       const mounts = JSON.parse(engine.docker('inspect', '-f', '{{json .Mounts}}', container));
       assert.ok(mounts.every((mount) => mount.Type === 'volume' || (!mount.RW && mount.Destination.startsWith('/portico/'))), JSON.stringify(mounts));
     }
+  });
+
+  const listedPort = async (port) => (await gateway.call(ada.token, 'GET', `/codespaces/${name}/ports`)).find((row) => row.port === port);
+  const atUrl = (port, path, token = ada.token) => gateway.request({ host: gateway.hostOf(name, port), path, headers: { 'x-portico-token': token } });
+
+  /** A port of the codespace on this machine, by the command line. */
+  const forwarded = async (port) => {
+    const child = spawn(BINARY, ['ports', 'forward', `${port}:0`, '-c', name, '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env: environment({ PORTICO_URL: gateway.origin, PORTICO_TOKEN: ada.token }) });
+    t.after(() => child.kill('SIGKILL'));
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk) => (stdout += chunk));
+    child.stderr.on('data', (chunk) => (stderr += chunk));
+    await eventually('it forwards', () => {
+      if (child.exitCode !== null) throw Object.assign(new Error(`it ended with ${child.exitCode}: ${stderr}`), { fatal: true });
+      return /Forwarding/.test(stderr) && JSON.parse(stdout);
+    });
+    return { child, local: Number(JSON.parse(stdout)[0].local.split(':').at(-1)) };
+  };
+
+  await t.test('ports of services that forwardPorts names are ports of the codespace, for its owner alone', async () => {
+    const shown = async (port) => {
+      const { label, visibility, process } = await gateway.listed(ada.token, name, port);
+      return { label, visibility, process };
+    };
+    assert.deepEqual(await shown(8090), { label: 'shop:8090', visibility: 'private', process: 'shop' });
+    assert.deepEqual(await shown(5432), { label: 'Visitors', visibility: 'private', process: 'db' });
+    const answer = await atUrl(8090, '/ask.py');
+    assert.deepEqual([answer.status, answer.text], [200, ASK]);
+    const refused = await atUrl(8090, '/ask.py', bob.token);
+    const absent = await atUrl(8091, '/ask.py', bob.token);
+    assert.deepEqual([refused.status, absent.status], [404, 404]);
+    assert.ok(!refused.text.includes('shop'), refused.text);
+
+    const { child, local } = await forwarded(5432);
+    const before = Number(await count());
+    const said = await new Promise((done, fail) => {
+      const visitor = net.connect(local, '127.0.0.1', () => visitor.write('count'));
+      let text = '';
+      visitor.on('data', (bytes) => (text += bytes)).on('end', () => done(text)).on('error', fail);
+    });
+    assert.equal(Number(said), before + 1);
+    child.kill('SIGTERM');
+  });
+
+  await t.test('of two with one number the first has it, one that nobody has is said, and one of its own is its own', async () => {
+    const { notices } = await view(name);
+    const reason = (key) => notices.find((notice) => notice.key === key)?.reason ?? '';
+    assert.match(reason('forwardPorts shop:5432'), /^db:5432 is before it/);
+    assert.match(reason('forwardPorts gone:7000'), /no service of that name/);
+    assert.equal(reason('forwardPorts near:6380'), '');
+    assert.equal((await listedPort(6380)).label, null);
+  });
+
+  await t.test('a server of the codespace itself takes the number, and gives it back', async () => {
+    const taken = async () => (await view(name)).notices.some((notice) => notice.key === 'forwardPorts shop:8090' && /listens on 8090 in the codespace itself/.test(notice.reason));
+    assert.equal(await taken(), false);
+    const command = ['bash', '-c', 'mkdir -p /tmp/own && echo own > /tmp/own/own.txt && exec python3 -m http.server --bind 127.0.0.1 --directory /tmp/own 8090'];
+    const terminal = await gateway.call(ada.token, 'POST', `/codespaces/${name}/terminals`, { cols: 80, rows: 24, command });
+    await eventually('its own is listed', async () => (await listedPort(8090)).process === 'python3');
+    await eventually('it is told', taken);
+    assert.equal((await listedPort(8090)).label, null);
+    assert.equal((await atUrl(8090, '/own.txt')).text, 'own\n');
+    assert.match(await inside(name, 'curl -s http://shop:8090/ask.py'), /^import socket, sys/, 'the other is reached by its name');
+    await gateway.call(ada.token, 'DELETE', `/codespaces/${name}/terminals/${terminal.id}`);
+    await eventually("the service's is listed", async () => (await listedPort(8090)).process === 'shop');
+    await eventually('it is no longer told', async () => !(await taken()));
+    assert.equal((await atUrl(8090, '/ask.py')).text, ASK);
+  });
+
+  await t.test('one that does not answer is told as such, and has its port again when it does', async () => {
+    engine.docker('stop', '-t', '0', of('shop'));
+    const answer = await eventually('its owner is told whose it is', async () => {
+      const answer = await gateway.request({ host: gateway.hostOf(name, 8090), path: '/', headers: { 'x-portico-token': ada.token, accept: 'text/html' } });
+      return answer.text.includes('which runs beside') && answer;
+    });
+    assert.equal(answer.status, 502);
+    assert.match(answer.text, /port 8090 of shop, which runs beside/);
+    await eventually('it is listed as not listening', async () => !(await listedPort(8090)).listening);
+    engine.docker('start', of('shop'));
+    await gateway.listed(ada.token, name, 8090);
+    assert.equal((await atUrl(8090, '/ask.py')).text, ASK);
   });
 
   const other = await gateway.codespace(bob.token, `${git}/plain`, { editor: false });
@@ -160,7 +249,7 @@ test('services run beside a codespace', async (t) => {
     const from = (to) => inside(other.name, `python3 ask.py ${to} count 5 2>&1 || echo stopped`, { token: bob.token });
     assert.match(await from(address), /stopped$/);
     assert.match(await from('db'), /stopped$/);
-    assert.equal(await inside(name, `python3 ask.py ${address} count 30`), '3', 'the address is the right one');
+    assert.match(await inside(name, `python3 ask.py ${address} count 30`), /^[0-9]+$/, 'the address is the right one');
     assert.match(exec('db', 'python3', '-c', `import socket, errno
 try: socket.create_connection(('${side}', 22), 5)
 except OSError as error: print(errno.errorcode.get(error.errno, error))`), /EACCES|EHOSTUNREACH/, 'this machine is refused');
@@ -170,7 +259,7 @@ except OSError as error: print(errno.errorcode.get(error.errno, error))`), /EACC
     const before = inspect('db', '{{.State.StartedAt}}');
     await inside(name, 'python3 ask.py db end 30');
     await eventually('it is there again', async () => inspect('db', '{{.State.StartedAt}} {{.State.Health.Status}}').match(`^(?!${before}).* healthy$`));
-    assert.equal(await count(), '4');
+    assert.equal(await count(), '6');
     await fenced();
   });
 
@@ -180,7 +269,7 @@ except OSError as error: print(errno.errorcode.get(error.errno, error))`), /EACC
     await gateway.serve();
     await woken(name);
     assert.deepEqual(['db', 'near'].map((service) => inspect(service, '{{.State.StartedAt}}')), started);
-    assert.equal(await count(), '5');
+    assert.equal(await count(), '7');
   });
 
   await t.test('they stop and wake with it, and keep what is in their volumes', async () => {
@@ -189,7 +278,7 @@ except OSError as error: print(errno.errorcode.get(error.errno, error))`), /EACC
     assert.deepEqual(running, []);
     await gateway.call(ada.token, 'POST', `/codespaces/${name}/start`);
     await woken(name);
-    assert.equal(await count(), '6');
+    assert.equal(await count(), '8');
     assert.match(await inside(name, 'curl -s http://127.0.0.1:6380/ask.py'), /^import socket, sys/);
     await fenced();
   });
@@ -199,7 +288,7 @@ except OSError as error: print(errno.errorcode.get(error.errno, error))`), /EACC
     await eventually('a rebuild is offered', async () => (await view(name)).rebuild_offered);
     await gateway.call(ada.token, 'POST', `/codespaces/${name}/rebuild`);
     await eventually('it is rebuilt', async () => !(await settled(name)).rebuild_offered && (await inside(name, 'echo $DB_NAME', { status: null })) === 'other', { seconds: 180 });
-    assert.equal(await count(), '7');
+    assert.equal(await count(), '9');
   });
 
   await t.test('one that does not start opens a recovery container with its log', async () => {
