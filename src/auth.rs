@@ -29,7 +29,7 @@ mod users;
 mod fixture;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
@@ -135,12 +135,14 @@ struct Inner {
     owed: endings::Owed,
     links: Mutex<HashMap<[u8; 32], links::Kept>>,
     tickets: Mutex<tickets::Table>,
-    attempts: Mutex<attempts::Attempts>,
+    attempts: Arc<Mutex<attempts::Attempts>>,
     refusals: Mutex<attempts::Refusals>,
     /// Codes of [`device`] that people type, which are short.
     code_attempts: Mutex<attempts::Attempts>,
     /// Passwords of share links.
-    share_attempts: Mutex<attempts::Attempts>,
+    share_attempts: Arc<Mutex<attempts::Attempts>>,
+    /// Who has a password of a new link being hashed.
+    sharing: Arc<Mutex<HashSet<UserId>>>,
     devices: Mutex<device::Table>,
     denials: Mutex<denials::Denials>,
     outside: outside::Outside,
@@ -178,10 +180,11 @@ impl Auth {
             owed: endings::Owed::default(),
             links: Mutex::default(),
             tickets: Mutex::default(),
-            attempts: of_passwords,
+            attempts: Arc::new(of_passwords),
             refusals: Mutex::default(),
             code_attempts: of_codes,
-            share_attempts: of_shares,
+            share_attempts: Arc::new(of_shares),
+            sharing: Arc::default(),
             devices: Mutex::default(),
             denials: Mutex::default(),
             hasher: passwords::Hasher::new(),

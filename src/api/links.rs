@@ -56,6 +56,7 @@ pub async fn of_codespace(
     params(("name" = String, Path), ("port" = u16, Path)), request_body = CreateLink, responses(
     (status = 201, body = NewLink), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
     (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody),
+    (status = 503, body = ProblemBody, description = "Too many passwords of links are being hashed, or one of yours is"),
 ))]
 pub async fn create(
     State(services): State<Services>,
@@ -65,7 +66,12 @@ pub async fn create(
     Sent(sent): Sent<CreateLink>,
 ) -> Result<(StatusCode, Json<NewLink>), Problem> {
     let codespace = services.codespace(&who, &name, Access::Share)?;
-    let new = read(&services, read_port(&port)?, sent).await?;
+    let (mut new, password) = read(&services, read_port(&port)?, sent)?;
+    if let Some(password) = password {
+        // Nobody has one hashed for a link that there is no room for.
+        codespace.room_for_share(&new, services.clock.now())?;
+        new.password = Some(services.auth.hash_share_password(password.into(), &who.user).await?);
+    }
     let made = services.codespaces.add_share(codespace.name(), new, &actor).await?;
     Ok((StatusCode::CREATED, Json(services.new_link(&made))))
 }
@@ -111,7 +117,8 @@ pub async fn revoke_by_id(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn read(services: &Services, port: Port, sent: CreateLink) -> Result<NewShare, Problem> {
+/// Reads what a link is to be, and apart from that its password.
+fn read(services: &Services, port: Port, sent: CreateLink) -> Result<(NewShare, Option<String>), Problem> {
     let now = services.clock.now();
     let invalid = |detail: String| Problem::unprocessable("invalid-field", "A field is not right", detail);
     let kind = sent.kind.as_deref().map_or(Ok(ShareKind::People), str::parse);
@@ -128,11 +135,7 @@ async fn read(services: &Services, port: Port, sent: CreateLink) -> Result<NewSh
         return Err(invalid("A webhook's link takes no password: nobody is there to type it.".into()));
     }
     let expires_at = sent.expires_in.map(|lasting| ends(&lasting, now)).transpose().map_err(invalid)?;
-    let password = match sent.password {
-        Some(password) => Some(services.auth.hash_share_password(password.into()).await?),
-        None => None,
-    };
-    Ok(NewShare {
+    let new = NewShare {
         name: sent.name.unwrap_or_default(),
         terms: ShareTerms {
             port,
@@ -142,9 +145,10 @@ async fn read(services: &Services, port: Port, sent: CreateLink) -> Result<NewSh
             expires_at,
             revoked_at: None,
         },
-        password,
+        password: None,
         max_uses: sent.max_uses,
-    })
+    };
+    Ok((new, sent.password))
 }
 
 fn ends(lasting: &Lasting, now: OffsetDateTime) -> Result<OffsetDateTime, String> {

@@ -3,8 +3,9 @@
 //!
 //! Pure: time is an argument.
 
-use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
+use std::{collections::HashMap, hash::Hash, net::IpAddr, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 use crate::domain::subnet;
@@ -128,6 +129,42 @@ pub(super) struct Attempts {
 struct Bucket {
     left: f64,
     at: OffsetDateTime,
+}
+
+/// One attempt that was taken. Dropped, it is given back: only what was found wrong counts.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    of: Arc<Mutex<Attempts>>,
+    account: String,
+    address: Option<IpAddr>,
+    wrong: bool,
+}
+
+impl Attempt {
+    /// Takes one as [`Attempts::take`] does.
+    pub(super) fn take(of: &Arc<Mutex<Attempts>>, account: &str, address: Option<IpAddr>, now: OffsetDateTime) -> Result<Self, Duration> {
+        of.lock().take(account, address, now)?;
+        Ok(Self {
+            of: of.clone(),
+            account: account.to_owned(),
+            address,
+            wrong: false,
+        })
+    }
+
+    /// Settles it, and says how.
+    pub(super) fn judge(mut self, right: bool) -> bool {
+        self.wrong = !right;
+        right
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.wrong {
+            self.of.lock().give_back(&self.account, self.address);
+        }
+    }
 }
 
 impl Attempts {
@@ -324,6 +361,20 @@ mod tests {
         assert!(attempts.take("ada", None, now() + wait).is_ok());
         // A clock set back gives nothing away.
         assert!(attempts.take("ada", None, now() - Duration::from_secs(9999)).is_err());
+    }
+
+    #[test]
+    fn rate_1_only_what_was_found_wrong_counts() {
+        let attempts = Arc::new(Mutex::new(Attempts::default()));
+        let take = || Attempt::take(&attempts, "ada", None, now());
+        for _ in 0..20 {
+            drop(take().expect("an attempt that nobody came to"));
+            assert!(take().expect("an attempt").judge(true));
+        }
+        for _ in 0..10 {
+            assert!(!take().expect("an attempt").judge(false));
+        }
+        assert!(take().is_err());
     }
 
     #[test]

@@ -3,22 +3,31 @@
 //! A grant names a link and nobody. It carries no power of its own: it is good for what its link opens, while the link
 //! does. One cookie for each link, so that two links to one port do not take each other's place.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, header::COOKIE};
 use memchr::memmem::Finder;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use time::OffsetDateTime;
 
 use super::{
     Auth, Client,
+    attempts::Attempt,
     cookies::{numbered_cookies, set_cookie},
     hop::host_text,
     signing::Purpose,
 };
-use crate::{domain::ShareId, route::Route};
+use crate::{
+    domain::{ShareId, UserId},
+    route::Route,
+};
 
 /// Begins the names of these cookies; eight characters of the link's own follow.
 const GRANT_COOKIE_PREFIX: &str = "__Host-portico_grant_";
@@ -87,8 +96,8 @@ impl Auth {
         (ours && lives).then(|| ShareId(share.into()))
     }
 
-    /// Hashes a link's new password.
-    pub async fn hash_share_password(&self, password: SecretString) -> Result<String, SharePasswordError> {
+    /// Hashes a link's new password; of each user, one at a time.
+    pub async fn hash_share_password(&self, password: SecretString, by: &UserId) -> Result<String, SharePasswordError> {
         let text = password.expose_secret();
         if text.chars().count() < MIN_PASSWORD {
             return Err(SharePasswordError::TooShort);
@@ -96,7 +105,8 @@ impl Auth {
         if text.len() > MAX_PASSWORD_BYTES {
             return Err(SharePasswordError::TooLong);
         }
-        self.inner.hasher.hash(password).await.map_err(|_| SharePasswordError::Busy)
+        let _only = OneEach::of(&self.inner.sharing, by).ok_or(SharePasswordError::Busy)?;
+        self.inner.hasher.hash_of_link(password).await.map_err(|_| SharePasswordError::Busy)
     }
 
     /// Checks a link's password, within the limits of that link and of the address.
@@ -109,11 +119,9 @@ impl Auth {
         now: OffsetDateTime,
     ) -> Result<(), SharePasswordError> {
         let too_many = |retry_after| SharePasswordError::TooMany { retry_after };
-        let taken = self.inner.share_attempts.lock().take(&share.0, client.address, now);
-        taken.map_err(too_many)?;
-        let right = self.inner.hasher.verify(password, Some(hash.to_owned())).await;
+        let attempt = Attempt::take(&self.inner.share_attempts, &share.0, client.address, now).map_err(too_many)?;
+        let right = self.inner.hasher.verify_of_link(password, hash.to_owned(), attempt).await;
         if right.map_err(|_| SharePasswordError::Busy)? {
-            self.inner.share_attempts.lock().give_back(&share.0, client.address);
             Ok(())
         } else {
             if let Some(others) = self.inner.refusals.lock().tell(now) {
@@ -122,6 +130,26 @@ impl Auth {
             }
             Err(SharePasswordError::Wrong)
         }
+    }
+}
+
+/// The place of one user among those of whom there is one at a time.
+struct OneEach {
+    of: Arc<Mutex<HashSet<UserId>>>,
+    user: UserId,
+}
+
+impl OneEach {
+    fn of(all: &Arc<Mutex<HashSet<UserId>>>, user: &UserId) -> Option<Self> {
+        let (of, user) = (all.clone(), user.clone());
+        let is_free = of.lock().insert(user.clone());
+        is_free.then_some(Self { of, user })
+    }
+}
+
+impl Drop for OneEach {
+    fn drop(&mut self) {
+        self.of.lock().remove(&self.user);
     }
 }
 
@@ -190,8 +218,17 @@ mod tests {
     #[tokio::test]
     async fn rate_1_passwords_of_links_are_guessed_slowly() {
         let (auth, _) = auth().await;
-        let hash = auth.hash_share_password(secret("open sesame")).await.expect("a hash");
-        assert_eq!(auth.hash_share_password(secret("12345")).await, Err(SharePasswordError::TooShort));
+        let ada = UserId("ada".into());
+        let (first, second) = tokio::join!(
+            auth.hash_share_password(secret("open sesame"), &ada),
+            auth.hash_share_password(secret("one more"), &ada)
+        );
+        let hash = first.expect("a hash");
+        assert_eq!(second, Err(SharePasswordError::Busy), "one at a time of each");
+        assert_eq!(
+            auth.hash_share_password(secret("12345"), &ada).await,
+            Err(SharePasswordError::TooShort)
+        );
         let client = |last: u8| Client {
             address: Some([10, 0, 0, last].into()),
             ..Client::default()

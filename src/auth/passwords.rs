@@ -3,7 +3,11 @@
 //! A hash is worked out on a thread of its own, and when many sign in at once that thread runs only while nobody else wants the
 //! processor (SCHED_IDLE of sched(7)): who floods the sign-in page delays others who sign in, not the sockets that are open. A
 //! lower priority alone did not do: what wakes up waits for the end of the running thread's slice all the same, some
-//! milliseconds. Signing in does not starve either: after a hash that took long those that follow have a normal share.
+//! milliseconds. Signing in does not starve either: a hash that has no processor left to it does not hold up the next, and those that
+//! follow have a normal share for a while. The kernel ranks so within one control group: where the gateway has one of its own, its own
+//! connections come before its hashes, and what other groups run is shared with as their weights say.
+//!
+//! Passwords of share links wait in a line of their own: whoever makes or guesses them delays nobody who signs in.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -19,8 +23,9 @@ use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::attempts::Attempt;
 use crate::domain::UserName;
 
 /// Fewest characters of a password.
@@ -29,14 +34,16 @@ const MIN_CHARACTERS: usize = 8;
 const MAX_BYTES: usize = 1024;
 /// Most hashes that may be worked out at once; each takes 19 MiB and one core, and half of the cores stays free.
 const AT_ONCE: usize = 2;
-/// More than so many at work or waiting are a flood, whose hashes stand back behind what else runs.
+/// More than so many that sign in or wait are a flood, whose hashes stand back behind what else runs.
 const FLOOD: usize = 4;
-/// A hash that stood back and took longer than this had no processor left to it.
+/// A hash that stands back and takes longer than this has no processor left to it.
 const STARVED: Duration = Duration::from_millis(500);
 /// For how long hashes do not stand back after one that starved.
 const SHARE: Duration = Duration::from_secs(10);
-/// How many may wait; beyond that the answer is "later", not a queue without end.
+/// How many who sign in may wait; beyond that the answer is "later", not a queue without end.
 const WAITING: usize = 200;
+/// The same of passwords of links, of which one is worked out at a time.
+const WAITING_LINKS: usize = 20;
 
 /// Why a password will not do.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -51,12 +58,23 @@ pub enum PasswordError {
 
 /// Works out hashes away from the request tasks.
 pub(super) struct Hasher {
-    at_once: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    /// When a hash last ended that had no processor left to it.
-    starved: Arc<Mutex<Option<Instant>>>,
+    sign_ins: Line,
+    links: Line,
     /// What is checked for a name that does not exist; worked out with the first check of any, not at start.
     dummy: Arc<LazyLock<String>>,
+}
+
+/// Hashes that wait for each other and for no others.
+#[derive(Clone)]
+struct Line {
+    at_once: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    /// How many may wait or be at work in all.
+    most: usize,
+    /// More than so many of them stand back.
+    flood: usize,
+    /// When a hash was last seen that had no processor left to it.
+    starved: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Too many are being worked out.
@@ -81,67 +99,102 @@ pub(super) fn check_new(password: &SecretString, name: &UserName) -> Result<(), 
 impl Hasher {
     pub(super) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self::of((cores / 2).clamp(1, AT_ONCE))
-    }
-
-    fn of(at_once: usize) -> Self {
         Self {
-            at_once: Arc::new(Semaphore::new(at_once)),
-            waiting: Arc::new(Semaphore::new(WAITING)),
-            starved: Arc::default(),
+            sign_ins: Line::of((cores / 2).clamp(1, AT_ONCE), WAITING, FLOOD),
+            // Nobody waits for them with a login in hand: they always stand back.
+            links: Line::of(1, WAITING_LINKS, 0),
             dummy: Arc::new(LazyLock::new(|| {
                 hash(super::secrets::fresh_secret().as_bytes()).unwrap_or_default()
             })),
         }
     }
 
-    /// Hashes a new password into PHC form.
+    /// Hashes a new password of an account into PHC form.
     pub(super) async fn hash(&self, password: SecretString) -> Result<String, Busy> {
-        self.run(move || hash(password.expose_secret().as_bytes())).await?.ok_or(Busy)
+        let work = move || hash(password.expose_secret().as_bytes());
+        self.sign_ins.run(work).await?.ok_or(Busy)
     }
 
-    /// Checks a password; none as the hash costs the same and is always wrong.
-    pub(super) async fn verify(&self, password: SecretString, hash: Option<String>) -> Result<bool, Busy> {
+    /// The same of a share link.
+    pub(super) async fn hash_of_link(&self, password: SecretString) -> Result<String, Busy> {
+        let work = move || hash(password.expose_secret().as_bytes());
+        self.links.run(work).await?.ok_or(Busy)
+    }
+
+    /// Checks a password; none as the hash costs the same and is always wrong. The attempt is judged whether or not its caller waits
+    /// for that, and given back where it was not worked on.
+    pub(super) async fn verify(&self, password: SecretString, hash: Option<String>, attempt: Attempt) -> Result<bool, Busy> {
+        self.check(&self.sign_ins, password, hash, attempt).await
+    }
+
+    /// The same of a share link.
+    pub(super) async fn verify_of_link(&self, password: SecretString, hash: String, attempt: Attempt) -> Result<bool, Busy> {
+        self.check(&self.links, password, Some(hash), attempt).await
+    }
+
+    async fn check(&self, line: &Line, password: SecretString, hash: Option<String>, attempt: Attempt) -> Result<bool, Busy> {
         if password.expose_secret().len() > MAX_BYTES {
-            return Ok(false);
+            return Ok(attempt.judge(false));
         }
         let dummy = self.dummy.clone();
-        self.run(move || {
+        line.run(move || {
             let dummy = LazyLock::force(&dummy);
             let right = verify(password.expose_secret().as_bytes(), hash.as_deref().unwrap_or(dummy));
-            right && hash.is_some()
+            attempt.judge(right && hash.is_some())
         })
         .await
     }
+}
+
+impl Line {
+    fn of(at_once: usize, most: usize, flood: usize) -> Self {
+        Self {
+            at_once: Arc::new(Semaphore::new(at_once)),
+            waiting: Arc::new(Semaphore::new(most)),
+            most,
+            flood,
+            starved: Arc::default(),
+        }
+    }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
-        let _waiting = self.waiting.clone().try_acquire_owned().map_err(|_| Busy)?;
+        let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| Busy)?;
         let permit = self.at_once.clone().acquire_owned().await.map_err(|_| Busy)?;
         let (done, outcome) = oneshot::channel();
-        let starved = self.starved.clone();
-        let at_work = WAITING - self.waiting.available_permits();
-        let behind = stands_back(at_work, *starved.lock(), Instant::now());
-        // The permit goes with the work: a caller that gives up must not let one more hash begin.
+        let at_work = self.most - self.waiting.available_permits();
+        let behind = self.stands_back(at_work, Instant::now());
+        let turn = Arc::new(Mutex::new(Some(permit)));
+        if behind {
+            tokio::spawn(self.clone().pass(turn.clone()));
+        }
+        // The turn goes with the work: a caller that gives up must not let one more hash begin.
         let worker = thread::Builder::new().name("password".into()).spawn(move || {
-            let _permit = permit;
-            let began = Instant::now();
+            let _waiting = waiting;
             if behind {
                 stand_back();
             }
             let outcome = work();
-            if behind && began.elapsed() > STARVED {
-                *starved.lock() = Some(Instant::now());
-            }
+            drop(turn.lock().take());
             drop(done.send(outcome));
         });
         worker.map_err(|_| Busy)?;
         outcome.await.map_err(|_| Busy)
     }
-}
 
-/// Tells whether the next hash stands back: so many are at work or wait, and one starved then.
-fn stands_back(at_work: usize, starved: Option<Instant>, now: Instant) -> bool {
-    at_work > FLOOD && starved.is_none_or(|then| now.saturating_duration_since(then) > SHARE)
+    /// Lets the next begin where one that stands back takes long.
+    async fn pass(self, turn: Arc<Mutex<Option<OwnedSemaphorePermit>>>) {
+        tokio::time::sleep(STARVED).await;
+        if let Some(permit) = turn.lock().take() {
+            *self.starved.lock() = Some(Instant::now());
+            drop(permit);
+        }
+    }
+
+    /// Tells whether the next hash stands back: so many are at work or wait, and none starved lately.
+    fn stands_back(&self, at_work: usize, now: Instant) -> bool {
+        let starved = *self.starved.lock();
+        at_work > self.flood && starved.is_none_or(|then| now.saturating_duration_since(then) > SHARE)
+    }
 }
 
 /// Lowers the priority of this thread; where that is refused, the work is done all the same.
@@ -159,70 +212,4 @@ fn verify(password: &[u8], hash: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{
-        Barrier,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    };
-
-    use futures_util::{future::join_all, poll};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn rate_3_few_are_worked_out_at_once_and_the_rest_waits_or_is_refused() {
-        let hasher = Hasher::of(AT_ONCE);
-        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        // The first stay at work until everybody has asked: one that ended sooner would make room for another.
-        let gate = Arc::new(Barrier::new(AT_ONCE + 1));
-        let mut works = (0..WAITING + 50)
-            .map(|number| {
-                let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
-                Box::pin(tokio::task::unconstrained(hasher.run(move || {
-                    most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
-                    if number < AT_ONCE {
-                        gate.wait();
-                    }
-                    running.fetch_sub(1, SeqCst);
-                })))
-            })
-            .collect::<Vec<_>>();
-        let mut let_in = Vec::new();
-        for mut work in works.drain(..) {
-            match poll!(&mut work) {
-                std::task::Poll::Pending => let_in.push(work),
-                std::task::Poll::Ready(done) => assert!(done.is_err()),
-            }
-        }
-        assert_eq!(let_in.len(), WAITING);
-        gate.wait();
-        assert!(join_all(let_in).await.iter().all(Result::is_ok));
-        assert_eq!(most.load(SeqCst), AT_ONCE);
-    }
-    /// The scheduling policy of the calling thread, field 41 of proc_pid_stat(5); 5 is SCHED_IDLE.
-    fn policy() -> String {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        let after_name = stat.rsplit_once(')').unwrap().1;
-        after_name.split_whitespace().nth(38).unwrap().to_owned()
-    }
-
-    #[tokio::test]
-    async fn rate_3_hashes_of_a_flood_stand_back_behind_what_else_runs() {
-        let (hasher, ours) = (Hasher::of(1), policy());
-        assert_ne!(ours, "5");
-        assert_eq!(hasher.run(policy).await.unwrap(), ours);
-        let _others = hasher.waiting.acquire_many(u32::try_from(FLOOD).unwrap()).await.unwrap();
-        assert_eq!(hasher.run(policy).await.unwrap(), "5");
-        *hasher.starved.lock() = Some(Instant::now());
-        assert_eq!(hasher.run(policy).await.unwrap(), ours);
-    }
-
-    #[test]
-    fn hashes_stand_back_in_a_flood_and_not_after_one_starved() {
-        let then = Instant::now();
-        assert!(!stands_back(FLOOD, None, then));
-        assert!(stands_back(FLOOD + 1, None, then));
-        assert!(!stands_back(WAITING, Some(then), then + SHARE));
-        assert!(stands_back(WAITING, Some(then), then + SHARE + STARVED));
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::{
     Auth, Client, LoginSession, SESSION_COOKIE, Secret, User,
+    attempts::Attempt,
     cookies::set_cookie,
     secrets::{fresh_id, fresh_secret, hash_secret},
 };
@@ -129,18 +130,16 @@ impl Auth {
         let name: Option<UserName> = name.trim().to_ascii_lowercase().parse().ok();
         let account = name.as_ref().map_or("", |name| name.as_str());
         let too_many = |retry_after| SignInError::TooMany { retry_after };
-        self.inner.attempts.lock().take(account, client.address, now).map_err(too_many)?;
+        let attempt = Attempt::take(&self.inner.attempts, account, client.address, now).map_err(too_many)?;
         let user = name.as_ref().and_then(|name| self.user_by_name(name));
-        let hash = user.as_ref().and_then(|user| user.password.clone());
+        // Nobody gets in as who is suspended, with whatever password.
+        let hash = user.as_ref().filter(|user| !user.suspended).and_then(|user| user.password.clone());
         let busy = |_| too_many(Duration::from_secs(2));
-        let right = self.inner.hasher.verify(password, hash).await.map_err(busy)?;
+        let right = self.inner.hasher.verify(password, hash, attempt).await.map_err(busy)?;
         // A name that nobody has is not kept: people type their passwords there.
         let known = user.as_ref().map_or("", |_| account).to_owned();
-        match user.filter(|user| right && !user.suspended) {
-            Some(user) => {
-                self.inner.attempts.lock().give_back(account, client.address);
-                Ok(user)
-            }
+        match user.filter(|_| right) {
+            Some(user) => Ok(user),
             None => {
                 self.audit_refusal(&known, "password", client, now).await;
                 Err(SignInError::Wrong)

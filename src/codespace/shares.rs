@@ -7,11 +7,11 @@ use secrecy::SecretString;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use super::{Codespace, CodespaceError, Codespaces, Inner, Shares, Snapshot, task::Order};
+use super::{BadChange, Codespace, CodespaceError, Codespaces, Inner, Shares, Snapshot, task::Order};
 use crate::{
     audit::Actor,
     auth::hash_secret,
-    domain::{CodespaceName, ShareEnd, ShareId, ShareTerms},
+    domain::{CodespaceName, Phase, Port, ShareEnd, ShareId, ShareTerms},
     store::{ShareRecord, StoreError},
 };
 
@@ -88,6 +88,12 @@ impl Codespaces {
 }
 
 impl Codespace {
+    /// Tells whether a share link could be made now, without making it.
+    pub fn room_for_share(&self, new: &NewShare, now: OffsetDateTime) -> Result<(), CodespaceError> {
+        check(new, now)?;
+        room(&self.snapshot(), new.terms.port, now).map(|_| ())
+    }
+
     /// Takes one use of a link; when it returns, that is stored. However many ask at once, no more get through than may.
     pub async fn use_share(&self, id: &ShareId, actor: &Actor) -> Result<Arc<ShareRecord>, CodespaceError> {
         self.order(|reply| Order::UseShare(id.clone(), actor.clone(), reply)).await
@@ -112,7 +118,7 @@ impl Inner {
     }
 }
 
-fn record(codespace: &CodespaceName, new: NewShare, secret: &str, by: &str, now: OffsetDateTime) -> Result<ShareRecord, ShareError> {
+fn check(new: &NewShare, now: OffsetDateTime) -> Result<(), ShareError> {
     let name = new.name.trim();
     if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(ShareError::Name);
@@ -123,10 +129,15 @@ fn record(codespace: &CodespaceName, new: NewShare, secret: &str, by: &str, now:
     if new.terms.expires_at.is_some_and(|at| at <= now) {
         return Err(ShareError::Deadline);
     }
+    Ok(())
+}
+
+fn record(codespace: &CodespaceName, new: NewShare, secret: &str, by: &str, now: OffsetDateTime) -> Result<ShareRecord, ShareError> {
+    check(&new, now)?;
     Ok(ShareRecord {
         id: ShareId(uuid::Uuid::now_v7().to_string().into()),
         codespace: codespace.clone(),
-        name: name.to_owned(),
+        name: new.name.trim().to_owned(),
         terms: new.terms,
         secret_hash: hash_secret(secret),
         password: new.password,
@@ -138,8 +149,22 @@ fn record(codespace: &CodespaceName, new: NewShare, secret: &str, by: &str, now:
     })
 }
 
-/// The links that must go so that there is room for another: those that ended first.
-pub(super) fn surplus(snapshot: &Snapshot, now: OffsetDateTime) -> Result<Vec<ShareId>, ShareError> {
+/// Whether a link to a port may be made; if so, the links that must go so that there is room for it.
+pub(super) fn room(snapshot: &Snapshot, port: Port, now: OffsetDateTime) -> Result<Vec<ShareId>, CodespaceError> {
+    if snapshot.record.phase == Phase::Deleting {
+        return Err(CodespaceError::Deleting);
+    }
+    if !snapshot.ceiling().allows_links() {
+        return Err(ShareError::Ended(ShareEnd::Closed).into());
+    }
+    if let Some(closure) = snapshot.closure(port) {
+        return Err(BadChange::Closed(closure.reason.clone()).into());
+    }
+    Ok(surplus(snapshot, now)?)
+}
+
+/// Those that ended first.
+fn surplus(snapshot: &Snapshot, now: OffsetDateTime) -> Result<Vec<ShareId>, ShareError> {
     let excess = (snapshot.shares.len() + 1).saturating_sub(MAX_SHARES);
     let over = snapshot.shares.values().filter(|share| share.terms.end(now).is_some());
     let going: Vec<ShareId> = over.take(excess).map(|share| share.id.clone()).collect();

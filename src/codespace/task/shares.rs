@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use super::Task;
 use crate::{
     audit::Actor,
-    codespace::{BadChange, CodespaceError, PortChange, PortView, ShareError, request, shares},
-    domain::{Phase, ShareEnd, ShareId},
+    codespace::{CodespaceError, PortChange, PortView, ShareError, request, shares},
+    domain::ShareId,
     store::ShareRecord,
 };
 
@@ -20,23 +20,15 @@ const AUDIT_EVERY: time::Duration = time::Duration::minutes(1);
 
 impl Task {
     pub(super) async fn add_share(&mut self, share: ShareRecord, actor: &Actor) -> Result<Arc<ShareRecord>, CodespaceError> {
-        if self.now.record.phase == Phase::Deleting {
-            return Err(CodespaceError::Deleting);
-        }
-        if !self.now.ceiling().allows_links() {
-            return Err(ShareError::Ended(ShareEnd::Closed).into());
-        }
         let port = share.terms.port;
-        if let Some(closure) = self.now.closure(port) {
-            return Err(BadChange::Closed(closure.reason.clone()).into());
-        }
+        let surplus = shares::room(&self.now, port, self.clock())?;
         if !self.now.ports.contains_key(&port) {
             // What is shared is listed, also before it listens.
             let settings = request::change_port(&self.now, port, PortChange::default(), self.clock())?;
             self.inner.deps.store.put_port(&settings).await?;
             self.now.ports.insert(port, Arc::new(PortView::new(settings)));
         }
-        for id in shares::surplus(&self.now, self.clock())? {
+        for id in surplus {
             self.inner.deps.store.remove_share(&id).await?;
             self.now.shares.remove(&id);
         }
