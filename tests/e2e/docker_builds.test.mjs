@@ -152,6 +152,25 @@ USER dev
   });
 });
 
+test('builds that fail one after another leave no more than one may take', async (t) => {
+  const engine = await Engine.start(t);
+  const gateway = await Gateway.start(t, { editor: false, config: config(engine, 'build_cache = "1d"\nbuild_disk = "256MiB"') });
+  const ada = await gateway.user('ada', { admin: true });
+  const dockerfile = (which) => `FROM ${IMAGE}\nRUN head -c 100M /dev/zero > /tmp/${which}\nRUN exit 7\n`;
+  const failing = (which) => repository(t, { '.devcontainer.json': devcontainer, Dockerfile: dockerfile(which) });
+  const git = await serveRepositories(t, { one: failing('one'), two: failing('two'), three: failing('three') }, world(t));
+  const left = () => engine.docker('images', '-q', '--filter', 'dangling=true').split('\n').filter(Boolean).length;
+  const fails = async (which) => {
+    const { name } = await gateway.call(ada.token, 'POST', '/codespaces', { repository: `${git}/${which}` });
+    assert.match((await settled(gateway, ada.token, name)).recovery, /code: 7/);
+  };
+  await fails('one');
+  await fails('two');
+  assert.equal(left(), 2, 'the next build begins where they end');
+  await fails('three');
+  await eventually('that is too much', () => left() === 0);
+});
+
 test('repositories name the images that the operator allows', async (t) => {
   const engine = await Engine.start(t);
   engine.docker('tag', IMAGE, 'somebody-elses:latest');

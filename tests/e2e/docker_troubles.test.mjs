@@ -1,5 +1,5 @@
 // What goes wrong with a container is told plainly: by the API, and in the words of the page that its owner looks at. A full disk:
-// disk.test.mjs.
+// disk.test.mjs, docker_disk.test.mjs.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
@@ -50,11 +50,24 @@ test('what goes wrong with a container is told on its page', async (t) => {
     await gateway.call(ada.token, 'DELETE', `/codespaces/${made}?force=true`);
   });
 
-  await t.test('memory that runs out and takes the whole container', async () => {
+  await t.test('memory that runs out and takes what needs it alone', async () => {
     ({ name } = await gateway.codespace(ada.token, `${git}/project`, { editor: false }));
     await inside(name, 'echo kept > uncommitted.txt');
-    assert.equal((await view(name)).restarted_because, null);
+    assert.equal((await view(name)).out_of_memory, null);
     await at(name);
+    // Of its own will it stands first.
+    await inside(name, 'echo 1000 > /proc/self/oom_score_adj; exec python3 -c "x = bytearray(1 << 30)"', { status: 137 });
+    const codespace = await eventually('it is told', async () => ((now) => now.out_of_memory && now)(await view(name)));
+    assert.match(codespace.out_of_memory, /^the kernel ended a process in it since it was started \(256 MiB are allowed\)/);
+    assert.deepEqual([codespace.state, codespace.connected, codespace.restarted_because], ['running', true, null]);
+    await page.getByTestId('memory').filter({ hasText: codespace.out_of_memory }).waitFor();
+    await shot(page, 'trouble-memory-inside');
+    const told = await gateway.command(['codespace', 'view', name], { token: ada.token });
+    assert.match(told.stdout, /^memory +the kernel ended a process in it/m);
+  });
+
+  await t.test('memory that runs out and takes the whole container', async () => {
+    assert.equal((await view(name)).restarted_because, null);
     // The kernel takes what stands first: here the agent, and with it all of the container.
     await inside(name, 'echo 1000 > /proc/1/oom_score_adj; exec python3 -c "x = bytearray(1 << 30)"', { status: null });
     const codespace = await eventually('it runs again', async () => {
@@ -106,6 +119,37 @@ test('what goes wrong with a container is told on its page', async (t) => {
     await page.getByTestId('restarted').filter({ hasText: 'had ended meanwhile' }).waitFor();
     assert.equal(await inside(name, 'cat uncommitted.txt'), 'kept');
     await gateway.keepCookies(page.context());
+  });
+});
+
+test('a kernel without nftables', async (t) => {
+  const engine = await Engine.start(t, { nftables: false });
+  const git = await serveRepositories(t, { project: repository(t) }, world(t));
+
+  await t.test('closes nothing off, so that no codespace runs, and says so', async (t) => {
+    const gateway = await Gateway.start(t, { editor: false, config: config(engine) });
+    const ada = await gateway.user('ada', { admin: true });
+    const { name } = await gateway.call(ada.token, 'POST', '/codespaces', { repository: `${git}/project` });
+    const { reason } = await eventually('it failed', async () => {
+      const now = await gateway.call(ada.token, 'GET', `/codespaces/${name}`);
+      return now.state === 'failed' && now;
+    });
+    assert.match(reason, /its network could not be closed off, and without that it does not run: .*the kernel has no nftables/);
+    const container = engine.names('container').find((found) => found.endsWith(name));
+    await eventually('its container stands still', () => engine.docker('inspect', '-f', '{{.State.Running}}', container) === 'false');
+    const { page, at } = await pageOf(t, gateway, ada);
+    await at(name);
+    await page.getByRole('alert').filter({ hasText: 'It did not start.' }).filter({ hasText: 'the kernel has no nftables' }).waitFor();
+    await gateway.keepCookies(page.context());
+  });
+
+  await t.test('will do where the operator says so', async (t) => {
+    const gateway = await Gateway.start(t, { editor: false, config: `${config(engine)}fence_without_filter = true\n` });
+    const ada = await gateway.user('ada', { admin: true });
+    const { name } = await gateway.codespace(ada.token, `${git}/project`, { editor: false });
+    const metadata = 'timeout 5 bash -c "</dev/tcp/169.254.169.254/80"';
+    const tried = await gateway.exec(ada.token, name, ['bash', '-c', metadata], { status: null });
+    assert.match(tried.stderr, /No route to host|Permission denied|Network is unreachable|prohibited/, 'its routes stand all the same');
   });
 });
 

@@ -1,6 +1,6 @@
 // A real container engine for a test, started by hand with data of its own, and an image of this machine's programs.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { eventually } from './eventually.mjs';
 import { ARTEFACTS } from './gateway.mjs';
@@ -12,12 +12,21 @@ export const IMAGE = 'portico-test:latest';
 /** An address of this machine that stands for the rest of the world: containers get there through their gateway. */
 const WORLD = '10.99.0.1';
 
+/** What a kernel without nftables says to whoever asks for it: sockets of that family (AF_NETLINK, NETLINK_NETFILTER) cannot be had. */
+const WITHOUT_NFTABLES = {
+  defaultAction: 'SCMP_ACT_ALLOW',
+  syscalls: [{ names: ['socket'], action: 'SCMP_ACT_ERRNO', args: [[0, 16], [2, 12]].map(([index, value]) => ({ index, value, op: 'SCMP_CMP_EQ' })) }],
+};
+
 export class Engine {
-  static async start(t) {
+  /** Starts one, with a disk of its own of so many MiB if asked, and with containers that see a kernel without nftables. */
+  static async start(t, { disk, nftables = true } = {}) {
     orderly(t);
     const engine = new Engine();
     engine.directory = mkdtempSync('/tmp/pd-');
     engine.socket = path.join(engine.directory, 'docker.sock');
+    engine.flags = nftables ? [] : ['--seccomp-profile', engine.#file('seccomp.json', JSON.stringify(WITHOUT_NFTABLES))];
+    if (disk) engine.#mount(disk);
     await engine.run();
     t.after(() => engine.end());
     execFileSync(path.resolve(import.meta.dirname, '../../docker/image'), [IMAGE, engine.host], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -31,7 +40,7 @@ export class Engine {
   /** Starts the process, or starts it again. Containers that ran end with it, as they do by default. */
   async run() {
     const at = (name) => path.join(this.directory, name);
-    const flags = ['--data-root', at('data'), '--exec-root', at('exec'), '--pidfile', at('pid'), '-H', this.host, '--bridge', 'none'];
+    const flags = ['--data-root', at('data'), '--exec-root', at('exec'), '--pidfile', at('pid'), '-H', this.host, '--bridge', 'none', ...this.flags];
     mkdirSync(ARTEFACTS, { recursive: true });
     const log = createWriteStream(path.join(ARTEFACTS, 'engine.log'), { flags: 'a' });
     this.process = spawn('dockerd', flags, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -96,7 +105,34 @@ export class Engine {
     }
   }
 
-  /** Takes away what one that was killed left mounted. */
+  #file(name, text) {
+    const file = path.join(this.directory, name);
+    writeFileSync(file, text);
+    return file;
+  }
+
+  /** Gives it a disk of its own, in this machine's memory. */
+  #mount(mebibytes) {
+    const at = path.join(this.directory, 'data');
+    mkdirSync(at);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m,mode=0711`, 'tmpfs', at], { stdio: ['ignore', 'ignore', 'pipe'] });
+  }
+
+  /** Fills the disk that it was given to the last byte; gives what frees it again. */
+  fill() {
+    const at = path.join(this.directory, 'data');
+    const { bavail, bsize } = statfsSync(at);
+    const filling = path.join(at, 'filling');
+    execFileSync('fallocate', ['-l', String(Math.max(1, bavail - 256) * bsize), filling]);
+    try {
+      for (;;) appendFileSync(filling, Buffer.alloc(bsize));
+    } catch (error) {
+      if (error.code !== 'ENOSPC') throw error;
+    }
+    return () => rmSync(filling);
+  }
+
+  /** Takes away what one that was killed left mounted, and its disk. */
   #unmount() {
     const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '');
     for (const mount of mounts.filter((mount) => mount.startsWith(`${this.directory}/`)).reverse()) spawnSync('umount', ['-l', mount]);
@@ -127,6 +163,11 @@ export function muslImage(t, engine) {
     writeFileSync(at('etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
     writeFileSync(at('etc/group'), 'root:x:0:\n');
   });
+}
+
+/** Makes an image that is small as it travels, and large once it is there. */
+export function swollenImage(t, engine, mebibytes) {
+  return imported(t, engine, 'portico-swollen:latest', (at) => writeFileSync(at('zeros'), Buffer.alloc(mebibytes << 20)));
 }
 
 function imported(t, engine, name, fill) {
