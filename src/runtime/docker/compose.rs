@@ -3,8 +3,9 @@
 //! What they say is read beside the threads that serve visitors, and of few repositories at once: each may take the moment and
 //! the memory that its bounds leave it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use bollard::models::HealthConfig;
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -78,10 +79,11 @@ impl DockerRuntime {
                 error => error,
             };
             let image = self.image_of_service(shop, service).await.map_err(of_service)?;
-            if image::asks_too_often(&self.engine, &image, Health::LEAST_INTERVAL).await? {
-                let reason = "its image would have it looked at more than once a second: it is not looked at";
+            let of_image = image::health(&self.engine, &image).await?;
+            if let Some(calmed) = calmed(service.health.as_ref(), &of_image) {
+                let reason = "its image would have it looked at more than once a second: it is looked at once a second";
                 notices.note(format!("services.{}.healthcheck", service.name), reason);
-                service.health = Some(Health::none());
+                service.health = Some(calmed);
             }
             let places = image::volumes(&self.engine, &image).await?;
             images.push((image, places));
@@ -97,5 +99,80 @@ impl DockerRuntime {
             (None, Some(image)) => self.named_image(shop, image).await,
             (None, None) => Ok(self.options.image.clone()),
         }
+    }
+}
+
+/// How a service is looked at, where what its image says would have it looked at too often; none where it would not. What the
+/// Compose file sets counts more than its image, each by itself.
+fn calmed(own: Option<&Health>, image: &HealthConfig) -> Option<Health> {
+    let own = own.cloned().unwrap_or_default();
+    // Named, since not every engine puts an image's own beside another interval.
+    let test = own.test.clone().or_else(|| image.test.clone()).filter(|test| !test.is_empty())?;
+    let hasty = |own: Option<Duration>, image| own.is_none() && image::is_too_often(image, Health::LEAST_INTERVAL);
+    let interval = hasty(own.interval, image.interval).then_some(Health::LEAST_INTERVAL);
+    let start_interval = hasty(own.start_interval, image.start_interval).then_some(Health::LEAST_INTERVAL);
+    let is_looked_at = test.first().is_some_and(|word| word != "NONE") && (interval.is_some() || start_interval.is_some());
+    is_looked_at.then(|| Health {
+        test: Some(test),
+        interval: interval.or(own.interval),
+        start_interval: start_interval.or(own.start_interval),
+        ..own
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_looks_too_often_looks_once_a_second() {
+        let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let image = |interval, start_interval| HealthConfig {
+            test: words("CMD of-image"),
+            interval,
+            start_interval,
+            ..HealthConfig::default()
+        };
+        let own = |test: Option<&str>, interval: Option<u64>| Health {
+            test: test.and_then(words),
+            interval: interval.map(Duration::from_secs),
+            ..Health::default()
+        };
+        let check = |own: Option<Health>, image: HealthConfig, expected: Option<(&str, Option<u64>, Option<u64>)>| {
+            let found = calmed(own.as_ref(), &image);
+            let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+            let shown = found.map(|found| (found.test, seconds(found.interval), seconds(found.start_interval)));
+            let expected = expected.map(|(test, interval, start)| (words(test), interval, start));
+            assert_eq!(shown, expected, "{own:?} {image:?}");
+        };
+        check(None, image(None, None), None);
+        check(None, image(Some(5_000_000_000), Some(0)), None);
+        check(None, image(Some(-1), None), Some(("CMD of-image", Some(1), None)));
+        check(None, image(None, Some(1000)), Some(("CMD of-image", None, Some(1))));
+        check(Some(own(None, Some(30))), image(Some(1000), None), None);
+        check(
+            Some(own(None, Some(30))),
+            image(Some(1000), Some(-5)),
+            Some(("CMD of-image", Some(30), Some(1))),
+        );
+        check(
+            Some(own(Some("CMD own"), None)),
+            image(Some(1000), None),
+            Some(("CMD own", Some(1), None)),
+        );
+        check(Some(Health::none()), image(Some(1000), None), None);
+        let off = HealthConfig {
+            test: words("NONE"),
+            ..image(Some(1000), None)
+        };
+        check(None, off, None);
+        check(
+            None,
+            HealthConfig {
+                test: None,
+                ..image(Some(1000), None)
+            },
+            None,
+        );
     }
 }

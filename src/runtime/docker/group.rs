@@ -369,7 +369,7 @@ fn health(health: &Health) -> HealthConfig {
         timeout: nanoseconds(health.timeout),
         start_period: nanoseconds(health.start_period),
         retries: health.retries.map(i64::from),
-        start_interval: None,
+        start_interval: nanoseconds(health.start_interval),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, pin::pin, time::Duration};
 
 use bollard::{
-    models::CreateImageInfo,
+    models::{CreateImageInfo, HealthConfig},
     query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder},
 };
 use futures_util::StreamExt as _;
@@ -131,18 +131,21 @@ pub async fn volumes(engine: &Engine, image: &str) -> Result<Vec<String>, Runtim
     Ok(found.config.and_then(|config| config.volumes).unwrap_or_default())
 }
 
-/// Whether an image has an engine look at its health more often than is heeded: each look is a process of the engine's.
-pub async fn asks_too_often(engine: &Engine, image: &str, least: Duration) -> Result<bool, RuntimeError> {
+/// How an image has an engine look at its health.
+pub async fn health(engine: &Engine, image: &str) -> Result<HealthConfig, RuntimeError> {
     let found = engine
         .api()
         .await?
         .inspect_image(image)
         .await
         .map_err(|error| engine.trouble(&error))?;
-    let health = found.config.and_then(|config| config.healthcheck).unwrap_or_default();
-    let within = |time: u128| time != 0 && time < least.as_nanos();
-    let often = |nanoseconds: Option<i64>| nanoseconds.is_some_and(|time| u128::try_from(time).is_ok_and(within));
-    Ok(often(health.interval) || often(health.start_interval))
+    Ok(found.config.and_then(|config| config.healthcheck).unwrap_or_default())
+}
+
+/// Whether so many nanoseconds between two looks are fewer than are heeded: each look is a process of the engine's. None and 0
+/// stand for what an engine does by itself; it takes a negative number from an image, and then looks without a pause.
+pub fn is_too_often(nanoseconds: Option<i64>, least: Duration) -> bool {
+    nanoseconds.is_some_and(|time| time != 0 && u128::try_from(time).map_or(true, |time| time < least.as_nanos()))
 }
 
 /// The last of a list of parts that names one counts, `remoteUser` before `containerUser`.
@@ -216,6 +219,24 @@ mod tests {
         assert_eq!(size(&mut layers, &told("a", None)), (1 << 63) + 99);
         assert_eq!(size(&mut layers, &told("a", Some(-1))), (1 << 63) + 99);
         assert_eq!(size(&mut layers, &CreateImageInfo::default()), (1 << 63) + 99);
+    }
+
+    #[test]
+    fn how_often_is_too_often() {
+        let second = 1_000_000_000;
+        for (nanoseconds, expected) in [
+            (None, false),
+            (Some(0), false),
+            (Some(1), true),
+            (Some(second - 1), true),
+            (Some(second), false),
+            (Some(i64::MAX), false),
+            (Some(-1), true),
+            (Some(-30 * second), true),
+            (Some(i64::MIN), true),
+        ] {
+            assert_eq!(is_too_often(nanoseconds, Duration::from_secs(1)), expected, "{nanoseconds:?}");
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub struct Health {
     pub interval: Option<Duration>,
     pub timeout: Option<Duration>,
     pub start_period: Option<Duration>,
+    /// Between two looks within `start_period`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_interval: Option<Duration>,
     pub retries: Option<u16>,
 }
 
@@ -50,6 +53,7 @@ impl Health {
                 test(node.get("test"))
             },
             interval: time("interval").map(|interval| interval.max(Self::LEAST_INTERVAL)),
+            start_interval: time("start_interval").map(|interval| interval.max(Self::LEAST_INTERVAL)),
             timeout: time("timeout"),
             start_period: time("start_period"),
             retries: node
@@ -78,12 +82,14 @@ mod tests {
     #[test]
     fn what_is_asked() {
         let read = |text: &str| Health::read(Some(&parse(text, &mut Budget::default()).expect("it is YAML")));
-        let found = read("{test: [CMD, pg_isready], interval: 1m30s, timeout: 500ms, retries: 5, start_period: 99h}").expect("one");
+        let found = read("{test: [CMD, pg_isready], interval: 1m30s, timeout: 500ms, retries: 5, start_period: 99h, start_interval: 2s}")
+            .expect("one");
         let expected = Health {
             test: Some(vec!["CMD".into(), "pg_isready".into()]),
             interval: Some(Duration::from_secs(90)),
             timeout: Some(Duration::from_millis(500)),
             start_period: None,
+            start_interval: Some(Duration::from_secs(2)),
             retries: Some(5),
         };
         assert_eq!(found, expected);
