@@ -268,9 +268,8 @@ impl State {
     /// What of the configuration holds, that of ports included.
     fn configured(&self) -> Option<Configured> {
         let mut configured = self.configured.clone()?;
-        let mut notices = self.port_notices();
-        notices.extend(configured.notices);
-        configured.notices = notices;
+        // Last, so that they push nothing out of what was said before.
+        configured.notices.extend(self.port_notices());
         Some(configured)
     }
 

@@ -104,7 +104,9 @@ impl PortsAsWritten {
     }
 
     fn note(&mut self, note: impl Into<String>) {
-        self.notes.push(note.into());
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(note.into());
+        }
     }
 
     /// `3000`, or `"localhost:3000"`; another host is a service beside the codespace.
@@ -115,6 +117,9 @@ impl PortsAsWritten {
             _ => return self.note("forwardPorts holds what is neither a number nor a text"),
         };
         match (local_port(&text), port_of_service(&text)) {
+            // What is not kept is not looked through for each of those that come after it.
+            (Some(_), _) if self.forward.len() >= MAX_ENTRIES => {}
+            (None, Some(_)) if self.beside.len() >= MAX_ENTRIES => {}
             (Some(port), _) if self.forward.contains(&port) => {}
             (Some(port), _) => self.forward.push(port),
             (None, Some(port)) if self.beside.contains(&port) => {}

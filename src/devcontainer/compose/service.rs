@@ -331,8 +331,9 @@ impl Reader<'_> {
         if !ports.is_empty() {
             let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
             let reason = format!(
-                "no port is published on the gateway's machine. Inside, {name} is reached at {list} by its name; a port of the codespace \
-                 itself has a URL of its own, and with network_mode: service:{name} that is one"
+                "no port is published on the gateway's machine. Inside, {name} is reached at {list} by its name; \
+                 \"forwardPorts\": [\"{name}:{}\"] in devcontainer.json gives it a URL",
+                ports[0]
             );
             self.notices.note(format!("services.{name}.ports"), reason);
         }

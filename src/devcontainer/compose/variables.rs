@@ -21,6 +21,8 @@ const MAX_VARIABLES: usize = 512;
 /// Most names that are told of as not set, and so much of each in bytes.
 const MAX_UNSET: usize = 32;
 const MAX_NAME: usize = 64;
+/// So much is shown of what a file says of a name that must be set, in characters.
+const MAX_SAID: usize = 200;
 
 pub type Values = BTreeMap<String, String>;
 
@@ -45,7 +47,7 @@ pub fn note_unset(unset: &BTreeSet<String>, notices: &mut Notices) {
 }
 
 impl<'a> Replacing<'a> {
-    /// Replaces names in every text of a tree.
+    /// Replaces names in every text of a tree. What is wrong is said of its key: a text may hold what nobody else is to know.
     pub fn all(&mut self, node: &mut Node) -> Result<(), Malformed> {
         match node {
             Node::Null => Ok(()),
@@ -55,15 +57,18 @@ impl<'a> Replacing<'a> {
             }
             Node::Text(_) => Ok(()),
             Node::List(list) => list.iter_mut().try_for_each(|node| self.all(node)),
-            Node::Map(map) => map.values_mut().try_for_each(|node| self.all(node)),
+            Node::Map(map) => map.iter_mut().try_for_each(|(key, node)| {
+                let sign = if matches!(node, Node::Map(_)) { "." } else { ": " };
+                let of_key = |Malformed(why)| Malformed(format!("{}{sign}{why}", shown(key)));
+                self.all(node).map_err(of_key)
+            }),
         }
     }
 
     /// Replaces names in a text: `$NAME`, `${NAME}` with `:-`, `-`, `:?`, `?`, `:+` or `+` and another text; `$$` is `$`.
     fn replace(&mut self, text: &str, depth: usize) -> Result<String, Malformed> {
-        let shown = || shown(text);
         if depth > MAX_DEPTH {
-            return Err(Malformed(format!("{:?} is nested too deep", shown())));
+            return Err(Malformed("${…} is nested too deep".into()));
         }
         let mut result = String::new();
         let mut rest = text;
@@ -74,14 +79,14 @@ impl<'a> Replacing<'a> {
                 self.put(&mut result, "$")?;
                 rest = after;
             } else if let Some(inner) = rest.strip_prefix('{') {
-                let end = closing(inner).ok_or_else(|| Malformed(format!("{:?} has a ${{ without its }}", shown())))?;
+                let end = closing(inner).ok_or_else(|| Malformed("a ${ is without its }; write $$ for a $".into()))?;
                 let meaning = self.meaning(&inner[..end], depth)?;
                 self.put(&mut result, &meaning)?;
                 rest = &inner[end + 1..];
             } else {
                 let name = name_at(rest);
                 if name.is_empty() {
-                    return Err(Malformed(format!("{:?} has a $ that names nothing; write $$ for a $", shown())));
+                    return Err(Malformed("a $ names nothing; write $$ for a $".into()));
                 }
                 let meaning = self.meaning(name, depth)?;
                 self.put(&mut result, &meaning)?;
@@ -96,7 +101,7 @@ impl<'a> Replacing<'a> {
     fn put(&mut self, result: &mut String, more: &str) -> Result<(), Malformed> {
         self.budget.bytes(more.len())?;
         if result.len() + more.len() > MAX_TEXT {
-            return Err(Malformed(format!("{:?} becomes too long", shown(result))));
+            return Err(Malformed(format!("it becomes longer than {MAX_TEXT} bytes")));
         }
         result.push_str(more);
         Ok(())
@@ -115,7 +120,7 @@ impl<'a> Replacing<'a> {
         let mut characters = operator.chars();
         let (operator, other) = (characters.next(), characters.as_str());
         match (operator, value) {
-            _ if name.is_empty() => Err(Malformed(format!("${{{}}} names nothing", shown(inner)))),
+            _ if name.is_empty() => Err(Malformed("a ${…} names nothing; write $$ for a $".into())),
             (None, Some(value)) if !rest.starts_with(':') => Ok(value.into()),
             (None, None) if !rest.starts_with(':') => {
                 if self.unset.len() < MAX_UNSET {
@@ -126,11 +131,13 @@ impl<'a> Replacing<'a> {
             (Some('-' | '?'), Some(value)) => Ok(value.into()),
             (Some('-'), None) | (Some('+'), Some(_)) => self.replace(other, depth + 1).map(Cow::from),
             (Some('+'), None) => Ok("".into()),
+            // As it is written, so that it tells of no other's value.
             (Some('?'), None) => Err(Malformed(format!(
-                "{name} is not set in .env beside the Compose file: {}",
-                self.replace(other, depth + 1)?
+                "{} is not set in .env beside the Compose file: {}",
+                shown(name),
+                other.chars().take(MAX_SAID).collect::<String>()
             ))),
-            _ => Err(Malformed(format!("${{{}}} is not understood", shown(inner)))),
+            _ => Err(Malformed(format!("the ${{…}} of {} is not understood", shown(name)))),
         }
     }
 
@@ -244,6 +251,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::devcontainer::compose::document::parse;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
         pairs
@@ -284,6 +292,40 @@ mod tests {
         }
         let deep = format!("{}x{}", "${B:-".repeat(20), "}".repeat(20));
         assert!(replace(&deep).0.is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_of_its_key() {
+        let check = |text: &str, expected: &str| {
+            let values = values(&[("KEY", "s3cret")]);
+            let (mut unset, mut budget) = (BTreeSet::new(), Budget::default());
+            let mut node = parse(text, &mut Budget::default()).expect("it is YAML");
+            let mut replacing = Replacing {
+                values: [&values, &Values::new()],
+                unset: &mut unset,
+                budget: &mut budget,
+            };
+            let told = replacing.all(&mut node).expect_err(text).to_string();
+            assert!(told.contains(expected) && !told.contains("s3cret"), "{text}: {told}");
+        };
+        check(
+            "{db: {environment: {PASSWORD: 's3cret$'}}}",
+            "db.environment.PASSWORD: a $ names nothing",
+        );
+        check(
+            "{db: {environment: ['A=1', 'PASSWORD=s3cret${']}}",
+            "db.environment: a ${ is without its }",
+        );
+        check("{db: {command: '${:-s3cret}'}}", "db.command: a ${…} names nothing");
+        check("{db: {command: '${KEY*s3cret}'}}", "db.command: the ${…} of KEY is not understood");
+        check(
+            "{db: {image: '${A:?not $KEY}'}}",
+            "db.image: A is not set in .env beside the Compose file: not $KEY",
+        );
+        let deep = format!("{}s3cret{}", "${B:-".repeat(20), "}".repeat(20));
+        check(&format!("{{db: {{user: '{deep}'}}}}"), "db.user: ${…} is nested too deep");
+        let long = "$KEY".repeat(20_000);
+        check(&format!("{{db: {{user: '{long}'}}}}"), "db.user: it becomes longer than");
     }
 
     #[test]

@@ -43,12 +43,22 @@ pub async fn admit(options: &Options, images: &[&str]) -> Result<(), String> {
         }
         let found = near::look_up(host, port).await;
         if let Some(why) = near::refusal(options, host, &found) {
-            return Err(format!(
-                "the image {image} is not fetched: {why}. Ask for it to be added to docker.images"
-            ));
+            return Err(format!("the image {image} is not fetched: {why}. {}", advice(options)));
         }
     }
     Ok(())
+}
+
+/// What helps whoever names what only the operator's list would let through. A list that is empty allows all: its first entry
+/// forbids all else.
+pub fn advice(options: &Options) -> &'static str {
+    match options.images.is_empty() {
+        true => {
+            "The operator can name it in docker.images, which is empty now: once something is named there, nothing else may be \
+             fetched, so all that repositories use is to be named with it"
+        }
+        false => "Ask for it to be added to docker.images",
+    }
 }
 
 /// Whether a repository may name one.

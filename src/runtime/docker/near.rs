@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{net::lookup_host, time::timeout};
 
-use super::{Options, fence};
+use super::{Options, allowed, fence};
 use crate::domain::Network;
 
 /// How long a name may take to be looked up.
@@ -78,9 +78,10 @@ pub fn refusal(options: &Options, host: &str, found: &[SocketAddr]) -> Option<St
 }
 
 /// Why a host is not to be asked by way of a proxy, which looks its name up for itself, when this machine cannot.
-pub fn unknown(host: &str) -> String {
+pub fn unknown(options: &Options, host: &str) -> String {
     format!(
-        "where {host} leads cannot be looked up here, and a proxy could be led to this machine or its network. Ask for it to be added to docker.images"
+        "where {host} leads cannot be looked up here, and a proxy could be led to this machine or its network. {}",
+        allowed::advice(options)
     )
 }
 

@@ -1,6 +1,6 @@
 //! Runs what is beside a codespace's own container, behind the same fence.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr, time::Duration};
 
 use bollard::{
     models::{ContainerInspectResponse, ContainerSummary},
@@ -30,11 +30,26 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(250);
 /// Last lines of a service's log that are shown.
 const LINES: usize = 40;
+/// Shortest value of a variable that is taken out of what is shown, in bytes.
+const LEAST_VALUE: usize = 4;
 
 /// The address of a container in a network.
 fn address(found: ContainerInspectResponse, network: &str) -> Option<IpAddr> {
     let mut networks = found.network_settings?.networks?;
     networks.remove(network)?.ip_address?.parse().ok()
+}
+
+/// A line with the names of variables where their values were; too short a value says nothing that it does not anyway.
+fn without_values(line: &str, variables: &BTreeMap<String, String>) -> String {
+    let mut known: Vec<_> = variables.iter().filter(|(_, value)| value.len() >= LEAST_VALUE).collect();
+    // One may hold another.
+    known.sort_by_key(|(_, value)| Reverse(value.len()));
+    known
+        .into_iter()
+        .fold(line.to_owned(), |line, (name, value)| match line.contains(value) {
+            true => line.replace(value, &format!("${{{name}}}")),
+            false => line,
+        })
 }
 
 impl DockerRuntime {
@@ -128,7 +143,7 @@ impl DockerRuntime {
             let Err(why) = self.wait(id, service, after, until).await? else {
                 continue;
             };
-            let log = self.lines(id, service).await?;
+            let log = self.lines(id, sibling).await?;
             log.iter().for_each(|line| progress.print(&format!("[{service}] {line}\n")));
             if !after.required {
                 continue;
@@ -167,7 +182,7 @@ impl DockerRuntime {
     /// Shows what a service said so far, and names one that has ended already.
     async fn tell(&self, id: &str, sibling: &Sibling, notices: &mut Notices, progress: &Progress) -> Result<(), RuntimeError> {
         let service = &sibling.service.name;
-        let log = self.lines(id, service).await?;
+        let log = self.lines(id, sibling).await?;
         log.iter().for_each(|line| progress.print(&format!("[{service}] {line}\n")));
         let container = group::container_of(id, service);
         let state = self
@@ -183,9 +198,14 @@ impl DockerRuntime {
         Ok(())
     }
 
-    async fn lines(&self, id: &str, service: &str) -> Result<Vec<String>, RuntimeError> {
-        let log = self.log_of(&group::container_of(id, service), &LINES.to_string()).await?;
-        let plain = |line: &str| line.chars().filter(|c| !c.is_control()).take(300).collect::<String>();
+    /// The last that a service said, without the values of its variables: it is told in a notice and in the gateway's own log.
+    async fn lines(&self, id: &str, sibling: &Sibling) -> Result<Vec<String>, RuntimeError> {
+        let service = &sibling.service;
+        let log = self.log_of(&group::container_of(id, &service.name), &LINES.to_string()).await?;
+        let plain = |line: &str| {
+            let line: String = without_values(line, &service.environment);
+            line.chars().filter(|c| !c.is_control()).take(300).collect::<String>()
+        };
         Ok(log.lines().map(plain).filter(|line| !line.trim().is_empty()).collect())
     }
 
@@ -254,5 +274,29 @@ impl DockerRuntime {
             Some((found.id?, labels.remove(group::PART_LABEL)?))
         };
         Ok(found.into_iter().filter_map(part).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_says_is_told_without_its_secrets() {
+        let variables = [
+            ("PASSWORD", "hunter22"),
+            ("URL", "db://u:hunter22@db"),
+            ("TEAM", "a"),
+            ("EMPTY", ""),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        for (line, expected) in [
+            ("cannot reach db://u:hunter22@db", "cannot reach ${URL}"),
+            ("bad password hunter22, hunter22", "bad password ${PASSWORD}, ${PASSWORD}"),
+            ("a cause", "a cause"),
+            ("", ""),
+        ] {
+            assert_eq!(without_values(line, &variables), expected);
+        }
     }
 }

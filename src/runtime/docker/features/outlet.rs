@@ -169,7 +169,7 @@ impl Gate {
         }
         let is_proxied = self.outbound.is_proxied(host);
         if is_proxied && !is_named && found.is_empty() {
-            return Err(Refusal::Near(near::unknown(host)));
+            return Err(Refusal::Near(near::unknown(&self.options, host)));
         }
         let connecting = async {
             if is_named || is_proxied {
