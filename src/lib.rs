@@ -34,3 +34,7 @@ pub mod agent;
 pub mod config;
 pub mod app;
 pub mod cli;
+
+#[cfg(test)]
+#[path = "../fuzz/driver.rs"]
+mod fuzz_driver;

@@ -120,10 +120,10 @@ impl<S> Heard<S> {
 
     /// Looks whether a head that is forgotten ends in these bytes.
     fn follow(&mut self, bytes: &[u8]) {
-        if let Rest::Forgotten(tail, ending) = &mut self.rest
-            && tail.ends_in(bytes)
-        {
-            self.rest = Rest::Over(*ending);
+        let Rest::Forgotten(tail, ending) = &mut self.rest else { return };
+        let ending = *ending;
+        if tail.ends_in(bytes) {
+            self.rest = Rest::Over(ending);
         }
     }
 }

@@ -1,8 +1,5 @@
 //! A fuzz target: whatever a client sends is heard in pieces as it is heard whole, and as hyper reads it (`fuzz/README.md`).
 
-#[path = "../../../fuzz/driver.rs"]
-mod driver;
-
 use std::{convert::Infallible, time::Instant};
 
 use bytes::Bytes;
@@ -17,6 +14,7 @@ use super::*;
 use crate::{
     edge::connection::HEAD_BYTES,
     forward::admission::MAX_FIELDS,
+    fuzz_driver as driver,
     relay::tests::{Pieces, pieces},
 };
 

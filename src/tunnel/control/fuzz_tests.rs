@@ -1,13 +1,13 @@
 //! A fuzz target: whatever frames an agent sends on its control connection, in whatever pieces, are understood alike, kept
 //! within bounds, and speak for nobody else (`fuzz/README.md`).
 
-#[path = "../../../fuzz/driver.rs"]
-mod driver;
-
 use std::mem::{Discriminant, discriminant};
 
 use super::*;
-use crate::relay::tests::{Pieces, pieces};
+use crate::{
+    fuzz_driver as driver,
+    relay::tests::{Pieces, pieces},
+};
 
 /// Most bytes that are kept of a message as it would be written: a report of so many ports with all their texts.
 const MOST_KEPT: usize = 2 * 1024 * 1024;
