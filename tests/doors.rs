@@ -19,6 +19,8 @@ mod closures;
 mod denials;
 #[path = "../fuzz/driver.rs"]
 mod driver;
+#[path = "doors/endings.rs"]
+mod endings;
 #[path = "doors/framing.rs"]
 mod framing;
 #[path = "doors/fronts.rs"]
@@ -45,6 +47,8 @@ mod links;
 mod log;
 #[path = "doors/lone.rs"]
 mod lone;
+#[path = "doors/metrics.rs"]
+mod metrics;
 #[path = "doors/origins.rs"]
 mod origins;
 #[path = "doors/pages.rs"]

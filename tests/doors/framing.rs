@@ -387,3 +387,41 @@ fn hdr_10_a_head_that_grew_too_large_heals_itself() {
         assert_eq!(reply.fields("clear-site-data"), Vec::<&str>::new(), "{}", reply.text);
     }
 }
+
+#[test]
+fn hdr_10_a_head_that_is_cut_at_any_byte_is_answered_with_the_page() {
+    use portico::forward::admission::MAX_HEAD_BYTES;
+    // So much is kept, and what comes in the piece after that is forgotten.
+    let kept = MAX_HEAD_BYTES + 16 * 1024 + 1;
+    let gateway = gateway();
+    let begin = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nSec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\nCookie: c=",
+        gateway.app()
+    );
+    let cut = |end: &str, at: usize| {
+        let cookie = "x".repeat(kept - at - begin.len() - 2);
+        let mut connection = Connection::open();
+        connection.write(format!("{begin}{cookie}\r\n{}", &end[..at]).as_bytes());
+        // Meanwhile that was read, as a rule: in whatever pieces it is read, the answer is the same.
+        assert_eq!(Call::get(gateway.app(), "/").send().status(), 401);
+        connection.write(format!("{}{}", &end[at..], follow_up()).as_bytes());
+        let reply = connection.response();
+        assert_eq!(
+            (reply.status(), reply.fields("clear-site-data")),
+            (431, vec!["\"cookies\""]),
+            "cut at {at} of {end:?}: {}",
+            reply.text
+        );
+        assert!(reply.body().contains("</html>"), "{}", reply.text);
+        assert_eq!(connection.rest(), b"", "nothing of what follows is answered");
+    };
+    std::thread::scope(|scope| {
+        for end in [
+            "X-More: y\r\n\r\n",
+            "Content-Length: 12\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n",
+        ] {
+            scope.spawn(move || (0..end.len()).for_each(|at| cut(end, at)));
+        }
+    });
+}

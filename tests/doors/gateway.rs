@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
@@ -80,21 +80,10 @@ impl Gateway {
         let project = data.join("project");
         git(&["init", "-q", "-b", "main", &project.display().to_string()]);
         let repository = empty_repository();
-        let person = |name: &str, source: &str| {
-            let token = command(&["token", "create", "--user", name, "--scope", "all"], "");
-            let codespace = create(address, &token, source);
-            let mut names = fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(data.join("names"))
-                .expect("a file");
-            writeln!(names, "{codespace}").expect("written");
-            Person { token, codespace }
-        };
         let mut gateway = Self {
             address,
-            ada: person("ada", &project.display().to_string()),
-            bob: person("bob", &repository),
+            ada: person(&data, address, "ada", &project.display().to_string()),
+            bob: person(&data, address, "bob", &repository),
             data: data.clone(),
             _running: running,
             apps: Vec::new(),
@@ -107,25 +96,22 @@ impl Gateway {
         gateway
     }
 
+    /// Somebody of one test's own, with a codespace that is deleted in the end.
+    pub fn newcomer(&self, name: &str) -> Person {
+        run(&self.data, &["user", "create", name, "--password-stdin"], PASSWORD);
+        person(&self.data, self.address, name, &empty_repository())
+    }
+
     /// Runs the app inside a codespace and waits until it answers through the gateway.
     pub fn serve_app(&self, person: &Person, port: u16, stamp: &str) -> Child {
-        let program = std::env::current_exe().expect("this program");
-        let mut exec = Command::new(PORTICO);
-        exec.args(["codespace", "exec", &person.codespace, "--", "env"])
-            .args([format!("DOOR_PORT={port}"), format!("DOOR_STAMP={stamp}")])
-            .arg(program)
-            .args(["app::serve", "--exact", "--ignored"])
-            .env("PORTICO_URL", format!("http://{}", self.host()))
-            .env("PORTICO_TOKEN", &person.token)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let app = exec.spawn().expect("the command line");
-        eventually("the app answers", || {
-            let reply = Call::get(self.port(person, port), "/").token(&person.token).at(self.address).send();
-            reply.text.contains(stamp).then_some(())
-        });
-        app
+        serve_app(self.address, person, port, stamp)
+    }
+
+    /// The same with an app that outlives the command and its person's rights, until the codespace is deleted.
+    pub fn leave_app(&self, person: &Person, port: u16, stamp: &str) {
+        let apart = ["sh", "-c", "setsid -f \"$@\" </dev/null >/dev/null 2>&1", "apart"];
+        let mut left = run_app(self.address, person, &apart, port, stamp);
+        assert!(left.wait().expect("asked").success());
     }
 
     /// The gateway host, as browsers write it.
@@ -151,6 +137,43 @@ impl Gateway {
     }
 }
 
+/// Makes a token and a codespace for somebody, to be deleted when all is over.
+fn person(data: &Path, address: SocketAddr, name: &str, source: &str) -> Person {
+    let token = run(data, &["token", "create", "--user", name, "--scope", "all"], "");
+    let codespace = create(address, &token, source);
+    let names = fs::OpenOptions::new().append(true).create(true).open(data.join("names"));
+    writeln!(names.expect("a file"), "{codespace}").expect("written");
+    Person { token, codespace }
+}
+
+/// The app is a command of the person's, and ends with its socket.
+pub fn serve_app(address: SocketAddr, person: &Person, port: u16, stamp: &str) -> Child {
+    run_app(address, person, &[], port, stamp)
+}
+
+fn run_app(address: SocketAddr, person: &Person, by: &[&str], port: u16, stamp: &str) -> Child {
+    let program = std::env::current_exe().expect("this program");
+    let mut exec = Command::new(PORTICO);
+    exec.args(["codespace", "exec", &person.codespace, "--"])
+        .args(by)
+        .arg("env")
+        .args([format!("DOOR_PORT={port}"), format!("DOOR_STAMP={stamp}")])
+        .arg(program)
+        .args(["app::serve", "--exact", "--ignored"])
+        .env("PORTICO_URL", format!("http://portico.localhost:{}", address.port()))
+        .env("PORTICO_TOKEN", &person.token)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let app = exec.spawn().expect("the command line");
+    let host = format!("{}-{port}.codespaces.localhost:{}", person.codespace, address.port());
+    eventually("the app answers", || {
+        let reply = Call::get(host.clone(), "/").token(&person.token).at(address).send();
+        reply.text.contains(stamp).then_some(())
+    });
+    app
+}
+
 pub fn create(address: SocketAddr, token: &str, source: &str) -> String {
     let host = format!("portico.localhost:{}", address.port());
     let call = |call: Call| call.at(address).field("authorization", format!("Bearer {token}")).send();
@@ -164,7 +187,7 @@ pub fn create(address: SocketAddr, token: &str, source: &str) -> String {
     name
 }
 
-pub fn run(data: &std::path::Path, arguments: &[&str], input: &str) -> String {
+pub fn run(data: &Path, arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(PORTICO)
         .args(arguments)
         .arg("--data")
