@@ -26,7 +26,7 @@ pub struct Wanted {
 
 /// Checks a request for a codespace.
 pub fn wanted(new: &NewCodespace, default_idle_minutes: u16) -> Result<Wanted, CodespaceError> {
-    let source: RepositorySource = new.repository.parse()?;
+    let source = new.repository.parse::<RepositorySource>()?.without_user()?;
     if source.is_local() && !new.allow_local {
         return Err(CodespaceError::LocalNotAllowed);
     }
@@ -54,11 +54,17 @@ pub fn wanted(new: &NewCodespace, default_idle_minutes: u16) -> Result<Wanted, C
 /// Whether a record is what a request asks for.
 pub fn is_same(record: &CodespaceRecord, new: &NewCodespace, wanted: &Wanted) -> bool {
     record.owner == new.owner
-        && record.repository == wanted.source.as_str()
+        && canon(&record.repository) == wanted.source.canon()
         && record.reference == wanted.reference
         && record.pull_request == new.pull_request
         && record.devcontainer_path == new.devcontainer_path
         && new.personal.is_none_or(|personal| personal == record.personal)
+}
+
+/// One spelling of a repository: hosts in any case, with and without `.git`.
+fn canon(repository: &str) -> String {
+    let source = repository.parse::<RepositorySource>();
+    source.map_or_else(|_| repository.to_owned(), |source| source.canon())
 }
 
 /// Applies a change of settings to a record.

@@ -235,6 +235,22 @@ async fn a_codespace_is_made_once_and_runs_when_it_is_prepared() {
 
     let (again, created) = bench.spaces.create(bench.wanted(), &Actor::default()).await.expect("it is there");
     assert_eq!((again.name(), created), (codespace.name(), Created::Existing));
+    let respelled = NewCodespace {
+        repository: "https://GIT.example:443/team/project".into(),
+        ..bench.wanted()
+    };
+    let (again, _) = bench.spaces.create(respelled, &Actor::default()).await.expect("it is the same");
+    assert_eq!(again.name(), codespace.name());
+    let revealing = NewCodespace {
+        repository: "https://ghp_0123@git.example/team/project.git".into(),
+        ..bench.wanted()
+    };
+    let refused = bench
+        .spaces
+        .create(revealing, &Actor::default())
+        .await
+        .expect_err("it would be kept and shown");
+    assert!(refused.to_string().contains("leave the user out"), "{refused}");
     let other = NewCodespace {
         reference: Some("next".into()),
         ..bench.wanted()

@@ -160,6 +160,11 @@ impl Configuration {
         if !self.features.is_empty() {
             json.extend(serde_json::to_vec(&self.features).unwrap_or_default());
         }
+        // What ran once when it was made, it ran as it was written then.
+        let once: Vec<&Hook> = self.hooks.iter().filter(|hook| hook.stage.is_once()).collect();
+        if !once.is_empty() {
+            json.extend(serde_json::to_vec(&once).unwrap_or_default());
+        }
         Sha256::digest(json).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -205,6 +210,10 @@ impl Configuration {
         for (key, _) in parts.into_iter().filter(|(_, is_set)| *is_set) {
             let reason = "this codespace is no container but a directory of a machine, which stays as it is";
             self.notices.note(key, reason);
+        }
+        if self.requirements != Requirements::default() {
+            let reason = "this codespace is a directory of a machine, and has of it what others leave, whatever it asks for";
+            self.notices.note("hostRequirements", reason);
         }
         (self.origin, self.features) = (Origin::Default, Features::default());
         (self.mounts, self.run) = (Vec::new(), RunOptions::default());
@@ -271,6 +280,9 @@ impl Reader<'_, '_> {
         }
         let (dockerfile, context) = (given("dockerfile").or(old("dockerFile")), given("context").or(old("context")));
         let Some(dockerfile) = dockerfile else {
+            if build.is_some() {
+                self.notices.note("build", "it names no dockerfile, and nothing is built");
+            }
             return self.image().map_or(Origin::Default, Origin::Image);
         };
         if self.file.get("image").is_some() {

@@ -45,6 +45,12 @@ impl Inherited {
                     notices.note(format!("{key} of {origin}"), reason);
                 }
             }
+            for key in ["hostRequirements", "waitFor"] {
+                let reason = "it is heeded in the repository's own devcontainer.json alone";
+                if part.remove(key).is_some_and(|value| !is_empty(&value)) {
+                    notices.note(format!("{key} of {origin}"), reason);
+                }
+            }
             if part.get("customizations").and_then(|all| all.get("portico")).is_some() {
                 let reason = "what is shared is for the repository's own devcontainer.json to ask";
                 notices.note(format!("customizations.portico of {origin}"), reason);
@@ -118,7 +124,7 @@ mod tests {
              "capAdd": ["SYS_PTRACE", "NET_ADMIN"], "entrypoint": "/start.sh", "remoteUser": "root",
              "mounts": [{"source": "cache-${devcontainerId}", "target": "/cache", "type": "volume"}, "source=/,target=/host,type=bind"]},
             {"containerEnv": {"A": "theirs", "B": "theirs"}, "remoteEnv": {"R": "theirs", "S": "theirs"}, "customizations": {"vscode": {"extensions": ["a.b"], "settings": {"x": 1}}, "portico": {"ports": {"80": "public"}}, "other": {}},
-             "forwardPorts": [80], "portsAttributes": {}},
+             "forwardPorts": [80], "portsAttributes": {}, "waitFor": "postCreateCommand"},
             7
         ]"#;
         let mut notices = Notices::default();
@@ -133,6 +139,7 @@ mod tests {
             "customizations.vscode.settings of its image",
             "customizations.portico of its image",
             "forwardPorts of its image",
+            "waitFor of its image",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");
         }

@@ -2,7 +2,7 @@
 
 use jsonc_parser::{JsonObject, JsonValue};
 
-use super::notice::Notices;
+use super::{notice::Notices, run_args};
 
 /// Keys that something reads, or that say nothing to heed.
 const HEEDED: [&str; 39] = [
@@ -66,7 +66,82 @@ const REFUSED: [(&str, &str); 4] = [
     ("extensions", "this place for it is outdated; see customizations.vscode.extensions"),
 ];
 
-/// Names all that is not heeded by its key alone.
+/// What is written where something else is expected is not read, and is named here.
+const KINDS: [(&str, Kind); 34] = [
+    ("name", Kind::Text),
+    ("image", Kind::Text),
+    ("build", Kind::Object),
+    ("build.dockerfile", Kind::Text),
+    ("build.context", Kind::Text),
+    ("build.args", Kind::Object),
+    ("build.target", Kind::Text),
+    ("dockerFile", Kind::Text),
+    ("context", Kind::Text),
+    ("containerEnv", Kind::Object),
+    ("remoteEnv", Kind::Object),
+    ("containerUser", Kind::Text),
+    ("remoteUser", Kind::Text),
+    ("workspaceFolder", Kind::Text),
+    ("mounts", Kind::List),
+    ("runArgs", Kind::List),
+    ("init", Kind::Switch),
+    ("capAdd", Kind::List),
+    ("hostRequirements", Kind::Object),
+    ("hostRequirements.cpus", Kind::Number),
+    ("hostRequirements.memory", Kind::Size),
+    ("hostRequirements.storage", Kind::Size),
+    ("forwardPorts", Kind::List),
+    ("portsAttributes", Kind::Object),
+    ("otherPortsAttributes", Kind::Object),
+    ("customizations", Kind::Object),
+    ("waitFor", Kind::Text),
+    ("privileged", Kind::Switch),
+    ("overrideCommand", Kind::Switch),
+    ("shutdownAction", Kind::Text),
+    ("features", Kind::Object),
+    ("userEnvProbe", Kind::Text),
+    ("service", Kind::Text),
+    ("runServices", Kind::List),
+];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    List,
+    Object,
+    Switch,
+    Number,
+    /// A text such as `8gb`.
+    Size,
+}
+
+impl Kind {
+    fn fits(self, value: &JsonValue<'_>) -> bool {
+        match (self, value) {
+            (_, JsonValue::Null)
+            | (Self::Text, JsonValue::String(_))
+            | (Self::List, JsonValue::Array(_))
+            | (Self::Object, JsonValue::Object(_))
+            | (Self::Switch, JsonValue::Boolean(_)) => true,
+            (Self::Number, JsonValue::Number(number)) => number.parse::<u64>().is_ok(),
+            (Self::Size, JsonValue::String(text)) => run_args::bytes(text).is_some(),
+            _ => false,
+        }
+    }
+
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "a text, in quotes",
+            Self::List => "a list, in brackets",
+            Self::Object => "an object, in braces",
+            Self::Switch => "true or false, without quotes",
+            Self::Number => "a whole number, without quotes",
+            Self::Size => "a text such as \"8gb\"",
+        }
+    }
+}
+
+/// Names all that is not heeded by its key alone, or for the kind of its value.
 pub fn note(file: &JsonObject<'_>, notices: &mut Notices) {
     for (key, value) in file.clone() {
         let key: &str = &key;
@@ -86,6 +161,15 @@ pub fn note(file: &JsonObject<'_>, notices: &mut Notices) {
                 "options" => notices.note("build.options", "options of docker build are not passed on"),
                 other => notices.note(format!("build.{}", cut(other)), "it is not known here, and nothing comes of it"),
             }
+        }
+    }
+    for (key, kind) in KINDS {
+        let value = match key.split_once('.') {
+            Some((outer, inner)) => file.get_object(outer).and_then(|object| object.get(inner)),
+            None => file.get(key),
+        };
+        if value.is_some_and(|value| !kind.fits(value)) {
+            notices.note(key, format!("nothing comes of it as it is written: it is {}", kind.expected()));
         }
     }
     customizations(file, notices);

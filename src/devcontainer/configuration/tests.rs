@@ -182,8 +182,12 @@ fn only_what_a_container_is_made_of_makes_another() {
     let one = print(r#"{ "image": "a" }"#);
     assert_eq!(
         one,
-        print(r#"{ "image": "a", "forwardPorts": [1], "postCreateCommand": "x", "remoteEnv": { "A": "1" } }"#)
+        print(r#"{ "image": "a", "forwardPorts": [1], "postStartCommand": "x", "remoteEnv": { "A": "1" } }"#)
     );
+    for stage in ["onCreateCommand", "updateContentCommand", "postCreateCommand"] {
+        let with = |command: &str| print(&format!(r#"{{ "image": "a", "{stage}": "{command}" }}"#));
+        assert!(with("x") != one && with("x") != with("y") && with("x") == with("x"), "{stage}");
+    }
     assert_ne!(one, print(r#"{ "image": "b" }"#));
     assert_ne!(one, print(r#"{ "image": "a", "remoteUser": "x" }"#));
     assert_ne!(one, read(r#"{ "image": "a" }"#).fingerprint(Some("FROM y")));
@@ -273,4 +277,41 @@ fn the_agents_libraries_are_its_own() {
     for key in ["containerEnv.LD_PRELOAD", "containerEnv.LD_AUDIT", "runArgs --env.LD_LIBRARY_PATH"] {
         assert!(noted(&found).contains(&key), "{key} is not among {:?}", noted(&found));
     }
+}
+
+#[test]
+fn what_is_of_another_kind_than_expected_is_named() {
+    #[track_caller]
+    fn check(text: &str, key: &str, expected: &str) {
+        let found = read(text);
+        let told: Vec<_> = found
+            .notices
+            .iter()
+            .map(|notice| (notice.key.as_str(), notice.reason.as_str()))
+            .collect();
+        assert!(
+            told.iter().any(|(of, reason)| *of == key && reason.contains(expected)),
+            "{text}: {told:?}"
+        );
+    }
+    check(r#"{ "runArgs": "--init" }"#, "runArgs", "a list");
+    check(r#"{ "image": ["a"] }"#, "image", "a text");
+    check(r#"{ "forwardPorts": 3000 }"#, "forwardPorts", "a list");
+    check(r#"{ "init": "true" }"#, "init", "without quotes");
+    check(r#"{ "remoteEnv": [] }"#, "remoteEnv", "an object");
+    check(
+        r#"{ "hostRequirements": { "cpus": "4" } }"#,
+        "hostRequirements.cpus",
+        "a whole number",
+    );
+    check(r#"{ "hostRequirements": { "memory": "much" } }"#, "hostRequirements.memory", "8gb");
+    check(r#"{ "build": { "context": ".." } }"#, "build", "names no dockerfile");
+    check(r#"{ "build": { "dockerfile": "D", "args": [] } }"#, "build.args", "an object");
+    assert!(
+        read(r#"{ "image": null, "mounts": [], "init": false, "hostRequirements": { "cpus": 2, "memory": "8gb" } }"#)
+            .notices
+            .iter()
+            .next()
+            .is_none()
+    );
 }

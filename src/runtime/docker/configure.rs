@@ -78,7 +78,7 @@ impl DockerRuntime {
                 return self.recover(&instance, name, &why).await;
             }
         };
-        self.compare(requirements, &mut made.notices);
+        self.compare(requirements, &mut made.notices).await?;
         progress.tell("Making its container");
         if let Err(error) = self.replace_container(&instance, name, &made).await {
             let RuntimeError::Failed(why) = error else { return Err(error) };
@@ -314,11 +314,40 @@ impl DockerRuntime {
         built
     }
 
-    /// Names what the repository wants more of than a codespace gets.
-    fn compare(&self, wanted: Requirements, notices: &mut Notices) {
+    /// Names what the repository wants more of than a codespace gets: where nothing is bounded, than the engine's machine has.
+    async fn compare(&self, wanted: Requirements, notices: &mut Notices) -> Result<(), RuntimeError> {
+        if wanted == Requirements::default() {
+            return Ok(());
+        }
+        let machine = self.engine.api().await?.info().await.map_err(|error| self.engine.trouble(&error))?;
+        let bytes = machine
+            .mem_total
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .filter(|bytes| *bytes > 0);
+        let cores = machine.ncpu.and_then(|cores| u64::try_from(cores).ok()).filter(|cores| *cores > 0);
+        let given = Given {
+            milli_cpus: self.options.milli_cpus.map(u64::from).or(cores.map(|cores| cores * 1000)),
+            memory: self.options.memory.or(bytes),
+            storage: self.options.disk,
+        };
+        given.compare(wanted, notices);
+        Ok(())
+    }
+}
+
+/// What a codespace has at most; none where nobody knows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Given {
+    milli_cpus: Option<u64>,
+    memory: Option<u64>,
+    storage: Option<u64>,
+}
+
+impl Given {
+    fn compare(self, wanted: Requirements, notices: &mut Notices) {
         let short = |wanted: Option<u64>, given: Option<u64>| wanted.zip(given).filter(|(wanted, given)| wanted > given);
         let gib = |bytes: u64| format!("{}.{} GiB", bytes >> 30, ((bytes % (1 << 30)) * 10) >> 30);
-        if let Some((wanted, given)) = short(wanted.cpus.map(|cpus| cpus * 1000), self.options.milli_cpus.map(u64::from)) {
+        if let Some((wanted, given)) = short(wanted.cpus.map(|cpus| cpus.saturating_mul(1000)), self.milli_cpus) {
             let reason = format!(
                 "it asks for {}; a codespace has {}.{} here",
                 wanted / 1000,
@@ -328,8 +357,8 @@ impl DockerRuntime {
             notices.note("hostRequirements.cpus", reason);
         }
         for (key, wanted, given) in [
-            ("hostRequirements.memory", wanted.memory, self.options.memory),
-            ("hostRequirements.storage", wanted.storage, self.options.disk),
+            ("hostRequirements.memory", wanted.memory, self.memory),
+            ("hostRequirements.storage", wanted.storage, self.storage),
         ] {
             if let Some((wanted, given)) = short(wanted, given) {
                 notices.note(key, format!("it asks for {}; a codespace has {} here", gib(wanted), gib(given)));
@@ -350,5 +379,43 @@ fn told(made: Option<&Made>, notices: Notices) -> InContainer {
         notices: all,
         log: String::new(),
         neighbours: Neighbours::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_there_is_is_named() {
+        #[track_caller]
+        fn check(given: Given, expected: &[(&str, &str)]) {
+            let mut notices = Notices::default();
+            let wanted = Requirements {
+                cpus: Some(8),
+                memory: Some(16 << 30),
+                storage: Some(64 << 30),
+            };
+            given.compare(wanted, &mut notices);
+            let told: Vec<_> = notices.iter().map(|notice| (notice.key.as_str(), notice.reason.as_str())).collect();
+            assert_eq!(told, expected);
+        }
+        check(Given::default(), &[]);
+        let all = Given {
+            milli_cpus: Some(8000),
+            memory: Some(16 << 30),
+            storage: Some(64 << 30),
+        };
+        check(all, &[]);
+        let half = Given {
+            milli_cpus: Some(1500),
+            memory: Some(12 << 30),
+            ..all
+        };
+        let told = [
+            ("hostRequirements.cpus", "it asks for 8; a codespace has 1.5 here"),
+            ("hostRequirements.memory", "it asks for 16.0 GiB; a codespace has 12.0 GiB here"),
+        ];
+        check(half, &told);
     }
 }
