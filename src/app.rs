@@ -31,7 +31,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use logging::start as start_logging;
+pub use logging::{start as start_logging, start_agents as start_agents_logging};
 pub use reload::Again;
 
 use self::certificates::{Around, Speech};

@@ -15,6 +15,7 @@ pub mod protocol;
 pub mod relay;
 pub mod clock;
 pub mod unix_socket;
+pub mod log_file;
 pub mod outbound;
 pub mod store;
 pub mod runtime;

@@ -17,6 +17,8 @@ mod browser;
 mod closures;
 #[path = "doors/denials.rs"]
 mod denials;
+#[path = "doors/directives.rs"]
+mod directives;
 #[path = "../fuzz/driver.rs"]
 mod driver;
 #[path = "doors/endings.rs"]

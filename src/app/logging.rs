@@ -1,31 +1,58 @@
-//! Where log records go, and in which form.
+//! Where log records go, in which form, and which of them no filter lets out.
 
 mod access;
+#[cfg(test)]
+mod tests;
 
-use std::io::{self, IsTerminal as _, stderr};
+use std::{
+    io::{self, IsTerminal as _, stderr},
+    path::Path,
+    sync::Mutex,
+};
 
-use tracing::Level;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{FilterFn, filter_fn},
+    fmt::writer::BoxMakeWriter,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 pub(super) use self::access::Writer;
 use crate::{
     clock::SharedClock,
     config::{Log, LogFormat},
     edge::{ACCESS_LOG_TARGET, AccessLog, Form},
+    log_file::Kept,
     ops::Metrics,
 };
 
-/// Libraries that write what they carry into their own records below this level: an agent's key, a browser's headers (LOG-1).
-const TALKATIVE: [&str; 3] = ["tungstenite=warn", "tokio_tungstenite=warn", "h2=warn"];
+/// Crates whose records were read, and what they may write at most. All others may warn: libraries write what they carry into
+/// their finer records, such as an agent's key, a browser's cookies, what a container is made with (LOG-1).
+const TRUSTED: [(&str, Level); 2] = [("portico", Level::TRACE), ("rustls", Level::DEBUG)];
 
 /// Starts logging to standard error. Once in a process; a second call does nothing.
 pub fn start(log: &Log) {
+    start_to(log, BoxMakeWriter::new(stderr));
+}
+
+/// Starts logging to standard error; where that is `file`, it is kept short.
+pub fn start_agents(log: &Log, file: &Path) {
+    let writer = Kept::standard_error(file).map(|kept| BoxMakeWriter::new(Mutex::new(kept)));
+    start_to(log, writer.unwrap_or_else(|| BoxMakeWriter::new(stderr)));
+}
+
+fn start_to(log: &Log, writer: BoxMakeWriter) {
     let filter = filter(&log.level);
     let told = filter.to_string();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Json => {
+            let subscriber = builder.json().flatten_event(true).with_current_span(false).finish();
+            subscriber.with(veto()).try_init()
+        }
+        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).finish().with(veto()).try_init(),
     };
     drop(started);
     // Whoever looks for what is not in a log sees whether it would have been.
@@ -47,9 +74,19 @@ pub(super) fn start_access(log: &Log, clock: SharedClock, metrics: Metrics) -> i
     Ok(Some((log, writer)))
 }
 
-/// Reads the configured filter; no filter makes the talkative ones talk.
+/// Reads the configured filter, which says what is wanted.
 fn filter(level: &str) -> EnvFilter {
-    let wanted = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let directives = TALKATIVE.iter().filter_map(|directive| directive.parse().ok());
-    directives.fold(wanted, EnvFilter::add_directive)
+    EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+/// Holds back what no log may have, whatever is wanted: it is asked for each record beside the filter, not a part of it.
+fn veto() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    filter_fn(|metadata| may_be_written(metadata.target(), *metadata.level()))
+}
+
+/// Decides it by who writes; a crate writes under its name and those of its modules.
+fn may_be_written(target: &str, level: Level) -> bool {
+    let writer = target.split("::").next().unwrap_or_default();
+    let trusted = TRUSTED.iter().find(|(name, _)| *name == writer);
+    level <= trusted.map_or(Level::WARN, |(_, most)| *most)
 }

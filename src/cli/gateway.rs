@@ -17,6 +17,7 @@ use crate::{
     app::{self, Gateway},
     auth::Link,
     config::{Config, Log, Overrides, Severity},
+    log_file,
 };
 
 /// Most threads of an agent for what cannot be waited for otherwise: looking up who listens, and names. Lookups take
@@ -149,7 +150,7 @@ pub fn agent(agent: Agent) -> anyhow::Result<ExitCode> {
     let _ = rustix::process::setsid();
     // Orders that cannot be read are told of where they are needed.
     let level = crate::agent::orders::read(&bootstrap).ok().and_then(|orders| orders.log_level);
-    app::start_logging(&log_at(level));
+    app::start_agents_logging(&log_at(level), &bootstrap.with_file_name(log_file::AGENTS));
     // One thread: a codespace's bytes are passed on without a queue between cores.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(AGENT_BLOCKING_THREADS)

@@ -1,12 +1,14 @@
 //! A gateway of one test's own, for what would be in the way of the others: no people, no codespaces.
 
 use std::{
+    fs::File,
     net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
 use super::gateway::{PORTICO, Person, create, empty_repository, eventually, free_address, run, serve_app};
 
+/// What it logs is in the file `log` below its data.
 pub struct Lone {
     pub address: SocketAddr,
     pub data: tempfile::TempDir,
@@ -31,7 +33,7 @@ impl Lone {
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(data.path().join("log")).expect("a log"))
             .spawn()
             .expect("the gateway");
         eventually("the gateway listens", || data.path().join("listen").exists().then_some(()));

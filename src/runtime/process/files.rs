@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::RepositorySource;
+use crate::{domain::RepositorySource, log_file};
 
 /// The directory of one codespace.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Place {
     }
 
     pub fn log(&self) -> PathBuf {
-        self.state().join("agent.log")
+        self.state().join(log_file::AGENTS)
     }
 
     /// What the agent's process is.
@@ -125,15 +125,6 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&fresh);
     }
     written
-}
-
-/// Opens a log for appending; one that has grown long is begun anew and the old one kept beside it.
-pub fn open_log(path: &Path) -> io::Result<File> {
-    const LONG: u64 = 1024 * 1024;
-    if fs::metadata(path).is_ok_and(|found| found.len() > LONG) {
-        fs::rename(path, path.with_extension("log.old"))?;
-    }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// The last bytes of a file, as text; nothing of one that is not there.

@@ -14,7 +14,7 @@ use super::{
     files::{self, Place},
     processes,
 };
-use crate::protocol::bootstrap::MARK_VARIABLE;
+use crate::{log_file, protocol::bootstrap::MARK_VARIABLE};
 
 /// A running agent.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -35,7 +35,7 @@ impl Agent {
                 .filter(|path| path.is_file())
                 .unwrap_or_else(|| "/proc/self/exe".into()),
         };
-        let log = files::open_log(&place.log())?;
+        let log = log_file::open(&place.log())?;
         let mut command = Command::new(program);
         command
             .arg("agent")

@@ -1,0 +1,120 @@
+//! The logs of a gateway, and of its agent, whose operator wants to read everything that libraries know.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    gateway::{PASSWORD, create, empty_repository, eventually, run},
+    lone::Lone,
+    wire::Call,
+};
+
+/// Names the libraries, their modules, spans and fields, one by one.
+const EVERYTHING: &str = "trace,tungstenite=trace,tungstenite::handshake=trace,tungstenite::handshake::client=trace,tokio_tungstenite=trace,\
+     h2=trace,h2::codec=trace,[FramedWrite::buffer]=trace,hyper=trace,hyper_util=trace,rustls=trace,bollard=trace,sqlx=trace,axum=trace";
+
+struct House {
+    gateway: Lone,
+    token: String,
+    codespace: String,
+}
+
+impl House {
+    fn start() -> Self {
+        let gateway = Lone::start("http://portico.localhost", &[("PORTICO_LOG_LEVEL", EVERYTHING)]);
+        let data = gateway.data.path();
+        run(data, &["user", "create", "ada", "--admin", "--password-stdin"], PASSWORD);
+        let token = run(data, &["token", "create", "--user", "ada", "--scope", "all"], "");
+        let codespace = create(gateway.address, &token, &empty_repository());
+        Self { gateway, token, codespace }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.gateway.address
+    }
+
+    fn state(&self, file: &str) -> PathBuf {
+        self.gateway
+            .data
+            .path()
+            .join("codespaces")
+            .join(&self.codespace)
+            .join("state")
+            .join(file)
+    }
+
+    /// Asks for a port that nobody listens on, which the agent refuses and logs.
+    fn rouse(&self) {
+        let host = format!("{}-9.codespaces.localhost:{}", self.codespace, self.address().port());
+        Call::get(host, "/").token(&self.token).at(self.address()).send();
+    }
+}
+
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).expect("a log")).into_owned()
+}
+
+#[test]
+fn log_1_no_directive_makes_libraries_write_what_they_carry() {
+    let house = House::start();
+    house.rouse();
+    eventually("the agent refuses", || {
+        text(&house.state("agent.log")).contains("a stream was refused").then_some(())
+    });
+    let orders: serde_json::Value = serde_json::from_slice(&fs::read(house.state("bootstrap.json")).expect("orders")).expect("JSON");
+    let credential = orders["credential"].as_str().expect("text");
+    for log in [house.gateway.data.path().join("log"), house.state("agent.log")] {
+        let log = text(&log);
+        assert!(
+            log.contains("tungstenite::handshake::client=trace"),
+            "the filter is in force: {log}"
+        );
+        for (what, secret) in [("agent's credential", credential), ("token", &house.token), ("password", PASSWORD)] {
+            assert!(!log.contains(secret), "the {what} is in the log");
+        }
+        // How tungstenite names what it prints, of which an upgrade is the least.
+        for word in ["tungstenite::", " h2::", "hyper::", "bollard::", "sqlx::"] {
+            let wrote = log
+                .lines()
+                .find(|line| line.contains(word) && !line.contains("the log is filtered"));
+            assert_eq!(wrote, None, "{word}");
+        }
+    }
+}
+
+#[test]
+fn log_1_an_agents_log_does_not_fill_the_disk() {
+    let house = House::start();
+    let log = house.state("agent.log");
+    let full = File::options().write(true).open(&log).expect("a log");
+    full.set_len(8_000_000).expect("grown");
+    eventually("the log is begun anew", || {
+        house.rouse();
+        text(&log).starts_with("this log goes on").then_some(())
+    });
+    assert!(text(&house.state("agent.log.old")).contains("the log is filtered"));
+    let agent: serde_json::Value = serde_json::from_slice(&fs::read(house.state("agent.pid")).expect("a process")).expect("JSON");
+    for stream in [1, 2] {
+        let place = fs::read_link(format!("/proc/{}/fd/{stream}", agent["pid"])).expect("it is open");
+        assert_eq!(place, log, "what the agent prints goes on there");
+    }
+    // Once more: two parts are kept, not three.
+    File::options()
+        .write(true)
+        .open(&log)
+        .expect("a log")
+        .set_len(8_000_000)
+        .expect("grown");
+    eventually("the log is begun anew", || {
+        house.rouse();
+        text(&house.state("agent.log.old")).starts_with("this log goes on").then_some(())
+    });
+    let names = fs::read_dir(log.parent().expect("a directory")).expect("it can be read");
+    let parts = names
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("agent.log"));
+    assert_eq!(parts.count(), 2);
+}
