@@ -134,6 +134,7 @@ mod tests {
         Ask {
             codespace,
             port: crate::domain::Port::new(3000).expect("a port"),
+            endpoint: Endpoint::Port(crate::domain::Port::new(3000).expect("a port")),
             protocol: Protocol::Http,
             target: "/",
             host: As::Localhost,

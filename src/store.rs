@@ -250,6 +250,15 @@ pub struct PortRecord {
     pub log_entries: Option<u16>,
     /// Whose visits to it start the codespace; none for what the codespace says.
     pub woken_by: Option<Wakers>,
+    /// The service beside the codespace whose port was shared; none for the codespace's own.
+    pub beside: Option<String>,
+}
+
+impl PortRecord {
+    /// Whether somebody besides its owner may open it.
+    pub fn is_shared(&self) -> bool {
+        self.visibility != Visibility::Private || !self.users.is_empty()
+    }
 }
 
 /// What an operator has closed to everybody but owners.
@@ -290,6 +299,8 @@ pub struct ShareRecord {
     /// What its owner calls it; may be empty.
     pub name: String,
     pub terms: ShareTerms,
+    /// The service beside the codespace whose port it opens; none for the codespace's own.
+    pub beside: Option<String>,
     /// SHA-256 of the secret in its URL.
     pub secret_hash: [u8; 32],
     /// An argon2id string in PHC form, where it asks for a password.

@@ -1,8 +1,8 @@
 //! TCP ports inside the codespace: who listens, whose they are, and the way to them.
 //!
 //! Owns detection and dialling. Refuses to dial anything but loopback (SSRF-1), and anything that is not this
-//! codespace's own (product.md §3); but for the declared ports of services beside it, at the addresses that the gateway named,
-//! where nothing of the codespace itself listens.
+//! codespace's own (product.md §3); but for the declared ports of services beside it, when those are asked for, at the addresses
+//! that the gateway named, and where nothing of the codespace itself listens.
 
 mod beside;
 pub mod carry;
@@ -77,12 +77,6 @@ struct Seen {
     taken: Vec<(u16, String, Option<u32>)>,
 }
 
-/// Where a port leads.
-enum Way {
-    Here(Vec<IpAddr>),
-    Beside(IpAddr),
-}
-
 impl Ports {
     /// Makes a view of the ports; with a mark, only those of processes that carry it or descend from this one count.
     pub fn new(mark: Option<String>, reporter: Reporter) -> Self {
@@ -106,22 +100,23 @@ impl Ports {
         self.0.besides.set(besides);
     }
 
-    /// Connects to a port of this codespace.
+    /// Connects to a port on which this codespace itself listens.
     pub async fn dial(&self, port: Port) -> Result<TcpStream, Refusal> {
         let inner = self.0.clone();
-        let way = spawn_blocking(move || inner.way(port.number())).await.map_err(|_| Refusal::Fault)?;
-        let dial = async |addresses: &[IpAddr]| {
-            let connected = timeout(CONNECT_TIMEOUT, connect(addresses, port)).await;
-            connected.map_err(|_| Refusal::Fault)?
-        };
-        match way.map_err(|error| refusal(&error))? {
-            Way::Here(addresses) => dial(&addresses).await,
-            Way::Beside(address) => {
-                let connected = dial(&[address]).await;
-                self.0.besides.called(port.number(), address, connected.is_ok());
-                connected
-            }
-        }
+        let addresses = spawn_blocking(move || inner.own(port.number())).await.map_err(|_| Refusal::Fault)?;
+        connect_soon(&addresses.map_err(|error| refusal(&error))?, port).await
+    }
+
+    /// Connects to a declared port of a service beside it, unless something of the codespace itself has the number.
+    pub async fn dial_beside(&self, port: Port) -> Result<TcpStream, Refusal> {
+        let inner = self.0.clone();
+        let address = spawn_blocking(move || inner.beside(port.number()))
+            .await
+            .map_err(|_| Refusal::Fault)?;
+        let address = address.map_err(|error| refusal(&error))?.ok_or(Refusal::NothingListens)?;
+        let connected = connect_soon(&[address], port).await;
+        self.0.besides.called(port.number(), address, connected.is_ok());
+        connected
     }
 
     /// Looks now and reports; gives the list with what was printed about it.
@@ -164,19 +159,23 @@ impl Ports {
 }
 
 impl Inner {
-    /// The addresses at which this codespace itself listens on a port, or that of a service beside it whose port it is. Whatever
-    /// listens here has the number, reached or not.
-    fn way(&self, port: u16) -> io::Result<Way> {
+    /// The addresses at which this codespace itself listens on a port.
+    fn own(&self, port: u16) -> io::Result<Vec<IpAddr>> {
         if DENIED.contains(&port) {
-            return Ok(Way::Here(Vec::new()));
+            return Ok(Vec::new());
         }
         let listeners = listeners::list(Some(port))?;
-        if let Some(address) = self.besides.address(port).filter(|_| listeners.is_empty()) {
-            return Ok(Way::Beside(address));
-        }
         let mut owners = self.owners.lock();
         owners.learn(&listeners, Purpose::Dial, Instant::now());
-        Ok(Way::Here(reach::reachable(&listeners, |listener| owners.is_ours(listener))))
+        Ok(reach::reachable(&listeners, |listener| owners.is_ours(listener)))
+    }
+
+    /// The address of the service beside it whose port it is. Whatever listens here has the number, reached or not.
+    fn beside(&self, port: u16) -> io::Result<Option<IpAddr>> {
+        match self.besides.address(port).filter(|_| !DENIED.contains(&port)) {
+            Some(address) => Ok(listeners::list(Some(port))?.is_empty().then_some(address)),
+            None => Ok(None),
+        }
     }
 
     fn scan(&self) -> io::Result<()> {
@@ -273,6 +272,11 @@ fn describe(port: u16, pid: Option<u32>) -> ListeningPort {
         noise: noise.map(str::to_owned),
         beside: None,
     }
+}
+
+async fn connect_soon(addresses: &[IpAddr], port: Port) -> Result<TcpStream, Refusal> {
+    let connected = timeout(CONNECT_TIMEOUT, connect(addresses, port)).await;
+    connected.map_err(|_| Refusal::Fault)?
 }
 
 async fn connect(addresses: &[IpAddr], port: Port) -> Result<TcpStream, Refusal> {

@@ -83,7 +83,8 @@ async fn route(request: Request<Incoming>, workshop: Arc<Workshop>) -> Result<An
         }
         (&Method::GET, ["work"]) => Ok(json_reply(StatusCode::OK, &work::look(&workshop.git()).await)),
         (&Method::GET, ["ports"]) => Ok(json_reply(StatusCode::OK, &workshop.ports.scan().await)),
-        (&Method::GET, ["ports", port, "connect"]) => connect(port, request, &workshop).await,
+        (&Method::GET, ["ports", port, "connect"]) => connect(port_of(port)?, false, request, &workshop).await,
+        (&Method::GET, ["beside", port, "connect"]) => connect(port_of(port)?, true, request, &workshop).await,
         (&Method::GET, ["log"]) => Ok(reply(StatusCode::OK, "text/plain; charset=utf-8", workshop.log.text())),
         (&Method::POST, ["shutdown"]) => {
             workshop.ending.cancel();
@@ -136,12 +137,18 @@ fn attach_terminal(id: &str, request: Request<Incoming>, workshop: &Workshop) ->
     upgrade(request, workshop, async move |socket| attach::attach(socket, terminal, wish).await)
 }
 
+fn port_of(text: &str) -> Result<Port, Problem> {
+    let parsed = text.parse();
+    parsed.map_err(|error: PortError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
+}
+
 /// Carries a connection to a port. It is there before the handshake is answered, so that a refusal has words.
-async fn connect(port: &str, request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {
-    let port: Port = port
-        .parse()
-        .map_err(|error: PortError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
-    let app = workshop.ports.dial(port).await.map_err(|refusal| match refusal {
+async fn connect(port: Port, beside: bool, request: Request<Incoming>, workshop: &Workshop) -> Result<Answer, Problem> {
+    let dialled = match beside {
+        true => workshop.ports.dial_beside(port).await,
+        false => workshop.ports.dial(port).await,
+    };
+    let app = dialled.map_err(|refusal| match refusal {
         Refusal::NothingListens => Problem::new(
             StatusCode::CONFLICT,
             format!("Nothing listens on port {port} there. Start the server first."),

@@ -106,6 +106,7 @@ impl Streams {
                 return Ok(());
             }
             Some(Endpoint::Port(port)) => self.ports.dial(port).await.map(Connection::from),
+            Some(Endpoint::Beside(port)) => self.ports.dial_beside(port).await.map(Connection::from),
             Some(Endpoint::Editor) => self.dial_editor().await.map(Connection::from),
             None => Err(Refusal::Unsupported),
         };

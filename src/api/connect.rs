@@ -22,6 +22,7 @@ use crate::{
     codespace::Question,
     domain::{Exceeded, Port, PortError},
     policy::Presented,
+    protocol::tunnel::Endpoint,
 };
 
 /// A client may open very many connections; one event tells of all within this time.
@@ -51,10 +52,11 @@ pub async fn connect(
     let found = name.parse().ok().and_then(|name| services.codespaces.find(&name));
     let codespace = found.ok_or_else(Problem::no_such_codespace)?;
     let question = Question::of_port(Presented::Valid(Arc::new(who.clone())), port);
-    let asked = question.ask(&codespace.snapshot(), &services.auth, services.clock.now());
+    let snapshot = codespace.snapshot();
+    let asked = question.ask(&snapshot, &services.auth, services.clock.now());
     // Not theirs is not there (decision 10).
     asked.map_err(|_| Problem::no_such_codespace())?;
-    let limited = codespace.snapshot().ports.get(&port).and_then(|view| view.limited.clone());
+    let limited = snapshot.ports.get(&port).and_then(|view| view.limited.clone());
     // Who comes by the administration socket is on this very machine.
     let address = from.0.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let room = limited.map(|limited| limited.enter(address, Instant::now())).transpose();
@@ -66,7 +68,11 @@ pub async fn connect(
         room,
     };
     let target = format!("{}:{port}", codespace.name());
-    let path = format!("/ports/{port}/connect");
+    // What the question was about, whatever has the number a moment later.
+    let path = match snapshot.endpoint(port) {
+        Endpoint::Beside(_) => format!("/beside/{port}/connect"),
+        _ => format!("/ports/{port}/connect"),
+    };
     let response = websocket::forward(&services, who, codespace, request, &path, websocket::Kind::Port(entry)).await?;
     services
         .audit

@@ -150,6 +150,7 @@ impl Services {
         let ask = Ask {
             codespace: name,
             port,
+            endpoint: snapshot.endpoint(port),
             protocol: view.map_or(Protocol::Http, |view| Protocol::of(view.protocol())),
             target,
             host: match preserves {
@@ -236,6 +237,12 @@ impl Services {
             (None, ..) => "an editor is its owner's alone".to_owned(),
             (_, Visibility::Private, _) => "ports are private until their owner shares them".to_owned(),
             (_, _, Some(deadline)) if deadline <= now => format!("the owner shared it until {}, which is over", time_text(deadline)),
+            (Some(port), ..) if let Some(view) = view.filter(|view| !snapshot.leads_to(port, view.settings.beside.as_deref())) => {
+                let whose =
+                    |beside: Option<&str>| beside.map_or("the codespace itself".to_owned(), |service| format!("{service} beside it"));
+                let (was, is) = (whose(view.settings.beside.as_deref()), whose(snapshot.beside(port)));
+                format!("the owner set {set} for {was}, and the number leads to {is} now")
+            }
             (Some(port), ..) if let Some(closure) = snapshot.closure(port) => format!("an operator closed it: {}", closure.reason),
             (_, set, _) if set != now_is => format!("the owner set {set}, and the operator's ceiling is {now_is}"),
             (_, _, Some(deadline)) => format!("the owner set it, until {}", time_text(deadline)),
@@ -308,7 +315,10 @@ fn open_links(who: &Identity, snapshot: &Snapshot, port: Option<Port>, now: Offs
     if port.is_none_or(|port| !snapshot.allows_links(port)) || (!granted.allow(Access::Share) && !granted.allow(Access::Own)) {
         return Vec::new();
     }
-    let shares = snapshot.shares.values().filter(|share| Some(share.terms.port) == port);
+    let shares = snapshot
+        .shares
+        .values()
+        .filter(|share| Some(share.terms.port) == port && snapshot.is_for(share));
     shares.map(|share| link(share, now)).filter(|link| link.state == "open").collect()
 }
 

@@ -191,7 +191,7 @@ impl Services {
         let (snapshot, now) = (codespace.snapshot(), self.clock.now());
         let shares = snapshot.shares.values().rev().filter(|share| wanted(share));
         let shown = shares.map(|share| match link(share, now) {
-            open if open.state == "open" && !snapshot.allows_links(share.terms.port) => Link {
+            open if open.state == "open" && !(snapshot.allows_links(share.terms.port) && snapshot.is_for(share)) => Link {
                 state: "closed".into(),
                 ..open
             },

@@ -85,6 +85,9 @@ impl Services {
         let settings = &view.settings;
         let listening = view.listening.as_ref();
         let path = listening.and_then(|listening| listening.path.as_deref());
+        // What was shared of another that had the number is not shared now.
+        let is_shared = snapshot.leads_to(port, settings.beside.as_deref());
+        let users = if is_shared { &settings.users[..] } else { &[] };
         model::Port {
             port: port.number(),
             url: format!("{}{}", self.sites.port(&snapshot.record.name, port), printed_path(path)),
@@ -93,8 +96,8 @@ impl Services {
             host_header: settings.host_header.clone(),
             visibility: snapshot.visibility(port, now).to_string(),
             max_visibility: snapshot.most_visible(port).to_string(),
-            expires_at: settings.expires_at.filter(|deadline| *deadline > now),
-            users: settings.users.iter().map(|id| self.account_name(id)).collect(),
+            expires_at: settings.expires_at.filter(|deadline| is_shared && *deadline > now),
+            users: users.iter().map(|id| self.account_name(id)).collect(),
             listening: listening.is_some(),
             on_auto_forward: view.on_auto_forward().as_str().to_owned(),
             limits: shown_limits(&settings.limits),
@@ -109,7 +112,7 @@ impl Services {
             links: snapshot
                 .shares
                 .values()
-                .filter(|share| share.terms.port == port && share.end(now).is_none())
+                .filter(|share| share.terms.port == port && snapshot.is_for(share) && share.end(now).is_none())
                 .count(),
         }
     }

@@ -270,7 +270,7 @@ fn closings(snapshot: &Snapshot, becomes: Ceiling, now: OffsetDateTime) -> Vec<C
         (becomes < open).then(|| closing(*port, Closed::Visibility { now: open, becomes }))
     });
     let shares = snapshot.shares.values().filter(|share| {
-        let open = snapshot.allows_links(share.terms.port) && share.end(now).is_none();
+        let open = snapshot.allows_links(share.terms.port) && snapshot.is_for(share) && share.end(now).is_none();
         open && !becomes.allows_links()
     });
     let shares = shares.map(|share| {

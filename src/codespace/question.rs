@@ -125,7 +125,11 @@ impl Question {
         let shown = self.shown.as_ref()?;
         let links = shown.ids.iter().map(|id| ShownShare {
             id,
-            terms: snapshot.shares.get(id).map(|share| &share.terms),
+            terms: snapshot
+                .shares
+                .get(id)
+                .filter(|share| snapshot.is_for(share))
+                .map(|share| &share.terms),
         });
         let asked = policy::Asked {
             port,

@@ -103,6 +103,7 @@ pub fn default_port(codespace: &CodespaceName, port: Port) -> PortRecord {
         limits: PortLimits::default(),
         log_entries: None,
         woken_by: None,
+        beside: None,
     }
 }
 
@@ -115,6 +116,9 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
     let mut record = known.map_or_else(|| default_port(&snapshot.record.name, port), |view| view.settings.clone());
     if record.expires_at.is_some_and(|deadline| deadline <= now) {
         (record.visibility, record.expires_at) = (Visibility::Private, None);
+    }
+    if change.visibility.is_some() || change.users.is_some() {
+        share_what_is_there(snapshot, &mut record);
     }
     if let Some(visibility) = change.visibility {
         if let Some(closure) = snapshot.closure(port).filter(|_| visibility != Visibility::Private) {
@@ -161,7 +165,20 @@ pub fn change_port(snapshot: &Snapshot, port: Port, change: PortChange, now: Off
         }
         record.log_entries = entries;
     }
+    if !record.is_shared() {
+        record.beside = None;
+    }
     Ok(record)
+}
+
+/// Has a change of who may open a port mean what the number leads to now: what was shared of another is shared no more.
+fn share_what_is_there(snapshot: &Snapshot, record: &mut PortRecord) {
+    if record.is_shared() && snapshot.leads_to(record.port, record.beside.as_deref()) {
+        return;
+    }
+    (record.visibility, record.expires_at) = (Visibility::Private, None);
+    record.users.clear();
+    record.beside = snapshot.beside(record.port).map(str::to_owned);
 }
 
 fn idle_minutes(minutes: u16) -> Result<u16, BadChange> {

@@ -139,6 +139,8 @@ fn record(codespace: &CodespaceName, new: NewShare, secret: &str, by: &str, now:
         codespace: codespace.clone(),
         name: new.name.trim().to_owned(),
         terms: new.terms,
+        // Its task knows.
+        beside: None,
         secret_hash: hash_secret(secret),
         password: new.password,
         uses: 0,

@@ -26,7 +26,7 @@ use crate::{
     inspect::{Logs, PortLog},
     lifecycle::Lease,
     policy::Ceiling,
-    protocol::tunnel::{Configured, EditorState, ListeningPort},
+    protocol::tunnel::{Configured, EditorState, Endpoint, ListeningPort},
     runtime::external::EXTERNAL,
     store::{ClosureRecord, CodespaceRecord, PortRecord, ShareRecord},
 };
@@ -181,11 +181,41 @@ impl Snapshot {
 
     /// Who may open a port now, under the operator's ceiling and what is closed; private once its deadline passed, and where nothing is set.
     pub fn visibility(&self, port: Port, now: OffsetDateTime) -> Visibility {
-        let set = self.ports.get(&port).map_or(Visibility::Private, |view| view.visibility(now));
-        if set == Visibility::Private || self.closure(port).is_some() {
+        let Some(view) = self.ports.get(&port) else {
+            return Visibility::Private;
+        };
+        let set = view.visibility(now);
+        if set == Visibility::Private || !self.is_what_was_shared(port, view) || self.closure(port).is_some() {
             return Visibility::Private;
         }
         self.ceiling().lower(set)
+    }
+
+    /// The service beside the codespace to which a port leads; none where it leads to the codespace itself.
+    pub fn beside(&self, port: Port) -> Option<&str> {
+        match self.ports.get(&port).and_then(|view| view.listening.as_ref()) {
+            Some(listening) => listening.beside.as_deref(),
+            None => self.declaration.beside(port),
+        }
+    }
+
+    /// Whether a port leads to what was shared: to that service, or to the codespace itself. While its agent is away nothing is
+    /// reached, and nobody knows to what it will lead: then it counts as that.
+    pub fn leads_to(&self, port: Port, shared: Option<&str>) -> bool {
+        !self.connected || self.beside(port) == shared
+    }
+
+    /// What to dial for a port, for whoever was permitted to open it by this very snapshot.
+    pub fn endpoint(&self, port: Port) -> Endpoint {
+        let beside = match self.connected {
+            true => self.beside(port).is_some(),
+            false => self.ports.get(&port).is_some_and(|view| view.settings.beside.is_some()),
+        };
+        if beside { Endpoint::Beside(port) } else { Endpoint::Port(port) }
+    }
+
+    fn is_what_was_shared(&self, port: Port, view: &PortView) -> bool {
+        self.leads_to(port, view.settings.beside.as_deref())
     }
 
     /// How far the operator lets its owner share now.
@@ -211,9 +241,16 @@ impl Snapshot {
     /// The people besides the owner to whom a port is open by name.
     pub fn people(&self, port: Port) -> &[UserId] {
         match self.ports.get(&port) {
-            Some(view) if !view.settings.users.is_empty() && self.closure(port).is_none() => &view.settings.users,
+            Some(view) if !view.settings.users.is_empty() && self.is_what_was_shared(port, view) && self.closure(port).is_none() => {
+                &view.settings.users
+            }
             _ => &[],
         }
+    }
+
+    /// Whether a link's port leads to what the link was made for.
+    pub fn is_for(&self, share: &ShareRecord) -> bool {
+        self.leads_to(share.terms.port, share.beside.as_deref())
     }
 
     /// Whether links open a port to people without an account.

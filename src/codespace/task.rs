@@ -456,6 +456,7 @@ impl Task {
             .collect();
         for mut settings in over {
             (settings.visibility, settings.expires_at) = (Visibility::Private, None);
+            settings.beside = settings.beside.filter(|_| !settings.users.is_empty());
             if let Err(error) = self.inner.deps.store.put_port(&settings).await {
                 tracing::error!(codespace = %self.shared.name, %error, "the end of a share was not stored");
             }

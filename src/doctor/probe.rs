@@ -29,6 +29,8 @@ const HTTP_2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04
 pub struct Ask<'a> {
     pub codespace: &'a CodespaceName,
     pub port: Port,
+    /// What to dial for it.
+    pub endpoint: Endpoint,
     pub protocol: Protocol,
     /// Path and query; printable ASCII without spaces.
     pub target: &'a str,
@@ -86,7 +88,7 @@ pub fn of_dial(error: &DialError) -> Trouble {
 
 /// Asks as the port is set to be asked, and if nothing comes of that in the other ways.
 pub(super) async fn examine(dialer: &SharedDialer, ask: &Ask<'_>) -> Examination {
-    let dial = || dialer.dial(ask.codespace, Endpoint::Port(ask.port));
+    let dial = || dialer.dial(ask.codespace, ask.endpoint);
     let stream = match dial().await {
         Ok(stream) => stream,
         Err(error) => return Examination::no_stream(of_dial(&error)),

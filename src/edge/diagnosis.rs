@@ -16,7 +16,6 @@ use crate::{
     doctor::{As, Ask, Doctor, Note, Trouble, What, of_dial, recognise},
     domain::{CodespaceName, Port},
     forward::world::World,
-    protocol::tunnel::Endpoint,
     route::Route,
     tunnel::DialError,
 };
@@ -31,7 +30,7 @@ impl Edge {
         let endpoint = target.key.endpoint;
         let first = match error {
             UpstreamError::Exchange(_) if visit.exchange.gave_up().is_some() => return visit.fail(permitted.gave_up()),
-            UpstreamError::Dial(error) if matches!(error, DialError::NotConnected) || !matches!(endpoint, Endpoint::Port(_)) => {
+            UpstreamError::Dial(error) if matches!(error, DialError::NotConnected) || endpoint.port().is_none() => {
                 return visit.fail(Reason::Dial(endpoint, error));
             }
             UpstreamError::Dial(error) => of_dial(&error),
@@ -41,9 +40,9 @@ impl Edge {
             UpstreamError::Exchange(_) => Trouble::BrokeOff,
             UpstreamError::Chatter => Trouble::Chatter,
         };
-        let trouble = match (permitted.for_owner(), endpoint) {
+        let trouble = match (permitted.for_owner(), endpoint.port()) {
             // To a HEAD nothing is told, and a page of ours that waits asks with it again and again.
-            (Some(snapshot), Endpoint::Port(port)) if visit.exchange.method() != http::Method::HEAD => {
+            (Some(snapshot), Some(port)) if visit.exchange.method() != http::Method::HEAD => {
                 self.look_into(permitted, target, first, port, &snapshot).await
             }
             _ => first,
@@ -60,6 +59,7 @@ impl Edge {
                 let ask = Ask {
                     codespace: &visit.name,
                     port,
+                    endpoint: target.key.endpoint,
                     protocol: target.key.protocol,
                     // Not the visitor's own target: asking twice might do twice.
                     target: "/",
@@ -123,7 +123,7 @@ impl Ear {
         if !status.is_client_error() {
             return None;
         }
-        let Endpoint::Port(port) = target.key.endpoint else { return None };
+        let port = target.key.endpoint.port()?;
         let of_text = |kind: &http::HeaderValue| kind.as_bytes().starts_with(b"text/");
         let readable = headers.get(header::CONTENT_TYPE).is_none_or(of_text) && !headers.contains_key(header::CONTENT_ENCODING);
         permitted.permit.subject().identity().filter(|_| readable)?;

@@ -60,7 +60,7 @@ impl Target {
         let protocol = view.map_or(Protocol::Http, |view| Protocol::of(view.protocol()));
         let preserve = view.is_some_and(|view| view.settings.host_header == "preserve");
         Self {
-            key: key(Endpoint::Port(port), protocol),
+            key: key(snapshot.endpoint(port), protocol),
             world: if preserve { World::Preserve } else { World::Localhost },
             app_scheme: match protocol {
                 Protocol::Https => Scheme::Https,

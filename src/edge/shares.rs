@@ -105,7 +105,7 @@ fn find(edge: &Edge, visit: &Visit, secret: &str, kind: ShareKind) -> Option<Fou
     let snapshot = codespace.snapshot();
     edge.auth.user(&snapshot.record.owner).filter(|owner| !owner.suspended)?;
     let share = Arc::clone(snapshot.share_of(&hash_secret(secret))?);
-    let here = share.terms.port == *port && share.terms.kind == kind && snapshot.phase() != Phase::Deleting;
+    let here = share.terms.port == *port && share.terms.kind == kind && snapshot.is_for(&share) && snapshot.phase() != Phase::Deleting;
     here.then_some(Found {
         codespace,
         snapshot,

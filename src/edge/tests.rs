@@ -82,16 +82,13 @@ struct App {
     address: SocketAddr,
     ended: mpsc::UnboundedSender<()>,
     /// What listens on some ports instead.
-    others: Arc<Mutex<HashMap<u16, SocketAddr>>>,
+    others: Arc<Mutex<HashMap<Endpoint, SocketAddr>>>,
 }
 
 #[async_trait::async_trait]
 impl Dialer for App {
     async fn dial(&self, _: &crate::domain::CodespaceName, endpoint: Endpoint) -> Result<AgentStream, DialError> {
-        let other = match endpoint {
-            Endpoint::Port(port) => self.others.lock().get(&port.number()).copied(),
-            _ => None,
-        };
+        let other = self.others.lock().get(&endpoint).copied();
         let refused = |_| DialError::Refused(crate::protocol::tunnel::Refusal::NothingListens);
         let stream = TcpStream::connect(other.unwrap_or(self.address)).await.map_err(refused)?;
         Ok(AgentStream::from(stream))

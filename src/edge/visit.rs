@@ -197,7 +197,7 @@ impl Permitted {
     pub fn counts_as(&self, endpoint: Endpoint) -> Option<Activity> {
         match endpoint {
             Endpoint::Editor => Some(Activity::Editor),
-            Endpoint::Port(_) => self.snapshot.record.traffic_counts.then_some(Activity::Traffic),
+            Endpoint::Port(_) | Endpoint::Beside(_) => self.snapshot.record.traffic_counts.then_some(Activity::Traffic),
             Endpoint::Agent => None,
         }
     }

@@ -43,8 +43,11 @@ pub const OPENED: u8 = 0;
 /// codespace the ports that are declared, at addresses that it was given with its orders.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Endpoint {
-    /// A TCP port.
+    /// A TCP port on which the codespace itself listens.
     Port(Port),
+    /// A declared port of a service that runs beside it. Told apart by the gateway, so that what was permitted to one, and a
+    /// connection that is kept, never leads to the other.
+    Beside(Port),
     /// The editor's own socket.
     Editor,
     /// The agent's HTTP API: terminals, exec, work.
@@ -96,9 +99,18 @@ impl Endpoint {
             Self::Port(port) => (1, port.number()),
             Self::Editor => (2, 0),
             Self::Agent => (3, 0),
+            Self::Beside(port) => (4, port.number()),
         };
         let [high, low] = port.to_be_bytes();
         [1, kind, high, low]
+    }
+
+    /// The port that it leads to.
+    pub fn port(self) -> Option<Port> {
+        match self {
+            Self::Port(port) | Self::Beside(port) => Some(port),
+            Self::Editor | Self::Agent => None,
+        }
     }
 
     /// Reads an open request; none for a version or kind that is not known.
@@ -108,6 +120,7 @@ impl Endpoint {
             (1, 1, number) => Port::new(number).map(Self::Port),
             (1, 2, 0) => Some(Self::Editor),
             (1, 3, 0) => Some(Self::Agent),
+            (1, 4, number) => Port::new(number).map(Self::Beside),
             _ => None,
         }
     }
@@ -257,10 +270,10 @@ mod tests {
     #[test]
     fn ssrf_1_open_requests_round_trip() {
         let port = Port::new(3000).expect("3000 is a port");
-        for endpoint in [Endpoint::Port(port), Endpoint::Editor, Endpoint::Agent] {
+        for endpoint in [Endpoint::Port(port), Endpoint::Beside(port), Endpoint::Editor, Endpoint::Agent] {
             assert_eq!(Endpoint::decode(endpoint.encode()), Some(endpoint));
         }
-        for bytes in [[0, 1, 0, 80], [2, 1, 0, 80], [1, 1, 0, 0], [1, 2, 0, 1], [1, 9, 0, 0]] {
+        for bytes in [[0, 1, 0, 80], [2, 1, 0, 80], [1, 1, 0, 0], [1, 2, 0, 1], [1, 4, 0, 0], [1, 9, 0, 0]] {
             assert_eq!(Endpoint::decode(bytes), None);
         }
     }

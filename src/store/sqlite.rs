@@ -307,10 +307,10 @@ impl Store for SqliteStore {
     async fn put_port(&self, port: &PortRecord) -> Result<(), StoreError> {
         let users: Vec<&str> = port.users.iter().map(|id| id.0.as_ref()).collect();
         let users = serde_json::to_string(&users).map_err(|error| StoreError::Failed(Box::new(error)))?;
-        let query = "INSERT INTO ports (codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries, woken_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (codespace, port) DO UPDATE SET
+        let query = "INSERT INTO ports (codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries, woken_by, beside)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (codespace, port) DO UPDATE SET
              label = ?3, visibility = ?4, expires_at = ?5, protocol = ?6, host_header = ?7, users = ?8, limits = ?9, log_entries = ?10,
-             woken_by = ?11";
+             woken_by = ?11, beside = ?12";
         let query = sqlx::query(query)
             .bind(port.codespace.as_str())
             .bind(port.port.number())
@@ -322,7 +322,8 @@ impl Store for SqliteStore {
             .bind(users)
             .bind(port.limits.to_string())
             .bind(port.log_entries)
-            .bind(port.woken_by.map(Wakers::as_str));
+            .bind(port.woken_by.map(Wakers::as_str))
+            .bind(&port.beside);
         self.write(query).await.map(drop)
     }
 

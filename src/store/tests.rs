@@ -98,6 +98,7 @@ fn port(codespace: &str, number: u16) -> PortRecord {
         users: vec![UserId("u1".into()), UserId("u2".into())],
         log_entries: Some(100),
         woken_by: Some(Wakers::People),
+        beside: Some("db".into()),
         limits: "rate=2 from=10.0.0.0/8".parse().expect("limits"),
     }
 }

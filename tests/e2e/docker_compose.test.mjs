@@ -209,9 +209,13 @@ test('services run beside a codespace', async (t) => {
     await eventually('it is told', taken);
     assert.equal((await listedPort(8090)).label, null);
     assert.equal((await atUrl(8090, '/own.txt')).text, 'own\n');
+    await gateway.call(ada.token, 'PATCH', `/codespaces/${name}/ports/8090`, { visibility: 'public' });
+    assert.equal((await atUrl(8090, '/own.txt', bob.token)).text, 'own\n');
     assert.match(await inside(name, 'curl -s http://shop:8090/ask.py'), /^import socket, sys/, 'the other is reached by its name');
     await gateway.call(ada.token, 'DELETE', `/codespaces/${name}/terminals/${terminal.id}`);
     await eventually("the service's is listed", async () => (await listedPort(8090)).process === 'shop');
+    const shop = await atUrl(8090, '/ask.py', bob.token);
+    assert.deepEqual([shop.status, (await listedPort(8090)).visibility], [404, 'private'], 'what was shared was its own server');
     await eventually('it is no longer told', async () => !(await taken()));
     assert.equal((await atUrl(8090, '/ask.py')).text, ASK);
   });

@@ -139,12 +139,19 @@ async fn a_service_beside_it_has_a_port_until_the_codespace_itself_has() {
     let closed = 1;
     let declared = [server.port.number(), closed, 2375].map(|port| (port, ("db".to_owned(), address)));
     ports.declare(declared.into());
-    assert!(matches!(ports.0.way(closed), Ok(Way::Beside(found)) if found == address));
-    assert!(
-        matches!(ports.0.way(2375), Ok(Way::Here(none)) if none.is_empty()),
-        "a denied port stays one"
+    let beside = |port: u16| ports.0.beside(port).expect("it can be read");
+    assert_eq!(beside(closed), Some(address));
+    assert_eq!(beside(2375), None, "a denied port stays one");
+    assert_eq!(beside(server.port.number()), None, "its own has the number");
+    let refused = ports.dial_beside(server.port).await.map(drop);
+    assert_eq!(refused, Err(Refusal::NothingListens));
+    assert_eq!(greeting(&ports, server.port).await, Ok("hello".into()));
+    let own = ports.dial(Port::new(closed).expect("a port")).await.map(drop);
+    assert_eq!(
+        own,
+        Err(Refusal::NothingListens),
+        "what is asked for as its own never leads to the service"
     );
-    assert_eq!(greeting(&ports, server.port).await, Ok("hello".into()), "its own has the number");
     for port in [closed, 2375, server.port.number()] {
         ports.0.besides.called(port, address, true);
     }

@@ -143,7 +143,8 @@ impl Task {
             let until = settings.expires_at.map(|at| format!(" until {at}")).unwrap_or_default();
             let limits = Some(settings.limits.to_string()).filter(|limits| !limits.is_empty());
             let limits = limits.map(|limits| format!(", limited to {limits}")).unwrap_or_default();
-            let detail = format!("{}{until}, {people} people by name{limits}", settings.visibility);
+            let beside = settings.beside.as_ref().map(|service| format!(" of {service}")).unwrap_or_default();
+            let detail = format!("{}{beside}{until}, {people} people by name{limits}", settings.visibility);
             self.say_log(
                 port,
                 before.as_ref().and_then(|before| before.log_entries),

@@ -19,7 +19,7 @@ const COUNT_PRECISION: time::Duration = time::Duration::seconds(60);
 const AUDIT_EVERY: time::Duration = time::Duration::minutes(1);
 
 impl Task {
-    pub(super) async fn add_share(&mut self, share: ShareRecord, actor: &Actor) -> Result<Arc<ShareRecord>, CodespaceError> {
+    pub(super) async fn add_share(&mut self, mut share: ShareRecord, actor: &Actor) -> Result<Arc<ShareRecord>, CodespaceError> {
         let port = share.terms.port;
         let surplus = shares::room(&self.now, port, self.clock())?;
         if !self.now.ports.contains_key(&port) {
@@ -32,6 +32,7 @@ impl Task {
             self.inner.deps.store.remove_share(&id).await?;
             self.now.shares.remove(&id);
         }
+        share.beside = self.now.beside(port).map(str::to_owned);
         self.inner.deps.store.put_share(&share).await?;
         let terms = &share.terms;
         let until = terms.expires_at.map(|at| format!(" until {at}")).unwrap_or_default();

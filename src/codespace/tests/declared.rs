@@ -1,7 +1,7 @@
 //! What a repository's `devcontainer.json` says of ports, and what only their owner can.
 
 use super::*;
-use crate::devcontainer::PortsAsWritten;
+use crate::{devcontainer::PortsAsWritten, domain::ShareId, protocol::tunnel::Endpoint};
 
 fn declared(text: &str) -> FromAgent {
     let ports = PortsAsWritten::read(text).expect("it is well-formed");
@@ -143,4 +143,116 @@ async fn share_1_what_a_repository_asks_to_share_is_shared_by_its_owner_alone() 
     let kept = bench.store.offer_decisions().await.expect("decisions");
     assert_eq!(kept.iter().filter(|decision| decision.accepted).count(), 1);
     assert_eq!(kept.len(), 2);
+}
+
+#[tokio::test]
+async fn share_1_what_was_shared_is_not_another_server_that_has_its_number() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let (name, number, by) = (codespace.name(), port(8080), Actor::default());
+    let mut written = PortsAsWritten::read(r#"{ "forwardPorts": ["admin:8080"] }"#).expect("it is well-formed");
+    written.settle(&[("admin".to_owned(), "10.213.0.3".parse().expect("an address"))].into(), &[]);
+    let leads = async |beside: Option<&str>| {
+        let FromAgent::Ports { mut ports } = listening(8080) else {
+            panic!("ports")
+        };
+        ports[0].beside = beside.map(str::to_owned);
+        say(&codespace, 1, FromAgent::Ports { ports }).await;
+        let is_so = |now: &Snapshot| now.ports.get(&number).is_some_and(|view| view.listening.is_some()) && now.beside(number) == beside;
+        reaches(&codespace, is_so).await;
+    };
+    let kim = UserId("kim".into());
+    let set = async |visibility| {
+        let change = PortChange {
+            visibility: Some(visibility),
+            users: Some(vec![kim.clone()]),
+            ..PortChange::default()
+        };
+        bench.spaces.change_port(name, number, change, &by).await.expect("it is set");
+    };
+    let opens = |link: &ShareId| {
+        let now = codespace.snapshot();
+        let share = &now.shares[link];
+        (
+            now.visibility(number, bench.clock.now()),
+            now.is_named(number, &kim),
+            now.is_for(share),
+            now.endpoint(number),
+        )
+    };
+    let (own, beside) = (Endpoint::Port(number), Endpoint::Beside(number));
+
+    leads(None).await;
+    set(Visibility::Public).await;
+    let link = NewShare {
+        name: String::new(),
+        terms: crate::domain::ShareTerms {
+            port: number,
+            kind: crate::domain::ShareKind::People,
+            path: crate::domain::SharePath::everything(),
+            methods: crate::domain::ShareMethods::default(),
+            expires_at: None,
+            revoked_at: None,
+        },
+        password: None,
+        max_uses: None,
+    };
+    let link = bench.spaces.add_share(name, link, &by).await.expect("a link").record.id.clone();
+    say(&codespace, 1, FromAgent::Declared { ports: written }).await;
+    reaches(&codespace, |now| now.declaration.beside(number).is_some()).await;
+    assert_eq!(opens(&link), (Visibility::Public, true, true, own));
+
+    say(&codespace, 1, FromAgent::Ports { ports: Vec::new() }).await;
+    reaches(&codespace, |now| now.beside(number).is_some()).await;
+    assert_eq!(
+        opens(&link),
+        (Visibility::Private, false, false, beside),
+        "its own server went, and the number is admin's"
+    );
+    leads(Some("admin")).await;
+    assert_eq!(opens(&link), (Visibility::Private, false, false, beside));
+    leads(None).await;
+    assert_eq!(opens(&link), (Visibility::Public, true, true, own), "it is what was shared again");
+
+    leads(Some("admin")).await;
+    set(Visibility::Org).await;
+    assert_eq!(opens(&link), (Visibility::Org, true, false, beside));
+    let kept = &bench.store.ports().await.expect("ports")[0];
+    assert_eq!((kept.beside.as_deref(), kept.visibility), (Some("admin"), Visibility::Org));
+    leads(Some("other")).await;
+    assert_eq!(
+        opens(&link),
+        (Visibility::Private, false, false, beside),
+        "another service is another"
+    );
+    leads(None).await;
+    assert_eq!(
+        opens(&link),
+        (Visibility::Private, false, true, own),
+        "what was set later was for admin"
+    );
+    let label = PortChange {
+        label: Some(Some("Mine".into())),
+        ..PortChange::default()
+    };
+    bench.spaces.change_port(name, number, label, &by).await.expect("it is set");
+    leads(Some("admin")).await;
+    assert_eq!(
+        opens(&link),
+        (Visibility::Org, true, false, beside),
+        "a label says nothing of whom it is shared with"
+    );
+
+    let gone = AgentEvent::Disconnected {
+        generation: Generation(1),
+        link: 1,
+        reason: "it went".into(),
+    };
+    send(&codespace, gone).await;
+    reaches(&codespace, |now| !now.connected).await;
+    assert_eq!(
+        opens(&link),
+        (Visibility::Org, true, true, beside),
+        "nothing is reached, and what is set is shown"
+    );
 }

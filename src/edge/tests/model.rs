@@ -361,6 +361,7 @@ impl World {
             limits: Default::default(),
             log_entries: None,
             woken_by: None,
+            beside: None,
         };
         let view = PortView::new(settings);
         self.snapshots[space].ports.insert(port, Arc::new(view));

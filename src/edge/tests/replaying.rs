@@ -57,7 +57,11 @@ async fn filled(limit: Duration) -> (Bench, Replays, TcpListener) {
     let (bench, _endings) = bench(LIMITS, false).await;
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = silent.local_addr().expect("it is bound");
-    bench.app.others.lock().insert(SILENT, address);
+    bench
+        .app
+        .others
+        .lock()
+        .insert(Endpoint::Port(Port::new(SILENT).expect("a port")), address);
     let (replays, orders) = desk();
     tokio::spawn(replays::serve_within(limit, bench.edge.clone(), orders, bench.drain.clone()));
     for number in 0..replays::AT_ONCE_EACH {

@@ -12,8 +12,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{
-    codespace::PortChange,
+    codespace::{PortChange, Snapshot},
     domain::{Port, Visibility},
+    protocol::tunnel::ListeningPort,
 };
 
 type Streamed = BoxBody<Bytes, Infallible>;
@@ -23,6 +24,7 @@ const HTTP_2: u16 = 5001;
 const TLS_HTTP_2: u16 = 5002;
 const RAW: u16 = 5003;
 const NOBODY: u16 = 5004;
+const TWICE: u16 = 5005;
 
 impl Bench {
     async fn set(&self, port: u16, change: PortChange) {
@@ -45,14 +47,51 @@ impl Bench {
 
     /// Has a connection handler listen instead of the app.
     async fn listen<F: Future<Output = ()> + Send + 'static>(&self, port: u16, serve: impl Fn(TcpStream) -> F + Clone + Send + 'static) {
+        self.listen_at(Endpoint::Port(Port::new(port).expect("a port")), serve).await;
+    }
+
+    async fn listen_at<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        endpoint: Endpoint,
+        serve: impl Fn(TcpStream) -> F + Clone + Send + 'static,
+    ) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("bound");
-        self.app.others.lock().insert(port, address);
+        self.app.others.lock().insert(endpoint, address);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream));
             }
         });
+    }
+
+    /// Has the agent say what listens on a port, and waits until that is known.
+    async fn reports(&self, port: Port, beside: Option<&str>) {
+        let listening = ListeningPort {
+            port: port.number(),
+            addresses: vec!["127.0.0.1".into()],
+            pid: None,
+            process: None,
+            command: None,
+            scheme: None,
+            path: None,
+            noise: None,
+            beside: beside.map(str::to_owned),
+        };
+        let said = AgentEvent::Said {
+            generation: Generation(1),
+            message: FromAgent::Ports {
+                ports: vec![listening.clone()],
+            },
+        };
+        self.codespace
+            .agent_events()
+            .expect("it is there")
+            .send(said)
+            .await
+            .expect("its task runs");
+        let is_known = |now: &Snapshot| now.ports.get(&port).is_some_and(|view| view.listening.as_ref() == Some(&listening));
+        soon(self.codespace.until(is_known)).await.expect("it runs");
     }
 
     /// One request over a connection of its own, by the user's token unless `token` is false; status and problem.
@@ -245,7 +284,11 @@ async fn the_doctor_tells_the_owner_what_is_wrong_and_a_stranger_nothing() {
         .expect("loopback")
         .local_addr()
         .expect("bound");
-    bench.app.others.lock().insert(NOBODY, nobody);
+    bench
+        .app
+        .others
+        .lock()
+        .insert(Endpoint::Port(Port::new(NOBODY).expect("a port")), nobody);
     let problems = [
         (
             "",
@@ -451,4 +494,46 @@ async fn smug_6_informational_answers_without_end_end_over_http_2_too() {
     bench.speaks(RAW, "grpc").await;
     let (status, problem) = bench.problem_of(RAW, true).await;
     assert_eq!((status, &problem["type"]), (502, &"urn:portico:chatter".into()), "{problem}");
+}
+
+/// Answers each request of a connection with a word.
+async fn one_word(stream: TcpStream, word: &'static str) {
+    let answer =
+        service_fn(async move |_: Request<Incoming>| Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(word.as_bytes())))));
+    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await);
+}
+
+#[tokio::test]
+async fn pool_1_a_kept_connection_to_a_service_beside_never_serves_its_own_port_nor_the_other_way() {
+    let (bench, _ended) = bench(LIMITS, false).await;
+    let port = Port::new(TWICE).expect("a port");
+    bench.listen_at(Endpoint::Port(port), |stream| one_word(stream, "of its own")).await;
+    bench.listen_at(Endpoint::Beside(port), |stream| one_word(stream, "of admin")).await;
+    // One connection, so that all its requests share what is kept.
+    let mut stream = bench.plain().await;
+    let request = format!(
+        "GET /x HTTP/1.1\r\nHost: {}\r\nX-Portico-Token: {}\r\n\r\n",
+        bench.host(TWICE),
+        bench.token
+    );
+    for (beside, expected) in [
+        (None, "of its own"),
+        (Some("admin"), "of admin"),
+        (None, "of its own"),
+        (Some("admin"), "of admin"),
+    ] {
+        bench.reports(port, beside).await;
+        for _ in 0..2 {
+            stream.write_all(request.as_bytes()).await.expect("written");
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"of its own") && !answer.ends_with(b"of admin") {
+                answer.push(soon(stream.read_u8()).await.expect("an answer"));
+            }
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(
+                answer.starts_with("HTTP/1.1 200") && answer.ends_with(expected),
+                "{beside:?}: {answer}"
+            );
+        }
+    }
 }

@@ -224,6 +224,11 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE ports ADD COLUMN woken_by TEXT;
 ",
+    // Which service beside a codespace had the port that was shared, where it was not the codespace's own.
+    "
+    ALTER TABLE ports ADD COLUMN beside TEXT;
+    ALTER TABLE shares ADD COLUMN beside TEXT;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

@@ -24,7 +24,7 @@ pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FR
 pub(super) const CLOSURE: &str = "SELECT extent, reason, by, at FROM closures";
 pub(super) const CEILING: &str = "SELECT organisation, most, links FROM ceilings";
 pub(super) const PORT: &str =
-    "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries, woken_by FROM ports";
+    "SELECT codespace, port, label, visibility, expires_at, protocol, host_header, users, limits, log_entries, woken_by, beside FROM ports";
 /// Names and actions hold no character that sorts between a separator and the one that follows it.
 pub(super) const AUDIT: &str = "SELECT id, at, action, actor, target, detail, address, request_id FROM audit
      WHERE (?1 IS NULL OR actor = ?1 OR target = ?1)
@@ -136,6 +136,7 @@ pub(super) fn port(row: &SqliteRow) -> Result<PortRecord, StoreError> {
             Some(word) => Some(word.parse().map_err(|_| damaged("word for who wakes it"))?),
             None => None,
         },
+        beside: row.get(11)?,
     })
 }
 

@@ -16,8 +16,8 @@ use crate::{
 };
 
 pub(super) const SHARE: &str = "SELECT id, codespace, port, name, kind, path, methods, secret_hash, password, uses, max_uses, expires_at, \
-     revoked_at, created_by, created_at, last_used_at FROM shares";
-const PUT: &str = "INSERT INTO shares VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+     revoked_at, created_by, created_at, last_used_at, beside FROM shares";
+const PUT: &str = "INSERT INTO shares VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
      ON CONFLICT (id) DO UPDATE SET name = ?4, uses = ?10, expires_at = ?12, revoked_at = ?13, last_used_at = ?16";
 
 pub(super) fn share(row: &SqliteRow) -> Result<ShareRecord, StoreError> {
@@ -35,6 +35,7 @@ pub(super) fn share(row: &SqliteRow) -> Result<ShareRecord, StoreError> {
             expires_at: row.maybe_time(11)?,
             revoked_at: row.maybe_time(12)?,
         },
+        beside: row.get(16)?,
         secret_hash: row.hash(7)?.ok_or_else(|| damaged("hash"))?,
         password: row.get(8)?,
         uses: row.get::<i64>(9)?.cast_unsigned(),
@@ -63,4 +64,5 @@ pub(super) fn put<'q>(share: &ShareRecord) -> Query<'q, Sqlite, SqliteArguments>
         .bind(share.created_by.clone())
         .bind(kept_time(share.created_at))
         .bind(share.last_used_at.map(kept_time))
+        .bind(share.beside.clone())
 }

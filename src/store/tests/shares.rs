@@ -16,6 +16,7 @@ fn share(id: &str, codespace: &str) -> ShareRecord {
             expires_at: Some(at(9)),
             revoked_at: None,
         },
+        beside: Some("admin".into()),
         secret_hash: [id.bytes().fold(0, u8::wrapping_add); 32],
         password: Some("$argon2id$".into()),
         uses: 0,
@@ -39,6 +40,7 @@ pub(super) async fn share_links(store: SharedStore) {
             ..share("s2", "amber").terms
         },
         password: None,
+        beside: None,
         max_uses: None,
         ..share("s2", "amber")
     };
