@@ -55,7 +55,10 @@ pub async fn make(engine: &Engine, options: &Options, instance: &Instance, name:
         match api.create_network(request(instance, name, &subnet)).await {
             Ok(_) => return Ok(()),
             Err(error) if is_taken(&error) => return Ok(()),
-            Err(error) => last = Some(engine.trouble(&error)),
+            Err(error) => match engine.trouble(&error) {
+                full @ RuntimeError::DiskFull => return Err(full),
+                other => last = Some(other),
+            },
         }
         tokio::time::sleep(MOMENT).await;
     }
