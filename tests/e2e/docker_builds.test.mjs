@@ -117,6 +117,18 @@ USER dev
     assert.match(engine.docker('inspect', '-f', '{{json .Config.Labels}}', image), /"portico\.layer":"[0-9a-f]{8}"/);
   });
 
+  await t.test('the next codespace of the repository, of whomever, is made of the same layers', async () => {
+    const { name } = await gateway.call(bob.token, 'POST', '/codespaces', { repository: `${git}/probing` });
+    const { recovery } = await settled(gateway, bob.token, name);
+    assert.equal(recovery, null);
+    // Written anew, each would have another time in it.
+    const image = (of) => engine.docker('images', '-q', '--filter', `label=portico.codespace=${of}`).split('\n')[0];
+    const layers = (of) => engine.docker('inspect', '-f', '{{json .RootFS.Layers}}', image(of));
+    assert.deepEqual(JSON.parse(layers(name)), JSON.parse(layers(built.name)));
+    assert.ok((await gateway.api(bob.token, 'GET', `/codespaces/${name}/logs`)).text.includes('Using cache'));
+    await gateway.call(bob.token, 'DELETE', `/codespaces/${name}?force=true`);
+  });
+
   await t.test('a build that fails leaves no layers and no containers', async () => {
     const dockerfile = `FROM ${IMAGE} AS first\nRUN touch /tmp/left\nFROM first\nRUN touch /tmp/more && exit 7\n`;
     repositories.failing = repository(t, { '.devcontainer.json': devcontainer, Dockerfile: dockerfile });
