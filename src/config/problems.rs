@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::Metadata,
+    fs::{self, Metadata},
     io::ErrorKind,
     net::{IpAddr, TcpListener},
     os::unix::{fs::PermissionsExt, net::UnixStream},
@@ -64,6 +64,7 @@ pub(super) fn find(config: &Config) -> Vec<Problem> {
         space,
         engine,
         fence,
+        name_servers,
         metrics,
         git,
         editor,
@@ -383,6 +384,42 @@ fn fence(config: &Config) -> Option<Problem> {
         "On a kernel without nftables, programs in codespaces can get past their fence, to cloud metadata and to this machine.",
         "Leave it false, and load nf_tables where codespaces do not start then.",
     )
+}
+
+/// Name servers that containers are told of, and that their fence keeps them from.
+fn name_servers(config: &Config) -> Option<Problem> {
+    if config.runtime != RuntimeKind::Docker {
+        return None;
+    }
+    let found = match config.docker.name_servers.as_slice() {
+        [] => of_this_machine(),
+        named => named.to_vec(),
+    };
+    let fenced = found.iter().find(|address| config.docker.is_fenced(**address))?;
+    problem(
+        Severity::Warning,
+        "docker.name_servers",
+        format!("Codespaces cannot ask the name server {fenced}: clouds tell credentials there, or docker.unreachable names it."),
+        "Name one that they reach, unless the engine has one of its own.",
+    )
+}
+
+/// The name servers that an engine hands on when nobody says otherwise.
+fn of_this_machine() -> Vec<IpAddr> {
+    let read = |path| named(&fs::read_to_string(path).unwrap_or_default());
+    let found = read("/etc/resolv.conf");
+    // systemd-resolved stands there for those that it has itself.
+    let is_stub = found.iter().all(|address| *address == IpAddr::from([127, 0, 0, 53]));
+    if is_stub { read("/run/systemd/resolve/resolv.conf") } else { found }
+}
+
+/// The addresses of `resolv.conf(5)`.
+pub(super) fn named(text: &str) -> Vec<IpAddr> {
+    let address = |line: &str| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok()).flatten()
+    };
+    text.lines().filter_map(address).collect()
 }
 
 /// The figures, which are told to whoever asks, and codespaces that reach where they are told.

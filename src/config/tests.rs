@@ -329,6 +329,26 @@ fn problems_are_found() {
 }
 
 #[test]
+fn name_servers_out_of_codespaces_reach_are_told() {
+    #[track_caller]
+    fn check(runtime: &str, servers: &str, unreachable: &str, expected: bool) {
+        let text = format!("runtime = '{runtime}'\n[docker]\nname_servers = {servers}\nunreachable = {unreachable}\n");
+        let problems = from_text(&text).expect("a configuration").problems();
+        let told = problems.iter().any(|problem| problem.key == "docker.name_servers");
+        assert_eq!(told, expected, "{text}: {problems:?}");
+    }
+    check("docker", "['9.9.9.9']", "[]", false);
+    check("docker", "['9.9.9.9', '169.254.169.254']", "[]", true);
+    check("docker", "['168.63.129.16']", "[]", true);
+    check("docker", "['10.0.0.2']", "[]", false);
+    check("docker", "['10.0.0.2']", "['10.0.0.0/8']", true);
+    check("process", "['169.254.169.254']", "[]", false);
+    let of = "# by hand\nsearch here\nnameserver 168.63.129.16\n nameserver\t::1 \nnameserver nowhere\nnameserver\noptions edns0\n";
+    let addresses: Vec<_> = problems::named(of).iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["168.63.129.16", "::1"]);
+}
+
+#[test]
 fn metrics_are_no_matter_of_codespaces() {
     #[track_caller]
     fn check(runtime: &str, listen: &str, unreachable: &str, expected: bool) {

@@ -30,7 +30,12 @@ mod origin;
 mod plan;
 mod siblings;
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bollard::{
@@ -96,10 +101,10 @@ pub struct Options {
     pub networks: Network,
     /// Whether codespaces run on a kernel without nftables, where programs that name an interface get past the fence.
     pub fence_without_filter: bool,
-    /// Addresses that codespaces cannot reach, besides link-local ones (cloud metadata) and this machine's side of their network.
+    /// Addresses that codespaces cannot reach, besides clouds' metadata and this machine's side of their network.
     pub unreachable: Vec<Network>,
     /// Name servers of containers; none for the engine's own choice.
-    pub name_servers: Vec<std::net::IpAddr>,
+    pub name_servers: Vec<IpAddr>,
     /// Where the data directory is for the engine, when the gateway runs in a container itself.
     pub data_for_engine: Option<PathBuf>,
 }
@@ -126,6 +131,13 @@ impl Default for Options {
             name_servers: Vec::new(),
             data_for_engine: None,
         }
+    }
+}
+
+impl Options {
+    /// Whether codespaces cannot reach an address.
+    pub fn is_fenced(&self, address: IpAddr) -> bool {
+        fence::is_fenced(self, address)
     }
 }
 

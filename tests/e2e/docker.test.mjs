@@ -72,8 +72,10 @@ test('codespaces are containers', async (t) => {
     assert.equal(await reach(`${peer}:8124`), '000', 'another codespace');
     assert.equal(await reach(`${own}:${port}`), '000', 'this machine, by its side of the network');
     assert.equal(await reach('169.254.169.254'), '000', 'metadata');
-    const closed = await inside(name, `timeout 30 bash -c '</dev/tcp/169.254.169.254/80' 2>&1; true`);
-    assert.match(closed, /Permission denied|No route to host|unreachable/i, 'metadata is refused at once');
+    for (const metadata of ['169.254.169.254', '168.63.129.16', '100.100.100.200']) {
+      const closed = await inside(name, `timeout 30 bash -c '</dev/tcp/${metadata}/80' 2>&1; true`);
+      assert.match(closed, /Permission denied|No route to host|unreachable/i, `metadata at ${metadata} is refused at once`);
+    }
     // Bound to the interface a socket asks no route; whoever is on this network answers it, and that is this machine.
     const bound = (to) => inside(name, `python3 -c 'import socket; s = socket.socket(); s.settimeout(3); s.setsockopt(1, socket.SO_BINDTODEVICE, b"eth0"); s.connect(("${to}", ${port}))' 2>/dev/null && echo reached || echo stopped`);
     assert.equal(await bound(address), 'reached', 'the world, whatever the interface');

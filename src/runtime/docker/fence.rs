@@ -4,6 +4,8 @@
 //! ends. The codespace itself never has that right, so that what runs inside cannot take the fence down. With an agent
 //! that is linked statically nothing of the image runs in it.
 
+use std::{iter::once, net::IpAddr};
+
 use bollard::{
     models::ContainerCreateBody,
     query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder},
@@ -11,15 +13,34 @@ use bollard::{
 use futures_util::StreamExt as _;
 
 use super::{Options, engine::Engine, network};
-use crate::runtime::RuntimeError;
+use crate::{domain::Network, runtime::RuntimeError};
 
-/// Link-local addresses, at which clouds tell credentials to whoever asks, and this machine answers on each of its networks.
-pub const LINK_LOCAL: [&str; 3] = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"];
+/// Where clouds tell credentials to whoever asks; at link-local ones this machine answers too, on each of its networks.
+const METADATA: [&str; 10] = [
+    "169.254.0.0/16",
+    "fe80::/10",
+    // Amazon's EC2 and the identities of EKS; Google; Oracle, then and now; Scaleway; Azure's WireServer; Alibaba.
+    "fd00:ec2::254/128",
+    "fd00:ec2::23/128",
+    "fd20:ce::254/128",
+    "192.0.0.192/32",
+    "fd00:c1::a9fe:a9fe/128",
+    "fd00:42::42/128",
+    "168.63.129.16/32",
+    "100.100.100.200/32",
+];
+
+/// Whether it keeps codespaces from an address; this machine's side of their networks is in `docker.networks`.
+pub fn is_fenced(options: &Options, address: IpAddr) -> bool {
+    let mut metadata = METADATA.iter().filter_map(|text| text.parse::<Network>().ok());
+    let mut named = once(&options.networks).chain(&options.unreachable);
+    metadata.any(|network| network.contains(address)) || named.any(|network| network.contains(address))
+}
 
 /// What a codespace is not to reach.
 pub async fn networks(engine: &Engine, options: &Options, id: &str) -> Result<Vec<String>, RuntimeError> {
     let gateway = network::gateway(engine, id).await?;
-    let mut networks: Vec<String> = LINK_LOCAL.map(str::to_owned).into();
+    let mut networks: Vec<String> = METADATA.map(str::to_owned).into();
     // The codespace's own network is narrower than the pool, this machine's side of it narrower still.
     networks.push(options.networks.to_string());
     networks.push(format!("{gateway}/32"));
@@ -72,4 +93,44 @@ async fn run(engine: &Engine, helper: &str, body: ContainerCreateBody) -> Result
 async fn remove(engine: &Engine, helper: &str) -> Result<(), RuntimeError> {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     engine.unless_missing(engine.api().await?.remove_container(helper, Some(options)).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_codespace_is_to_reach() {
+        let options = Options {
+            unreachable: vec!["192.168.0.0/16".parse().expect("a network")],
+            ..Options::default()
+        };
+        #[track_caller]
+        fn check(options: &Options, address: &str, expected: bool) {
+            assert_eq!(is_fenced(options, address.parse().expect("an address")), expected, "{address}");
+        }
+        for network in METADATA {
+            let network: Network = network.parse().expect("each is one");
+            check(&options, &network.first().to_string(), true);
+        }
+        for address in [
+            "169.254.169.254",
+            "fe80::a9fe:a9fe",
+            "10.213.7.7",
+            "192.168.1.1",
+            "::ffff:168.63.129.16",
+        ] {
+            check(&options, address, true);
+        }
+        for address in [
+            "192.0.2.1",
+            "168.63.129.15",
+            "100.100.100.100",
+            "10.1.1.1",
+            "fd00::1",
+            "2001:db8::1",
+        ] {
+            check(&options, address, false);
+        }
+    }
 }

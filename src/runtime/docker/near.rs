@@ -4,15 +4,13 @@
 //! machine's interfaces have, and by where its name leads. What a repository names is fetched with this machine's way to the network, and never from there.
 
 use std::{
-    iter::once,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
 use tokio::{net::lookup_host, time::timeout};
 
 use super::{Options, allowed, fence};
-use crate::domain::Network;
 
 /// How long a name may take to be looked up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,22 +33,22 @@ pub fn is_spelt(options: &Options, host: &str) -> bool {
 pub fn is_address(options: &Options, address: IpAddr) -> bool {
     let address = plain(address);
     let is_own = address.is_loopback() || address.is_unspecified() || address.is_multicast() || is_interface(address);
-    let mut link_local = fence::LINK_LOCAL.iter().filter_map(|text| text.parse::<Network>().ok());
-    let mut fenced = once(&options.networks).chain(&options.unreachable);
     is_own
         || matches!(address, IpAddr::V4(address) if address.octets()[0] == 0 || address.is_broadcast())
         || is_local_translation(address)
-        || link_local.any(|network| network.contains(address))
-        || fenced.any(|network| network.contains(address))
+        || fence::is_fenced(options, address)
 }
 
-/// Whether an interface of this machine has the address now: from there the kernel would send what goes to it. Nothing is sent.
+/// Whether an interface of this machine has the address now, its first one or a later one. Nothing is sent.
 fn is_interface(address: IpAddr) -> bool {
-    let any: IpAddr = match address {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+    let from = match address {
+        // To a later address of an interface the kernel sends from the first, but a socket may have it for its own. Where any may
+        // be had (ip_nonlocal_bind), one that is not this machine's cannot be sent from.
+        IpAddr::V4(_) => address,
+        // What goes to an address of this machine is sent from that very one (RFC 6724, rule 1).
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+    let from = UdpSocket::bind((from, 0)).and_then(|socket| {
         socket.connect((address, 9))?;
         socket.local_addr()
     });
@@ -120,6 +118,8 @@ fn plain(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn options() -> Options {
@@ -164,6 +164,10 @@ mod tests {
             "fe80::1%eth0",
             "[fd12::1]",
             "[fd00:ec2::254]",
+            "[fd20:ce::254]",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
             "255.255.255.255",
             "example.0x7f",
             "1.2.3",
@@ -175,6 +179,7 @@ mod tests {
             "ghcr.io",
             "registry.example.com",
             "192.0.2.1",
+            "168.63.129.17",
             "[2001:db8::1]",
             "[64:ff9b::192.0.2.1]",
             "[64:ff9b:2::1]",
@@ -198,7 +203,11 @@ mod tests {
         for address in own {
             assert!(is_address(&Options::default(), address), "{address}");
         }
-        assert!(is_interface(Ipv4Addr::LOCALHOST.into()), "as the kernel says");
+        // Of the loopback interface all but the first are such as the kernel sends nothing from by itself.
+        for address in ["127.0.0.1", "127.0.0.2", "::1"] {
+            assert!(is_interface(address.parse().expect("an address")), "{address}");
+        }
+        assert!(!is_interface("2001:db8::1".parse().expect("an address")));
         assert!(!is_interface(Ipv4Addr::new(192, 0, 2, 1).into()));
     }
 
