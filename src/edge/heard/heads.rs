@@ -80,7 +80,7 @@ enum Body {
     None,
     Length(u64),
     Chunks,
-    /// Its length is none: hyper ends the connection once the head is whole, and not before.
+    /// Its length is none, or the head is no head: hyper ends the connection once that is whole, and not before.
     Unknown,
 }
 
@@ -214,6 +214,16 @@ impl Heads {
                 (At::Value, 0)
             }
             (At::Length(_) | At::LengthOver(_), _) => (self.no_length(), 0),
+            // hyper ends the connection for a carriage return that stands alone, but of what comes in pieces it reads
+            // nothing before it has seen an end.
+            (At::BeforeFeed, _) => {
+                self.body = Body::Unknown;
+                (At::Method, 0)
+            }
+            (At::EndFeed, _) => {
+                self.body = Body::Unknown;
+                (At::Value, 0)
+            }
             (At::OtherName | At::Coding | At::Value, _) => match memchr::memchr(b'\n', rest) {
                 Some(at) => (At::Field, at + 1),
                 None if self.at == At::OtherName && memchr::memchr(b':', rest).is_some() => (At::Value, rest.len()),
@@ -419,25 +429,42 @@ pub(super) mod tests {
         }
     }
 
+    /// Reads what hyper ends the connection for once it is whole: a head is coming from the byte after this many to the last.
+    fn is_coming_to_its_end(sent: &str, from: usize) {
+        let mut heads = Heads::default();
+        for (at, byte) in sent.bytes().enumerate() {
+            assert_eq!(heads.read(&[byte]), None);
+            let told = (heads.is_coming(), heads.length());
+            let expected = if at + 1 == sent.len() {
+                (false, None)
+            } else {
+                (at >= from, Some(at + 1))
+            };
+            assert_eq!(told, expected, "{sent:?} at {at}");
+        }
+        // What follows is nobody's: hyper ends the connection.
+        assert_eq!(heads.read(b"GET /a#b HTTP/1.1\r\n\r\n"), None);
+        assert_eq!((heads.ended(), heads.fragment(), heads.is_coming()), (1, None, false));
+    }
+
     #[test]
     fn to_1_a_head_whose_length_is_none_is_coming_to_its_end() {
         for length in ["", " ", "+3", "3, 3", "3 x", "x", "99999999999999999999", "-1"] {
             for more in ["", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n"] {
-                let sent = format!("POST / HTTP/1.1\r\nContent-Length:{length}\r\n{more}X: y\r\n\r\n");
-                let mut heads = Heads::default();
-                for (at, byte) in sent.bytes().enumerate() {
-                    assert_eq!(heads.read(&[byte]), None);
-                    let told = (heads.is_coming(), heads.length());
-                    let expected = if at + 1 == sent.len() {
-                        (false, None)
-                    } else {
-                        (true, Some(at + 1))
-                    };
-                    assert_eq!(told, expected, "{sent:?} at {at}");
-                }
-                // What follows is nobody's: hyper ends the connection.
-                assert_eq!(heads.read(b"GET /a#b HTTP/1.1\r\n\r\n"), None);
-                assert_eq!((heads.ended(), heads.fragment(), heads.is_coming()), (1, None, false));
+                is_coming_to_its_end(&format!("POST / HTTP/1.1\r\nContent-Length:{length}\r\n{more}X: y\r\n\r\n"), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn to_1_a_head_with_a_return_that_stands_alone_is_coming_to_its_end() {
+        for more in ["", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n"] {
+            for strays in ["\r", "\r\r", "\r\rx"] {
+                let head = format!("POST / HTTP/1.1\r\n{more}X: y\r\n\r\n");
+                is_coming_to_its_end(&format!("{strays}{head}"), 1);
+                is_coming_to_its_end(&format!("\r\n{strays}{head}"), 3);
+                is_coming_to_its_end(&format!("POST / HTTP/1.1\r\n{strays}{more}X: y\r\n\r\n"), 0);
+                is_coming_to_its_end(&format!("POST / HTTP/1.1\n{more}{strays}X: y\n\n"), 0);
             }
         }
     }
