@@ -7,6 +7,7 @@ use std::{
     collections::{HashSet, hash_map::DefaultHasher},
     fs,
     hash::{Hash, Hasher as _},
+    io::{Write as _, stderr},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -20,16 +21,19 @@ const MAX_PARENTS: usize = 4096;
 pub fn fuzz<K: Hash>(name: &str, words: &[&str], target: impl Fn(&[u8]) -> K) {
     let mut parents = corpus(name);
     assert!(!parents.is_empty(), "{name} has a corpus");
-    let (mut dice, mut kinds, given) = (Dice(seed() ^ of_thread()), HashSet::new(), parents.len());
-    for input in &parents {
-        kinds.insert(tried(name, input, &target));
+    let seed = seed();
+    // Past the harness, which would keep it for itself when a target hangs or takes the whole process along.
+    drop(writeln!(stderr(), "{name}: PORTICO_FUZZ_SEED={seed}"));
+    let (mut dice, mut kinds, given) = (Dice(seed ^ of_thread()), HashSet::new(), parents.len());
+    for (run, input) in parents.iter().enumerate() {
+        kinds.insert(tried(name, input, (seed, run), &target));
     }
     let until = Instant::now() + seconds();
     let mut runs = parents.len();
     while Instant::now() < until {
         let input = mutant(&parents, words, &mut dice);
         runs += 1;
-        if kinds.insert(tried(name, &input, &target)) && parents.len() < MAX_PARENTS {
+        if kinds.insert(tried(name, &input, (seed, runs), &target)) && parents.len() < MAX_PARENTS {
             parents.push(input);
         }
     }
@@ -37,7 +41,7 @@ pub fn fuzz<K: Hash>(name: &str, words: &[&str], target: impl Fn(&[u8]) -> K) {
     eprintln!("{name}: {runs} inputs, {} kinds of outcome", kinds.len());
 }
 
-fn tried<K: Hash>(name: &str, input: &[u8], target: &impl Fn(&[u8]) -> K) -> u64 {
+fn tried<K: Hash>(name: &str, input: &[u8], (seed, run): (u64, usize), target: &impl Fn(&[u8]) -> K) -> u64 {
     match catch_unwind(AssertUnwindSafe(|| target(input))) {
         Ok(kind) => {
             let mut hasher = DefaultHasher::new();
@@ -51,7 +55,7 @@ fn tried<K: Hash>(name: &str, input: &[u8], target: &impl Fn(&[u8]) -> K) -> u64
             fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).expect("a directory");
             fs::write(&file, input).expect("written");
             eprintln!(
-                "{name} fails on {}; once it is mended, move it to fuzz/corpus/{name}/",
+                "{name} fails on {}, number {run} of PORTICO_FUZZ_SEED={seed}; once it is mended, move it to fuzz/corpus/{name}/",
                 file.display()
             );
             resume_unwind(panic)
@@ -78,9 +82,7 @@ fn seconds() -> Duration {
 /// Another each time, told so that a run can be repeated with `PORTICO_FUZZ_SEED`.
 fn seed() -> u64 {
     let text = std::env::var("PORTICO_FUZZ_SEED").ok();
-    let seed = text.map_or_else(rand::random, |text| text.parse().expect("PORTICO_FUZZ_SEED is a number"));
-    eprintln!("PORTICO_FUZZ_SEED={seed}");
-    seed
+    text.map_or_else(rand::random, |text| text.parse().expect("PORTICO_FUZZ_SEED is a number"))
 }
 
 /// A stream of chances for each thread that runs a target, the same in each run.
