@@ -205,7 +205,13 @@ impl Gateway {
         self.certificates = Ledger::new(metrics.clone());
         let api = api::router(self.api_services());
         if let Some(listener) = sockets.metrics {
-            let served = metrics::serve(listener, metrics.clone(), self.codespaces.clone(), self.close.clone());
+            let served = metrics::serve(
+                listener,
+                self.config.fronts().codespaces,
+                metrics.clone(),
+                self.codespaces.clone(),
+                self.close.clone(),
+            );
             self.locals.spawn(served);
         }
         let agents = local::agents(self.tunnels.clone());
@@ -224,7 +230,7 @@ impl Gateway {
         if let Some(listener) = sockets.plain {
             let plain = Plain {
                 sites: self.config.sites(),
-                fronts: Arc::new(self.config.fronts.clone()),
+                fronts: Arc::new(self.config.fronts()),
                 challenges: challenges.clone(),
                 metrics: metrics.clone(),
             };
@@ -283,7 +289,7 @@ impl Gateway {
     fn edge(&self, api: axum::Router, metrics: Metrics, access_log: Option<AccessLog>) -> edge::Services {
         edge::Services {
             sites: self.config.sites(),
-            fronts: Arc::new(self.config.fronts.clone()),
+            fronts: Arc::new(self.config.fronts()),
             hsts: self.config.hsts,
             abuse: self.config.sharing.abuse.as_deref().map(Arc::from),
             auth: self.auth.clone(),

@@ -182,6 +182,15 @@ impl Config {
         site::is_same_site(self)
     }
 
+    /// Whom to take for proxies, and where codespaces are.
+    pub fn fronts(&self) -> Fronts {
+        let containers = (self.runtime == RuntimeKind::Docker).then_some(self.docker.networks);
+        Fronts {
+            codespaces: containers.into_iter().collect(),
+            ..self.fronts.clone()
+        }
+    }
+
     /// The hosts that `url` and `domain` make.
     pub fn sites(&self) -> Sites {
         Sites::new(self.url.clone(), &self.domain)

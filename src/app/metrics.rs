@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::StartError;
-use crate::{codespace::Codespaces, ops};
+use crate::{codespace::Codespaces, domain::Networks, ops};
 
 /// Most connections at once: Prometheus needs one.
 const CONNECTIONS: usize = 16;
@@ -28,12 +28,23 @@ pub(super) async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpList
 }
 
 /// Answers until told to close.
-pub(super) async fn serve(listener: TcpListener, metrics: ops::Metrics, codespaces: Codespaces, close: CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    turned_away: Networks,
+    metrics: ops::Metrics,
+    codespaces: Codespaces,
+    close: CancellationToken,
+) {
     let text = move || metrics.text(codespaces.all().iter().map(|codespace| codespace.snapshot().phase()));
-    serve_text(listener, text, close).await;
+    serve_text(listener, turned_away, text, close).await;
 }
 
-async fn serve_text(listener: TcpListener, text: impl Fn() -> String + Clone + Send + Sync + 'static, close: CancellationToken) {
+async fn serve_text(
+    listener: TcpListener,
+    turned_away: Networks,
+    text: impl Fn() -> String + Clone + Send + Sync + 'static,
+    close: CancellationToken,
+) {
     let (room, connections) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
@@ -41,6 +52,7 @@ async fn serve_text(listener: TcpListener, text: impl Fn() -> String + Clone + S
             () = close.cancelled() => break,
         };
         match (accepted, Arc::clone(&room).try_acquire_owned()) {
+            (Ok((_, peer)), _) if turned_away.contains(peer.ip()) => {}
             (Ok((stream, _)), Ok(slot)) => {
                 let (text, close) = (text.clone(), close.clone());
                 connections.spawn(async move {
@@ -109,7 +121,12 @@ mod tests {
         let listener = listen(Some(([127, 0, 0, 1], 0).into())).await.expect("it binds").expect("one");
         let address = listener.local_addr().expect("an address");
         let close = CancellationToken::new();
-        let served = tokio::spawn(serve_text(listener, || "portico_x 1\n# EOF\n".into(), close.clone()));
+        let served = tokio::spawn(serve_text(
+            listener,
+            Networks::default(),
+            || "portico_x 1\n# EOF\n".into(),
+            close.clone(),
+        ));
         let good = ask(address, "GET /metrics").await;
         assert!(
             good.starts_with("HTTP/1.1 200") && good.contains("openmetrics-text") && good.ends_with("# EOF\n"),

@@ -65,7 +65,6 @@ pub(super) fn find(config: &Config) -> Vec<Problem> {
         engine,
         fence,
         name_servers,
-        metrics,
         git,
         editor,
     ]
@@ -420,21 +419,6 @@ pub(super) fn named(text: &str) -> Vec<IpAddr> {
         (words.next() == Some("nameserver")).then(|| words.next()?.parse().ok()).flatten()
     };
     text.lines().filter_map(address).collect()
-}
-
-/// The figures, which are told to whoever asks, and codespaces that reach where they are told.
-fn metrics(config: &Config) -> Option<Problem> {
-    let address = config.metrics_listen?;
-    let is_fenced = config.docker.unreachable.iter().any(|network| network.contains(address.ip()));
-    if config.runtime != RuntimeKind::Docker || address.ip().is_loopback() || is_fenced {
-        return None;
-    }
-    problem(
-        Severity::Warning,
-        "metrics_listen",
-        format!("Programs in codespaces can ask {address} for the gateway's metrics, which need no password."),
-        "Listen on 127.0.0.1, or on one address of this machine that docker.unreachable names.",
-    )
 }
 
 fn git(config: &Config) -> Option<Problem> {

@@ -349,21 +349,17 @@ fn name_servers_out_of_codespaces_reach_are_told() {
 }
 
 #[test]
-fn metrics_are_no_matter_of_codespaces() {
-    #[track_caller]
-    fn check(runtime: &str, listen: &str, unreachable: &str, expected: bool) {
-        let text = format!("runtime = '{runtime}'\nmetrics_listen = '{listen}'\n[docker]\nunreachable = {unreachable}\n");
-        let problems = from_text(&text).expect("a configuration").problems();
-        let told = problems.iter().any(|problem| problem.key == "metrics_listen");
-        assert_eq!(told, expected, "{text}: {problems:?}");
-    }
-    check("docker", "10.1.2.3:9100", "[]", true);
-    check("docker", "10.1.2.3:9100", "['192.168.0.0/16']", true);
-    check("docker", "10.1.2.3:9100", "['10.0.0.0/8']", false);
-    check("docker", "0.0.0.0:9100", "['10.0.0.0/8']", true);
-    check("docker", "127.0.0.1:9100", "[]", false);
-    check("docker", "", "[]", false);
-    check("process", "10.1.2.3:9100", "[]", false);
+fn only_containers_are_known_by_their_network() {
+    let of = |runtime: &str| {
+        from_text(&format!("runtime = '{runtime}'"))
+            .expect("a configuration")
+            .fronts()
+            .codespaces
+    };
+    let inside = "10.213.1.2".parse().expect("an address");
+    assert!(of("docker").contains(inside));
+    assert!(!of("docker").contains([127, 0, 0, 1].into()));
+    assert!(of("process").is_empty());
 }
 
 /// The sample's provider is one, once it is no comment.

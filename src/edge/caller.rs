@@ -10,7 +10,7 @@ use crate::{
     forward::client::{self, Client, Written},
 };
 
-/// Whom the operator named as proxies in front.
+/// What the operator says of where connections come from: whom to take for proxies in front, and where codespaces are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fronts {
     /// Their word on who a request is from is taken.
@@ -19,6 +19,9 @@ pub struct Fronts {
     pub written: Written,
     /// Connections from here begin with a PROXY header.
     pub balancers: Networks,
+    /// Codespaces are here, and nobody who is let in: what runs in them is to have no way to the gateway's listeners, let alone be
+    /// taken for a proxy.
+    pub codespaces: Networks,
 }
 
 /// The other end of a connection.

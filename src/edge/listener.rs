@@ -82,7 +82,9 @@ pub async fn serve(edge: Edge, listener: TcpListener, tls: Option<Tls>, gate: Ga
         cut: cut.clone(),
     };
     while let Some((stream, address, slot)) = next(&listener, &slots, &drain).await {
-        if door.edge.fronts.balancers.contains(address) {
+        if door.edge.fronts.codespaces.contains(address) {
+            door.edge.metrics.closed("codespace");
+        } else if door.edge.fronts.balancers.contains(address) {
             connections.spawn(door.clone().balanced(stream, slot));
         } else if let Some((caller, place)) = door.admit(address) {
             connections.spawn(door.clone().serve(stream, caller, (slot, place)));

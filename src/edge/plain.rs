@@ -47,6 +47,10 @@ pub async fn serve(plain: Plain, listener: TcpListener, gate: Gate, drain: Cance
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        if plain.fronts.codespaces.contains(peer.ip()) {
+            plain.metrics.closed("codespace");
+            continue;
+        }
         let Ok(slot) = Arc::clone(&room).try_acquire_owned() else {
             plain.metrics.closed("too_many_plain");
             continue;

@@ -21,7 +21,7 @@ ${more}`;
 
 test('codespaces are containers', async (t) => {
   const engine = await Engine.start(t);
-  const gateway = await Gateway.start(t, { config: config(engine) });
+  const gateway = await Gateway.start(t, { config: config(engine), listen: '0.0.0.0' });
   const address = world(t);
   const project = repository(t, { 'notes.txt': 'first\n' });
   execFileSync('git', ['-C', project, 'config', 'http.receivepack', 'true']);
@@ -71,6 +71,9 @@ test('codespaces are containers', async (t) => {
     assert.equal(await reach(`${address}:${port}`, 60), '200', 'the world');
     assert.equal(await reach(`${peer}:8124`), '000', 'another codespace');
     assert.equal(await reach(`${own}:${port}`), '000', 'this machine, by its side of the network');
+    const door = `${address}:${gateway.port}`;
+    assert.equal((await fetch(`http://${door}/`)).status, 421, 'the gateway listens there too');
+    assert.equal(await reach(door), '000', 'the gateway');
     assert.equal(await reach('169.254.169.254'), '000', 'metadata');
     for (const metadata of ['169.254.169.254', '168.63.129.16', '100.100.100.200']) {
       const closed = await inside(name, `timeout 30 bash -c '</dev/tcp/${metadata}/80' 2>&1; true`);

@@ -123,6 +123,28 @@ async fn lim_1_a_proxys_clients_have_places_of_their_own() {
 }
 
 #[tokio::test]
+async fn nothing_in_a_codespace_has_a_way_in_whatever_else_its_network_is_named_for() {
+    let inside = Fronts {
+        codespaces: loopback(),
+        balancers: loopback(),
+        ..proxies(Written::XForwarded)
+    };
+    let (bench, _endings) = bench_behind(inside, LIMITS, false).await;
+    for first in [&b""[..], b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n"] {
+        assert_eq!(
+            bench.who(first, "X-Forwarded-For: 192.0.2.7\r\n").await,
+            "",
+            "closed without a word"
+        );
+    }
+    let metrics = bench.metrics.text(std::iter::empty());
+    assert!(
+        metrics.contains("portico_connections_refused_total{reason=\"codespace\"} 2"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
 async fn a_balancers_first_words_say_whose_connection_it_is() {
     let balanced = Fronts {
         balancers: loopback(),

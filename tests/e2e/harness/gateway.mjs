@@ -47,7 +47,7 @@ export class Gateway {
    * Starts a gateway. `t` is the test; `editor: false` leaves it without an editor; `url` is where a proxy has it, and
    * `domain` the codespaces' then; `tls` has it speak TLS with a certificate of an authority made for it, `authority` then.
    */
-  static async start(t, { editor = true, config, url, domain, tls = false } = {}) {
+  static async start(t, { editor = true, config, url, domain, listen, tls = false } = {}) {
     hygiene.orderly(t);
     const gateway = new Gateway();
     // Short, because Unix sockets below it must fit into 107 bytes.
@@ -55,6 +55,7 @@ export class Gateway {
     gateway.port = await freePort();
     gateway.url = url;
     gateway.domain = domain;
+    gateway.listen = listen;
     gateway.name = t.name.replaceAll(/[^a-z0-9]+/gi, '-').slice(0, 60);
     if (tls) gateway.#certify();
     if (config) writeFileSync(path.join(gateway.data, 'portico.toml'), config);
@@ -104,7 +105,7 @@ export class Gateway {
   /** Starts the process, or starts it again, and returns when it answers; its clock may be `ahead` by so much, for instance `+6m`. */
   async serve({ ahead } = {}) {
     mkdirSync(ARTEFACTS, { recursive: true });
-    const arguments_ = ['serve', ...this.config, '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--url', this.origin, '--domain', this.domain ?? 'codespaces.localhost'];
+    const arguments_ = ['serve', ...this.config, '--data', this.data, '--listen', `${this.listen ?? '127.0.0.1'}:${this.port}`, '--url', this.origin, '--domain', this.domain ?? 'codespaces.localhost'];
     const log = createWriteStream(path.join(ARTEFACTS, `${this.name}.log`), { flags: 'a' });
     const [program, ...rest] = [...(ahead ? ['faketime', '--exclude-monotonic', '-f', ahead] : []), BINARY, ...arguments_];
     this.process = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: environment(this.certificate) });
