@@ -1,5 +1,6 @@
 // Adds up what tests/run hygiene searched, prints it, keeps it, and fails if a secret was found, or if a part of it proves
-// nothing: a file that reported nothing, a log that nobody searched, a kind of secret that nobody planted.
+// nothing: a file that reported nothing or was killed, a log that nobody searched, an agent whose log nobody had, a kind of secret
+// that nobody planted.
 //   node hygiene.mjs REPORTS FILE…           REPORTS is the directory of what test files reported; FILE is what was run
 //   node hygiene.mjs REPORTS --keep RESULT FILE…    all files were run, and this is to be kept
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -25,7 +26,16 @@ function total(of) {
   return `${count('gateway')} logs of gateways, ${count('agent')} of agents, ${size(sum(logs.map(({ bytes = 0 }) => bytes)))} searched for ${canaries} canaries, ${sum(of.map(({ hits }) => hits.length))} hits`;
 }
 
-const wrong = reports.flatMap(({ file, hits, logs }) => [
+/** The agents that a gateway spoke of and whose log is not there. One in a container or on a machine has a log of another name. */
+function unheard({ spoken, logs }) {
+  const agents = logs.filter(({ kind }) => kind === 'agent').map(({ name }) => name);
+  if (agents.some((name) => !name.startsWith('/'))) return [];
+  return spoken.filter((name) => !agents.some((log) => log.includes(`/${name}/`)));
+}
+
+const wrong = reports.flatMap(({ file, hits, logs, killed, ...report }) => [
+  ...(killed ? [`${file}: it was killed before its logs were searched`] : []),
+  ...unheard({ logs, ...report }).map((name) => `${file}: the log of the agent of ${name} was not searched`),
   ...hits.map((hit) => `${file}: ${hit}`),
   ...logs.filter(({ searched, bytes }) => !searched || !bytes).map(({ kind, name, searched }) => `${file}: the log of ${kind} ${name} ${searched ? 'is empty' : 'was not searched'}`),
 ]);

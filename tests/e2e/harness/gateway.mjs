@@ -67,6 +67,7 @@ export class Gateway {
     }
     gateway.said = new hygiene.Log('gateway', t.name);
     gateway.said.starts = 0;
+    hygiene.follow(gateway.data);
     t.after(() => gateway.end());
     await gateway.serve();
     return gateway;
@@ -242,7 +243,7 @@ export class Gateway {
     await this.exited;
     clearTimeout(deadline);
     await processes.endAllOf(this.data);
-    await this.silent;
+    await silence(this.silent);
     tidy(this.data, this.said);
   }
 
@@ -250,6 +251,13 @@ export class Gateway {
   log() {
     return this.said.text;
   }
+}
+
+/** Waits until nobody holds the output of a gateway that has ended; whoever still does is a defect, and is not waited for. */
+async function silence(silent) {
+  let late;
+  const over = new Promise((_, fail) => (late = setTimeout(() => fail(new Error('something holds the output of a gateway that has ended')), 60_000)));
+  await Promise.race([silent, over]).finally(() => clearTimeout(late));
 }
 
 /** The environment of this process without what would lead `portico` elsewhere. */
@@ -266,6 +274,7 @@ export function attend(t, child, data) {
   hygiene.orderly(t);
   const log = new hygiene.Log('gateway', t.name);
   log.hear(child);
+  hygiene.follow(data);
   const exited = new Promise((done) => child.on('exit', (code, signal) => done(code ?? signal)));
   t.after(async () => {
     child.kill('SIGTERM');

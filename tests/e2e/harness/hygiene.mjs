@@ -4,7 +4,7 @@
 // a gateway or an agent that a test causes is searched for all of them, in the spellings that logs use, when the test has
 // ended. With PORTICO_TEST_LOG_LEVEL=trace, as tests/run hygiene has it, a log must also prove that it held everything.
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** How much gateways and agents log; their default if there is none. */
@@ -13,6 +13,10 @@ export const LEVEL = process.env.PORTICO_TEST_LOG_LEVEL;
 const REPORTS = process.env.PORTICO_TEST_HYGIENE;
 /** What a program that logs says first, from DEBUG on; the search must find it, too. */
 const CONTROL = 'the log is filtered';
+/** What a part of an agent's log says first if another was before it (src/log_file.rs). */
+const GOES_ON = 'this log goes on from the file beside it';
+/** How often to look for agents' logs, in ms: a codespace that is deleted takes its own with it. */
+const LOOK = 200;
 /** Shorter ones are in logs by chance. */
 const SHORTEST = 8;
 
@@ -30,6 +34,11 @@ const OURS = /(^|\.)(portico|codespaces)\.(localhost|test)$|\.apps\.test$/;
 const secrets = new Map();
 const logs = [];
 const hits = [];
+const lost = [];
+/** The codespaces whose agents gateways spoke of. */
+const spoken = new Set();
+/** What is open of agents' logs, by file. */
+const followed = new Map();
 
 /** Writes a secret down; one that could not be searched for is a mistake of the test. */
 export function keep(kind, secret) {
@@ -152,6 +161,7 @@ export class Log {
   constructor(kind, name) {
     Object.assign(this, { kind, name });
     logs.push(this);
+    reports();
   }
 
   /** Takes what a program says; the links that it prints for people are no log. */
@@ -168,13 +178,45 @@ export class Log {
   }
 }
 
-/** Takes the logs and credentials of the agents below a gateway's data. */
+/** Keeps the logs of the agents below a gateway's data open from their first moment to `agents`, whatever becomes of them. */
+export function follow(data) {
+  if (!LEVEL) return;
+  followed.set(data, { open: new Map(), timer: setInterval(() => look(data), LOOK).unref() });
+}
+
+function look(data) {
+  const { open } = followed.get(data);
+  for (const file of states(data).filter((name) => /log[^/]*$/.test(name))) {
+    try {
+      const fd = openSync(file, 'r');
+      const { dev, ino } = fstatSync(fd);
+      if (open.has(`${dev}:${ino}`)) closeSync(fd);
+      else open.set(`${dev}:${ino}`, { file, fd });
+    } catch (error) {
+      if (error.code !== 'ENOENT') throw error;
+    }
+  }
+}
+
+/** Takes the logs and credentials of the agents below a gateway's data, which have ended. */
 export function agents(data) {
   orders(data);
-  for (const file of states(data).filter((name) => /log[^/]*$/.test(name))) {
-    const text = readFileSync(file, 'latin1');
-    if (text) Object.assign(new Log('agent', file), { text, closed: true, starts: file.endsWith('/agent.log') ? 1 : 0 });
+  if (!followed.has(data)) followed.set(data, { open: new Map() });
+  look(data);
+  const { open, timer } = followed.get(data);
+  clearInterval(timer);
+  followed.delete(data);
+  const whole = new Map();
+  for (const { file, fd } of open.values()) {
+    const text = readFileSync(fd, 'latin1');
+    closeSync(fd);
+    if (!text) continue;
+    const agents = path.basename(file).startsWith('agent.log');
+    const first = !text.startsWith(GOES_ON);
+    Object.assign(new Log('agent', file), { text, closed: true, starts: agents && first ? 1 : 0 });
+    if (agents) whole.set(path.dirname(file), whole.get(path.dirname(file)) || first);
   }
+  for (const [directory, first] of whole) if (!first) lost.push(`the beginning of the agent's log is lost in ${directory}`);
 }
 
 /** Writes down what the agents below a gateway's data were told. */
@@ -226,7 +268,7 @@ export function orderly(t) {
 
 /** Searches what is closed and was not searched yet; fails if it holds a secret, or does not prove that it holds all else. */
 function search() {
-  const wrong = logs.filter((log) => log.closed && !log.searched).flatMap(searched);
+  const wrong = [...lost.splice(0), ...logs.filter((log) => log.closed && !log.searched).flatMap(searched)];
   hits.push(...wrong);
   if (wrong.length > 0) throw new Error(`LOG-1: ${wrong.join('\n')}`);
 }
@@ -244,15 +286,21 @@ function searched(log) {
     const told = [...log.text.matchAll(/the log is filtered.*/g)].filter(([line]) => line.split(/[\s",=]+/).includes(LEVEL)).length;
     if (told < log.starts || (log.starts > 0 && !found.includes(CONTROL))) wrong.push(`the log of ${log.kind} ${log.name} does not tell ${log.starts} times that it is filtered by ${LEVEL} (but ${told} times), so it proves nothing`);
   }
+  if (log.kind === 'gateway') for (const [, name] of log.text.matchAll(/an agent's connection ended.*?\bcodespace"?[=:]"?([a-z0-9-]+)/g)) spoken.add(name);
   log.text = '';
   return wrong;
 }
 
-/** As it is, as in an address, as in base64 (wherever it begins), and as bytes that somebody printed as numbers. */
-function spelt(secret) {
-  const coded = [0, 1, 2].map((before) => Buffer.from('x'.repeat(before) + secret).toString('base64').replaceAll('=', '').slice(before ? 4 : 0, -2));
-  const bytes = [...Buffer.from(secret)].slice(0, 24).join(', ');
-  return [...new Set([secret, encodeURIComponent(secret), ...coded.filter((text) => text.length >= SHORTEST), bytes])];
+/** As it is, as in an address, as in base64 of either alphabet (wherever it begins), and as bytes that somebody printed as numbers. */
+export function spelt(secret) {
+  const bytes = Buffer.from(secret);
+  const coded = [0, 1, 2].flatMap((before) => {
+    const text = Buffer.concat([Buffer.alloc(before, 'x'), bytes]).toString('base64').replaceAll('=', '').slice(before ? 4 : 0, -2);
+    return [text, text.replaceAll('+', '-').replaceAll('/', '_')];
+  });
+  const hex = bytes.toString('hex');
+  const numbers = [...bytes].slice(0, 24).join(', ');
+  return [...new Set([secret, encodeURIComponent(secret), ...coded.filter((text) => text.length >= SHORTEST), hex, hex.toUpperCase(), numbers])];
 }
 
 /** Which of the texts are there, each once. */
@@ -270,12 +318,18 @@ function grep(text, texts) {
   }
 }
 
-if (REPORTS) {
+let reporting = false;
+
+/** Has what was searched reported at the end, once there is a log. A process that is killed leaves a report that says so. */
+function reports() {
+  if (!REPORTS || reporting) return;
+  reporting = true;
+  const file = path.basename(process.argv[1] ?? '');
+  const report = (told) => writeFileSync(path.join(REPORTS, `${file}-${process.pid}.json`), JSON.stringify({ file, logs: [], canaries: {}, hits: [], spoken: [], ...told }));
+  report({ killed: true });
   process.on('exit', () => {
     const canaries = {};
     for (const kind of secrets.values()) canaries[kind] = (canaries[kind] ?? 0) + 1;
-    const told = logs.map(({ kind, name, bytes, searched }) => ({ kind, name, bytes, searched: Boolean(searched) }));
-    const file = path.basename(process.argv[1] ?? '');
-    if (told.length > 0) appendFileSync(path.join(REPORTS, `${file}-${process.pid}.json`), JSON.stringify({ file, logs: told, canaries, hits }));
+    report({ logs: logs.map(({ kind, name, bytes, searched }) => ({ kind, name, bytes, searched: Boolean(searched) })), canaries, hits, spoken: [...spoken] });
   });
 }
