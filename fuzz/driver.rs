@@ -72,7 +72,10 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     let files = fs::read_dir(directory().join("corpus").join(name)).expect("a corpus");
     let found = fs::read_dir(directory().join("found")).into_iter().flatten();
     let of_target = |path: &PathBuf| {
-        let file = path.file_name().and_then(|file| file.to_str()).and_then(|file| file.rsplit_once('-'));
+        let file = path
+            .file_name()
+            .and_then(|file| file.to_str())
+            .and_then(|file| file.rsplit_once('-'));
         file.is_some_and(|(target, _)| target == name)
     };
     let found = found.map(|file| file.expect("a file").path()).filter(of_target);

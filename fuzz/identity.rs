@@ -1,15 +1,20 @@
 //! Where a sign-in returns to, and what proves that it was ours.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderValue};
 use portico::{
     audit::Actor,
-    auth::{Auth, Client, Hop, NewUser, Options, Presented, Proof, hash_secret},
-    domain::{Port, ReturnTo, Role, SessionId},
+    auth::{Auth, Binding, Client, Hop, NewUser, Options, Presented, Proof, Ticket, TicketError, hash_secret},
+    domain::{Port, ReturnTo, Role, Scope, SessionId},
     route::{Route, Sites},
     store::{SessionRecord, SharedStore, memory::MemoryStore},
 };
+use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 use url::Url;
 
@@ -88,11 +93,50 @@ async fn auth() -> Auth {
     Auth::load(store, options(), at(NOW)).await.expect("a good store")
 }
 
-/// Sealed hops and host cookies: a mutant of a good one is never good. The corpus holds what is done to them.
+/// A ticket that is out, with the nonce of its browser, until it is used or old.
+struct Minted {
+    ticket: String,
+    at: Instant,
+}
+
+const NONCE: &str = "the-nonce-of-one-browser";
+
+impl Minted {
+    fn of(auth: &Auth, host: &Route) -> Self {
+        let ticket = Ticket {
+            host: host.clone(),
+            session: SessionId("session".into()),
+            binding: Binding::Nonce(hash_secret(NONCE)),
+        };
+        Self {
+            ticket: auth.mint_ticket(ticket, at(NOW)),
+            at: Instant::now(),
+        }
+    }
+}
+
+/// Changes one byte for each pair of the input.
+fn changed(text: &str, input: &[u8]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for change in input.chunks_exact(2) {
+        let at = usize::from(change[0]) * 3 % bytes.len();
+        bytes[at] = change[1];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sealed hops, host cookies, tickets and tokens: a mutant of a good one is never good. The corpus holds what is done to them.
 #[test]
 fn ticket() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .expect("a runtime");
+    let _inside = runtime.enter();
     let auth = runtime.block_on(auth());
+    let user = auth.users().first().expect("ada").id.clone();
+    let token = runtime.block_on(auth.create_token(&user, "fuzz", Scope::All, None, &Actor::default(), at(NOW)));
+    let token = token.expect("there is room").plain.expose_secret().to_owned();
     let host = Route::Port("amber-x".parse().expect("a name"), Port::new(3000).expect("a port"));
     let other = Route::Port("amber-x".parse().expect("a name"), Port::new(8000).expect("a port"));
     let hop = Hop {
@@ -111,6 +155,7 @@ fn ticket() {
     };
     assert!(auth.open_hop(&sealed, at(NOW)).is_ok() && presented(cookie.as_bytes(), &host, NOW).is_some());
     let words = [".", "=", ";", "1", "session", "AAAA", "~", "\"", "port:amber-x:8000"];
+    let minted = RefCell::new(Minted::of(&auth, &host));
     fuzz("ticket", &words, |input| {
         // Each byte pair of the input changes one byte of both.
         let (mut hop, mut pair) = (sealed.clone().into_bytes(), cookie.clone().into_bytes());
@@ -130,15 +175,43 @@ fn ticket() {
         assert!(presented(&pair, &other, NOW).is_none(), "on another host");
         assert!(presented(&pair, &host, NOW + 3600).is_none(), "too late");
         let text = String::from_utf8_lossy(input);
-        let proof = Proof {
-            nonces: vec![text.clone().into_owned()],
-            origin: None,
+        let mut minted = minted.borrow_mut();
+        if minted.at.elapsed() > Duration::from_secs(20) {
+            *minted = Minted::of(&auth, &host);
+        }
+        let redeem = |ticket: &str, host: &Route, nonce: &str, seconds| {
+            let proof = Proof {
+                nonces: vec![nonce.to_owned()],
+                origin: None,
+            };
+            auth.redeem_ticket(ticket, host, &proof, &Client::default(), at(seconds))
         };
-        assert!(
-            auth.redeem_ticket(&text, &host, &proof, &Client::default(), at(NOW)).is_err(),
-            "nobody minted it"
+        assert!(redeem(&text, &host, &text, NOW).is_err(), "nobody minted it");
+        assert!(redeem(&minted.ticket, &other, NONCE, NOW).is_err(), "on another host");
+        assert!(redeem(&minted.ticket, &host, NONCE, NOW + 60).is_err(), "too late");
+        // The first byte says whether the ticket or the nonce is changed.
+        let (ticket, nonce) = match input.first() {
+            Some(first) if first % 2 == 0 => (changed(&minted.ticket, input), NONCE.to_owned()),
+            _ => (minted.ticket.clone(), changed(NONCE, input)),
+        };
+        let is_good = ticket == minted.ticket && nonce == NONCE;
+        assert_eq!(redeem(&ticket, &host, &nonce, NOW).is_ok(), is_good, "{ticket} {nonce}");
+        if is_good {
+            assert_eq!(redeem(&ticket, &host, &nonce, NOW), Err(TicketError::Replayed));
+            *minted = Minted::of(&auth, &host);
+        }
+        let shown = changed(&token, input);
+        assert_eq!(
+            matches!(auth.by_token(&shown, at(NOW)), Presented::Valid(_)),
+            shown == token,
+            "{shown}"
         );
-        assert!(!matches!(auth.by_token(&text, at(NOW)), Presented::Valid(_)));
-        (opened.is_some(), presented(&pair, &host, NOW).is_some(), hop.len() == sealed.len())
+        (
+            opened.is_some(),
+            presented(&pair, &host, NOW).is_some(),
+            hop.len() == sealed.len(),
+            is_good,
+            shown == token,
+        )
     });
 }
