@@ -145,6 +145,22 @@ async fn share_1_what_a_repository_asks_to_share_is_shared_by_its_owner_alone() 
     assert_eq!(kept.len(), 2);
 }
 
+fn link_to(port: Port) -> NewShare {
+    NewShare {
+        name: String::new(),
+        terms: crate::domain::ShareTerms {
+            port,
+            kind: crate::domain::ShareKind::People,
+            path: crate::domain::SharePath::everything(),
+            methods: crate::domain::ShareMethods::default(),
+            expires_at: None,
+            revoked_at: None,
+        },
+        password: None,
+        max_uses: None,
+    }
+}
+
 #[tokio::test]
 async fn share_1_what_was_shared_is_not_another_server_that_has_its_number() {
     let bench = bench().await;
@@ -184,20 +200,14 @@ async fn share_1_what_was_shared_is_not_another_server_that_has_its_number() {
 
     leads(None).await;
     set(Visibility::Public).await;
-    let link = NewShare {
-        name: String::new(),
-        terms: crate::domain::ShareTerms {
-            port: number,
-            kind: crate::domain::ShareKind::People,
-            path: crate::domain::SharePath::everything(),
-            methods: crate::domain::ShareMethods::default(),
-            expires_at: None,
-            revoked_at: None,
-        },
-        password: None,
-        max_uses: None,
-    };
-    let link = bench.spaces.add_share(name, link, &by).await.expect("a link").record.id.clone();
+    let link = bench
+        .spaces
+        .add_share(name, link_to(number), &by)
+        .await
+        .expect("a link")
+        .record
+        .id
+        .clone();
     say(&codespace, 1, FromAgent::Declared { ports: written }).await;
     reaches(&codespace, |now| now.declaration.beside(number).is_some()).await;
     assert_eq!(opens(&link), (Visibility::Public, true, true, own));

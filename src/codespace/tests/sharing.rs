@@ -1,4 +1,4 @@
-//! What an operator lets be shared.
+//! What is shared, for how long, and what an operator lets be shared.
 
 use super::*;
 use crate::domain::Extent;
@@ -271,4 +271,47 @@ async fn share_3_a_ceiling_of_an_organisation_follows_its_members() {
         };
         timeout(Wait::from_secs(60), lowered).await.expect("it follows");
     }
+}
+
+#[tokio::test]
+async fn a_share_ends_at_its_deadline_and_watchers_are_told() {
+    let bench = bench().await;
+    let codespace = bench.running().await;
+    let deadline = bench.clock.now() + Duration::hours(2);
+    let change = PortChange {
+        visibility: Some(Visibility::Public),
+        expires_at: Some(Some(deadline)),
+        ..PortChange::default()
+    };
+    let view = bench
+        .spaces
+        .change_port(codespace.name(), port(3000), change, &Actor::default())
+        .await
+        .expect("it is changed");
+    assert_eq!(view.visibility(bench.clock.now()), Visibility::Public);
+    assert_eq!(bench.store.ports().await.expect("well").len(), 1);
+    let past = PortChange {
+        expires_at: Some(Some(bench.clock.now())),
+        ..PortChange::default()
+    };
+    let refused = bench
+        .spaces
+        .change_port(codespace.name(), port(3000), past, &Actor::default())
+        .await;
+    assert!(
+        matches!(refused, Err(CodespaceError::BadChange(BadChange::Deadline))),
+        "{refused:?}"
+    );
+
+    let mut changes = codespace.changes();
+    changes.borrow_and_update();
+    bench.clock.advance(Duration::hours(2));
+    assert_eq!(codespace.snapshot().visibility(port(3000), bench.clock.now()), Visibility::Private);
+    codespace.touch(Activity::Editor);
+    timeout(Wait::from_secs(60), changes.changed())
+        .await
+        .expect("it is told")
+        .expect("its task runs");
+    let settings = reaches(&codespace, |now| now.ports.values().all(|view| view.settings.expires_at.is_none())).await;
+    assert_eq!(settings.visibility(port(3000), OffsetDateTime::UNIX_EPOCH), Visibility::Private);
 }
