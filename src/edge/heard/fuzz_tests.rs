@@ -48,7 +48,10 @@ const WORDS: [&str; 26] = [
 ];
 
 /// What is served of some bytes: each target, and what was found out about its request.
-type Served = Vec<(String, bool, Option<Cut>)>;
+type Served = Vec<OneServed>;
+
+/// One of them.
+type OneServed = (String, bool, Option<Cut>);
 
 /// What hyper serves of a stream, and for whom it is asked.
 async fn served(stream: impl AsyncRead + Unpin, pace: &Arc<Pace>, (head, fields): (usize, usize)) -> Served {
@@ -150,7 +153,7 @@ async fn check(input: &[u8]) -> (usize, u32, u8) {
     (of_whole.len(), u32::try_from(fragments).expect("they are few"), cut)
 }
 
-fn is_uncut((one, other): &(&(String, bool, Option<Cut>), &(String, bool, Option<Cut>))) -> bool {
+fn is_uncut((one, other): &(&OneServed, &OneServed)) -> bool {
     one.2.is_none() && other.2.is_none()
 }
 
