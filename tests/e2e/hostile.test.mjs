@@ -9,6 +9,9 @@ import { App, records, visit, world } from './harness/matrix.mjs';
 
 const SECRETS = { private: 'word-of-the-private-port', editor: 'word-of-the-editor', gateway: 'word-of-the-gateway' };
 
+/** Attacks that ask the target for nothing, and what Chromium does within a site alone. */
+const AT_HOME = /^cookies:|^Clear-Site-Data:|^service worker: ours to register there|^speculation: pre/;
+
 for (const tls of [false, true]) {
   test(`hostile pages over ${tls ? 'https' : 'http'}`, async (t) => {
     const scene = await stage(t, tls);
@@ -127,6 +130,8 @@ async function raid(t, scene, attacker, columns) {
           assert.doesNotMatch(known, /portico_(access|session)=/, 'no credential');
           // Anybody may open sockets of a public port.
           if (column !== 'public') assert.doesNotMatch(known, /socket opened/);
+          // What anybody may open shows that the attack is one: there it arrives.
+          if (column === 'public' && !AT_HOME.test(attack)) assert.ok(scene.apps.public.seen(tag(column)).length > 0, `nothing came of it: ${known}`);
           arrived(scene, attacker, column, tag(column), opens, logged);
           assert.equal(trouble, '', 'she is signed in to everything');
           assert.deepEqual(now, scene.before, 'nothing changed');
