@@ -4,10 +4,11 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use super::{
-    gateway::{PASSWORD, create, empty_repository, eventually, run},
+    gateway::{PASSWORD, PORTICO, create, empty_repository, eventually, run},
     lone::Lone,
     wire::Call,
 };
@@ -50,6 +51,19 @@ impl House {
     fn rouse(&self) {
         let host = format!("{}-9.codespaces.localhost:{}", self.codespace, self.address().port());
         Call::get(host, "/").token(&self.token).at(self.address()).send();
+    }
+}
+
+/// Its agent ends before its gateway does, however the test ends.
+impl Drop for House {
+    fn drop(&mut self) {
+        let mut delete = Command::new(PORTICO);
+        delete
+            .args(["codespace", "delete", "--force", &self.codespace])
+            .env("PORTICO_URL", format!("http://{}", self.gateway.host()))
+            .env("PORTICO_TOKEN", &self.token)
+            .stdin(Stdio::null());
+        drop(delete.output());
     }
 }
 
