@@ -169,12 +169,13 @@ impl Line {
         }
         // The turn goes with the work: a caller that gives up must not let one more hash begin.
         let worker = thread::Builder::new().name("password".into()).spawn(move || {
-            let _waiting = waiting;
             if behind {
                 stand_back();
             }
             let outcome = work();
             drop(turn.lock().take());
+            // Before whoever asked can ask again.
+            drop(waiting);
             drop(done.send(outcome));
         });
         worker.map_err(|_| Busy)?;
