@@ -1,5 +1,6 @@
 //! Which header names are whose.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use http::{HeaderName, HeaderValue};
 
 /// Begins the name of every cookie of ours; nothing of that name crosses, in either direction (HDR-5, HDR-7).
@@ -10,10 +11,25 @@ pub const TOKEN_HEADER: &str = "x-portico-token";
 /// Begins every token of ours.
 const TOKEN_PREFIX: &[u8] = b"pt_";
 
-/// Whether an `Authorization` holds a token of ours, sent in the wrong header; an app must not see it (HDR-5).
+/// Whether an `Authorization` holds a token of ours, sent in the wrong header; an app must not see it, whatever stands
+/// before it (HDR-5).
 pub fn is_our_token(authorization: &[u8]) -> bool {
-    let (scheme, rest) = authorization.split_at(authorization.iter().position(|byte| *byte == b' ').unwrap_or(0));
-    scheme.eq_ignore_ascii_case(b"bearer") && rest.trim_ascii_start().starts_with(TOKEN_PREFIX)
+    let holds = |text: &[u8]| {
+        text.split(|byte| b" \t,;:=\"'".contains(byte))
+            .any(|word| word.starts_with(TOKEN_PREFIX))
+    };
+    holds(authorization) || basic(authorization).is_some_and(|pair| holds(&pair))
+}
+
+/// The name and the password of `Basic` (RFC 7617), as `name:password`.
+fn basic(authorization: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, pair) = authorization.split_at_checked(5)?;
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let pair = pair.trim_ascii();
+    let padding = pair.iter().rev().take_while(|byte| **byte == b'=').count();
+    BASE64_STANDARD_NO_PAD.decode(&pair[..pair.len() - padding]).ok()
 }
 
 /// Whether a value of `Connection` is one of the two that nearly all are, which name no field that would cross
@@ -83,4 +99,30 @@ pub fn is_ours_in_disguise(name: &str) -> bool {
             plain.as_str(),
             "host" | "cookie" | "authorization" | "content-length" | "transfer-encoding"
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hdr_5_our_tokens_are_known_in_every_spelling() {
+        for (authorization, expected) in [
+            ("Bearer pt_abc", true),
+            ("bearer   pt_abc", true),
+            ("Bearer\tpt_abc", true),
+            ("token pt_abc", true),
+            ("pt_abc", true),
+            ("Basic x, Bearer pt_abc", true),
+            ("Bearer \"pt_abc\"", true),
+            ("Token token=pt_abc", true),
+            ("Bearer eyJhbGciOiJub25lIn0.e30.pt_abc", false),
+            ("Bearer ghpt_abc", false),
+            ("Basic YTpi", false),
+            ("Basic YTpwdF9hYmM=", true),
+            ("basic  cHRfYWJjOg==", true),
+        ] {
+            assert_eq!(is_our_token(authorization.as_bytes()), expected, "{authorization}");
+        }
+    }
 }

@@ -357,7 +357,8 @@ mod tests {
             ("Bearer pt_abc", false),
             ("bearer  pt_abc", false),
             ("Bearer app", true),
-            ("Basic pt_abc", true),
+            ("Basic pt_abc", false),
+            ("Basic YTpi", true),
             ("", true),
         ] {
             let lines = rebuilt(World::Localhost, &[("authorization", sent)]);

@@ -84,7 +84,8 @@ pub fn filter_switch(headers: &mut HeaderMap, world: World, translation: Transla
     narrowed
 }
 
-fn crosses(name: &HeaderName) -> bool {
+/// Whether a field of an app's may reach its client.
+pub(super) fn crosses(name: &HeaderName) -> bool {
     let reaches_beyond = matches!(
         name.as_str(),
         "clear-site-data"

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::names;
+use super::{names, response};
 
 /// Longest announcement that is passed on, in bytes.
 const MAX_ANNOUNCED: usize = 1024;
@@ -33,7 +33,9 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The trailers of a request that an app may see.
 pub fn of_request(fields: HeaderMap) -> HeaderMap {
-    kept(fields, |name| may_trail(name) && !names::is_gateways_own(name.as_str()))
+    kept(fields, |name| {
+        may_trail(name) && !names::is_gateways_own(name.as_str()) && !names::is_ours_in_disguise(name.as_str())
+    })
 }
 
 /// The trailers of an answer that a client may see; none if there are none.
@@ -41,7 +43,7 @@ pub fn of_answer(fields: HeaderMap, pass: Trailers) -> Option<HeaderMap> {
     if pass == Trailers::Drop {
         return None;
     }
-    Some(kept(fields, may_trail)).filter(|fields| !fields.is_empty())
+    Some(kept(fields, may_trail_answer)).filter(|fields| !fields.is_empty())
 }
 
 /// What an app's `Trailer` field announces and may come: HTTP/1.1 sends no others.
@@ -49,7 +51,7 @@ pub fn announced(headers: &HeaderMap) -> Option<HeaderValue> {
     let lines = headers.get_all(header::TRAILER).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    let list: Vec<String> = names.filter(may_trail).map(|name| name.as_str().to_owned()).collect();
+    let list: Vec<String> = names.filter(may_trail_answer).map(|name| name.as_str().to_owned()).collect();
     let list = list.join(", ");
     let fits = !list.is_empty() && list.len() <= MAX_ANNOUNCED;
     HeaderValue::from_str(&list).ok().filter(|_| fits)
@@ -94,6 +96,11 @@ fn may_trail(name: &HeaderName) -> bool {
     !in_heads_alone && !names::is_hop_by_hop(name)
 }
 
+/// The same of an answer, and whether it would cross in a head (HDR-7).
+fn may_trail_answer(name: &HeaderName) -> bool {
+    may_trail(name) && response::crosses(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +123,9 @@ mod tests {
             ("content-length", "5"),
             ("access-control-allow-origin", "*"),
             ("x-portico-token", "pt_1"),
+            ("alt-svc", "h3=\":1\""),
+            ("report-to", "{}"),
+            ("strict-transport-security", "max-age=0"),
         ];
         let passed = of_answer(map(&fields), Trailers::Pass).expect("some");
         let names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();
@@ -127,6 +137,8 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6"),
             ("cookie", "a"),
             ("x-real-ip", "6"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("transfer_encoding", "chunked"),
         ]));
         assert_eq!(sent.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
@@ -143,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_announcement_names_only_what_may_come() {
-        let list = announced(&map(&[("trailer", "X-Checksum, Set-Cookie,content-length, ,grpc-status")]));
+        let list = announced(&map(&[("trailer", "X-Checksum, Set-Cookie,content-length, ,grpc-status, NEL")]));
         assert_eq!(list.expect("some"), "x-checksum, grpc-status");
         assert_eq!(announced(&map(&[("trailer", "Host")])), None);
         assert_eq!(announced(&map(&[])), None);
