@@ -14,6 +14,7 @@ mod file;
 mod inherited;
 mod keys;
 mod notice;
+mod paths;
 mod ports;
 mod rules;
 mod run_args;
@@ -27,6 +28,7 @@ pub use self::{
     file::{FILES, FOLDER, Malformed, NAME},
     inherited::Inherited,
     notice::{Notice, Notices},
+    paths::DEEPEST,
     ports::{AttributesAsWritten, Beside, PortsAsWritten, ShareAsWritten},
     rules::{Attributes, OnAutoForward, PortRules},
     run_args::RunOptions,

@@ -25,7 +25,7 @@ pub use self::{
     places::Bind,
     service::{After, Condition, Health, Joined, Restart, Service},
 };
-use super::{configuration::below, file::Malformed, notice::Notices, ports::cut};
+use super::{file::Malformed, notice::Notices, paths::below, ports::cut};
 
 /// Most files of one project.
 const MAX_FILES: usize = 8;

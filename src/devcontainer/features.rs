@@ -165,7 +165,7 @@ fn plain(value: &JsonValue<'_>) -> Value {
 /// The folder below the checkout, none for a name at a registry; or why it cannot be had.
 fn source(id: &str, directory: &str) -> Result<Option<String>, &'static str> {
     if id.starts_with("./") || id.starts_with("../") {
-        let folder = super::configuration::below(directory, id).filter(|folder| {
+        let folder = super::paths::below(directory, id).filter(|folder| {
             let inside = folder.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
             inside.is_some_and(|rest| !rest.is_empty()) && !folder.contains(|c: char| c.is_control() || c == '\\')
         });

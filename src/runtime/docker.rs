@@ -56,6 +56,7 @@ use self::{
 };
 use super::{InstanceState, Known, Making, Progress, Runtime, RuntimeError, process::editor};
 use crate::{
+    devcontainer::DEEPEST,
     domain::{CodespaceName, Network},
     outbound::Outbound,
     protocol::bootstrap::{Bootstrap, EditorProgram, InContainer},
@@ -224,7 +225,12 @@ impl DockerRuntime {
         }
         let options = CreateContainerOptionsBuilder::default().name(id).build();
         let made = api.create_container(Some(options), body).await;
-        made.map(drop).map_err(|error| self.engine.trouble(&error))
+        made.map_err(|error| self.engine.trouble(&error))?;
+        let mounted = self.engine.container(id).await?.and_then(|found| found.mounts).unwrap_or_default();
+        let Some(volume) = plan::hiding(&mounted) else { return Ok(()) };
+        let why = format!("its image has a volume at {volume}, which is too deep: {DEEPEST} directories are the most. Name another image");
+        self.remove_container(id).await?;
+        Err(RuntimeError::Failed(why))
     }
 
     async fn stop_container(&self, id: &str) -> Result<(), RuntimeError> {

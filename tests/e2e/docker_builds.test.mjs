@@ -164,6 +164,30 @@ USER dev
   });
 });
 
+test('nothing of an image runs in the place of the agent, whose wait is for the fence', async (t) => {
+  const engine = await Engine.start(t);
+  const gateway = await Gateway.start(t, { editor: false, config: config(engine, '') });
+  const ada = await gateway.user('ada', { admin: true });
+  // Links lead a volume to where the agent is, and the volume begins with what the image has there.
+  const hiding = `FROM ${IMAGE}
+USER root
+RUN mkdir -p /a/b/c/d /portico && ln -s /a/b/c/d /portico/bin
+RUN printf '#!/bin/sh\\necho ran > /a/b/c/d/ran; exec sleep 1000\\n' > /a/b/c/d/portico && chmod 755 /a/b/c/d/portico
+`;
+  const volume = '{ "build": { "dockerfile": "Dockerfile" }, "mounts": ["source=deep,target=/a/b/c/d,type=volume"] }';
+  const repositories = {
+    hiding: repository(t, { '.devcontainer.json': volume, Dockerfile: hiding }),
+    deep: repository(t, { '.devcontainer.json': devcontainer, Dockerfile: `FROM ${IMAGE}\nVOLUME /1/2/3/4/5/6/7/8/9/10\n` }),
+  };
+  const git = await serveRepositories(t, repositories, world(t));
+  const create = async (which) => (await gateway.call(ada.token, 'POST', '/codespaces', { repository: `${git}/${which}` })).name;
+  const { name, recovery } = await settled(gateway, ada.token, await create('hiding'));
+  assert.equal(recovery, null);
+  assert.equal((await gateway.exec(ada.token, name, ['bash', '-c', 'ls -A /a/b/c/d'])).stdout.trim(), 'portico', 'it is there, and never ran');
+  const deep = await settled(gateway, ada.token, await create('deep'));
+  assert.match(deep.recovery ?? '', /volume at \/1\/2\/3\/4\/5\/6\/7\/8\/9\/10, which is too deep/, 'what could hide it all the same is refused');
+});
+
 test('builds that fail one after another leave no more than one may take', async (t) => {
   const engine = await Engine.start(t);
   const gateway = await Gateway.start(t, { editor: false, config: config(engine, 'build_cache = "1d"\nbuild_disk = "256MiB"') });

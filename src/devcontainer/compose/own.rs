@@ -1,10 +1,7 @@
 //! What the codespace's own service says of its container: beneath what `devcontainer.json` says.
 
 use super::{Project, service::Service};
-use crate::devcontainer::{
-    configuration::{Configuration, is_free},
-    notice::Notices,
-};
+use crate::devcontainer::{configuration::Configuration, notice::Notices, paths::is_free};
 
 /// First words of commands that only keep a container up.
 const IDLE: [&str; 3] = ["sleep", "tail", "while"];

@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     devcontainer::{
-        configuration::{Build, Volume, below},
+        configuration::{Build, Volume},
         file::Malformed,
         notice::Notices,
+        paths::below,
         run_args::RunOptions,
     },
     domain::is_image_name,

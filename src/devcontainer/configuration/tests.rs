@@ -164,6 +164,8 @@ fn nothing_is_mounted_over_what_others_need() {
         ("source=a,target=/,type=volume", 0),
         ("source=a,target=/portico/state,type=volume", 0),
         ("source=a,target=/workspaces,type=volume", 0),
+        ("source=a,target=/1/2/3/4/5/6/7/8/9,type=volume", 1),
+        ("source=a,target=/1/2/3/4/5/6/7/8/9/10,type=volume", 0),
         ("source=a,target=/data/../portico,type=volume", 0),
         ("source=a,target=/etc/ssl,type=volume", 0),
         ("source=a,target=data,type=volume", 0),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bollard::models::{
-    ContainerCreateBody, ContainerState, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+    ContainerCreateBody, ContainerState, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountPoint, MountType, MountVolumeOptions,
     ResourcesUlimits, VolumeCreateRequest,
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use super::{
     instance::Instance,
 };
 use crate::{
-    devcontainer::{Configuration, Inherited, Notices, RunOptions, Volume},
+    devcontainer::{Configuration, DEEPEST, Inherited, Notices, RunOptions, Volume},
     domain::{CodespaceName, RepositorySource},
     protocol::bootstrap::{Bootstrap, EditorProgram},
     runtime::{Known, RuntimeError},
@@ -40,6 +40,10 @@ const MAX_LABEL: usize = 256 * 1024;
 
 /// The agent's program inside.
 pub const PROGRAM: &str = "/portico/bin/portico";
+/// The same program, by which a container begins that may be of a repository's image. That image's links could lead a volume to where
+/// [`PROGRAM`] is, and the volume's own program would run in its place, before the fence stands. This one is deeper than volumes are,
+/// so that it is mounted after all of them, and nothing hides it.
+const FIRST: &str = "/portico/mounted/after/all/of/the/volumes/of/it/portico";
 /// The directory inside in which the gateway's socket is; a directory, so that a gateway that starts anew is seen.
 pub const GATEWAY_DIRECTORY: &str = "/portico/gateway";
 /// Where editors are inside: the paths at which they are installed may be shut to the image's user.
@@ -153,6 +157,7 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
     let id = instance.resource(name);
     let wanted = &made.configuration;
     let mut all = mounts.all();
+    all.push(bind(&mounts.program, FIRST.as_ref()));
     all.extend(wanted.mounts.iter().map(|volume| volume_mount(instance, name, volume)));
     all.push(Mount {
         typ: Some(MountType::VOLUME),
@@ -187,7 +192,7 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
             test: Some(vec!["NONE".into()]),
             ..HealthConfig::default()
         }),
-        entrypoint: Some(vec![PROGRAM.into()]),
+        entrypoint: Some(vec![FIRST.into()]),
         cmd: Some(vec![
             "agent".into(),
             "--bootstrap".into(),
@@ -205,6 +210,13 @@ pub fn container(options: &Options, instance: &Instance, name: &CodespaceName, m
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }
+}
+
+/// What of a container's volumes, its image's own among them, could be mounted after the program by which it begins.
+pub fn hiding(mounted: &[MountPoint]) -> Option<&str> {
+    let mut targets = mounted.iter().filter_map(|mount| mount.destination.as_deref());
+    let begins_so = targets.clone().any(|target| target == FIRST);
+    targets.find(|target| begins_so && *target != FIRST && target.matches('/').count() > DEEPEST)
 }
 
 /// A volume of the codespace's own.
@@ -451,125 +463,4 @@ pub fn hostname(name: &CodespaceName) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_container_gets_no_more_than_it_needs() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let instance = Instance::of(directory.path().into()).await.expect("a mark");
-        let name = "amber-otter-x7k2".parse().expect("a name");
-        let options = Options {
-            memory: Some(1 << 30),
-            milli_cpus: Some(1500),
-            data_for_engine: Some("/srv/portico".into()),
-            ..Options::default()
-        };
-        let mounts = Mounts::of(&options, directory.path(), "/opt/portico".as_ref()).expect("planned");
-        let body = container(&options, &instance, &name, &mounts, &Made::default());
-        let host = body.host_config.clone().expect("bounds");
-        assert_eq!(
-            (host.memory, host.memory_swap, host.nano_cpus),
-            (Some(1 << 30), Some(1 << 30), Some(1_500_000_000))
-        );
-        assert_eq!(host.pids_limit, Some(8192));
-        assert_eq!((host.privileged, host.cap_add, host.port_bindings), (None, None, None));
-        let mounted: Vec<_> = host
-            .mounts
-            .expect("mounts")
-            .iter()
-            .map(|mount| (mount.source.clone().expect("one"), mount.read_only))
-            .collect();
-        let volume = instance.resource(&name);
-        assert_eq!(
-            mounted,
-            [
-                ("/opt/portico".into(), Some(true)),
-                ("/srv/portico/reach".into(), Some(true)),
-                ("/srv/portico/editors".into(), Some(true)),
-                (volume, None)
-            ]
-        );
-        assert_eq!(
-            digest(&body),
-            digest(&container(&options, &instance, &name, &mounts, &Made::default()))
-        );
-        let roomier = Options {
-            memory: None,
-            ..options.clone()
-        };
-        let kept = digest(&container(&roomier, &instance, &name, &mounts, &Made::default()));
-        assert_eq!(digest(&body), kept, "what was installed is worth more than a new bound");
-        let other = Options {
-            image: "debian:12".into(),
-            ..options
-        };
-        assert_ne!(
-            digest(&body),
-            digest(&container(&other, &instance, &name, &mounts, &Made::default()))
-        );
-    }
-
-    #[tokio::test]
-    async fn nothing_of_an_image_runs_before_the_fence() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let instance = Instance::of(directory.path().into()).await.expect("a mark");
-        let name = "amber-otter-x7k2".parse().expect("a name");
-        let options = Options::default();
-        let mounts = Mounts::of(&options, directory.path(), "/opt/portico".as_ref()).expect("planned");
-        let mut made = Made::default();
-        made.configuration.container_env = [("A", "1"), ("LD_PRELOAD", "/evil.so")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into();
-        made.configuration.mounts.push(Volume {
-            name: "cache".into(),
-            target: "/cache".into(),
-            read_only: false,
-        });
-        let body = container(&options, &instance, &name, &mounts, &made);
-        let health = body.healthcheck.clone().and_then(|health| health.test);
-        assert_eq!(health.as_deref(), Some(&["NONE".to_owned()][..]));
-        assert_eq!(
-            body.env.clone().unwrap_or_default(),
-            ["LD_AUDIT=", "LD_LIBRARY_PATH=", "LD_PRELOAD=", "A=1"]
-        );
-        let volumes = body.host_config.iter().flat_map(|host| host.mounts.iter().flatten());
-        let cache = volumes.clone().find(|mount| mount.target.as_deref() == Some("/cache"));
-        let labels = cache
-            .and_then(|mount| mount.volume_options.clone()?.labels)
-            .expect("the volume is found again");
-        assert_eq!(labels, instance.labels(&name));
-        let volumes: Vec<_> = labelled_volumes(&body)
-            .into_iter()
-            .map(|volume| (volume.name, volume.labels))
-            .collect();
-        let cache = format!("{}-cache", instance.resource(&name));
-        assert_eq!(
-            volumes,
-            [(Some(cache), Some(labels))],
-            "an engine that gives mounts no labels has them too"
-        );
-        let digests = (0..8).map(|_| digest(&container(&options, &instance, &name, &mounts, &made)));
-        assert_eq!(
-            digests.collect::<std::collections::BTreeSet<_>>().len(),
-            1,
-            "one plan has one digest"
-        );
-    }
-
-    #[test]
-    fn an_end_is_told_where_there_is_something_to_tell() {
-        let state = |running, oom_killed, error: &str| ContainerState {
-            running: Some(running),
-            oom_killed: Some(oom_killed),
-            error: Some(error.into()),
-            ..ContainerState::default()
-        };
-        assert_eq!(why_ended(&state(true, true, ""), None), None);
-        assert_eq!(why_ended(&state(false, false, ""), None), None);
-        let told = why_ended(&state(false, true, ""), Some(512 << 20)).expect("told");
-        assert!(told.contains("out of memory (512 MiB are allowed)"), "{told}");
-        let told = why_ended(&state(false, false, "exec format error"), None).expect("told");
-        assert!(told.contains("exec format error"), "{told}");
-    }
-}
+mod tests;

@@ -98,6 +98,8 @@ export class Engine {
   listen() {
     for (const name of this.names('container')) {
       const { status, stdout, stderr } = spawnSync('docker', ['-H', this.host, 'logs', name], { encoding: 'utf8', maxBuffer: 1 << 29 });
+      // What only helps one to start may end in between.
+      if (status !== 0 && /No such container/.test(stderr)) continue;
       if (status !== 0) throw new Error(`docker logs ${name}: ${stderr}`);
       const text = `${stdout}${stderr}`;
       // Beside an agent stand containers that only keep its network, and the services of a Compose file.
