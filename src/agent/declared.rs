@@ -45,9 +45,9 @@ pub async fn watch(bootstrap: &Bootstrap, ports: &Ports, reporter: &Reporter, lo
         let before = seen.clone();
         let looked = spawn_blocking(move || look(&workspace, chosen.as_deref(), before.as_ref())).await;
         let Ok(Some((version, mut declared))) = looked else { continue };
-        let (besides, notices) = declared.settle(&beside, &own);
+        let (besides, mut notices) = declared.settle(&beside, &own);
         for note in &declared.notes {
-            log.line(format_args!("{}: {note}", declared.source));
+            notices.note(declared.source.clone(), note.clone());
         }
         for notice in &notices {
             log.line(format_args!("not heeded: {}: {}", notice.key, notice.reason));
