@@ -91,7 +91,7 @@ function About({ codespace, call, live }) {
     !isOwnMachine(codespace) && ["Stops when idle for", codespace.idle_timeout_minutes ? `${codespace.idle_timeout_minutes} minutes` : "never"],
     codespace.state === "running" && awake.length > 0 && ["Awake because", awake.join(", ")],
     (codespace.leases ?? []).length > 0 && ["Kept awake by", html`<${Leases} ...${{ codespace, call }} changed=${(now) => live.put(now)} />`],
-    codespace.state === "running" && activity?.stops_at && ["Stops by itself, if nothing happens", new Date(activity.stops_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })],
+    codespace.state === "running" && activity?.stops_at && [activity.stops_anyway ? "Stops by itself, whatever happens" : "Stops by itself, if nothing happens", new Date(activity.stops_at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })],
     ["Created", new Date(codespace.created_at).toLocaleString()],
   ];
   return html`<section class="panel"><div class="panel-head"><h2>About</h2>

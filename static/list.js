@@ -43,7 +43,7 @@ function Row({ codespace, call, live, go }) {
     </p>
     ${codespace.state === "failed" && codespace.reason && html`<p class="row-reason">${codespace.reason}</p>`}
     ${codespace.state === "stopped" && codespace.stopped_because && html`<p class="row-reason quiet">${codespace.stopped_because}</p>`}
-    ${codespace.state === "running" && codespace.stops_soon && html`<p class="row-reason quiet">About to stop: nothing has happened in it for a while.</p>`}
+    ${codespace.state === "running" && codespace.stops_soon && html`<p class="row-reason quiet">About to stop: ${codespace.stops_anyway ? "it has run for as long as one may" : "nothing has happened in it for a while"}.</p>`}
     ${codespace.deletes_at && html`<p class="row-reason" data-testid="deletes-soon">Will be deleted on ${new Date(codespace.deletes_at).toLocaleDateString([], { dateStyle: "long" })}, unless it is used.</p>`}
     <div class="row-actions"><${Actions} ...${{ codespace, call, live, go }} /></div>
   </li>`;

@@ -21,9 +21,9 @@ export function Staying({ codespace, call, changed }) {
     setBusy(false);
   }
   return html`<${Message} tone="wait"><div data-testid=${soon ? "stops-soon" : "deletes-soon"}>
-    ${soon && html`<p><strong>It stops at ${time(codespace.stops_at)}.</strong> Nothing has happened in it for a while. Files stay; what runs ends.</p>`}
+    ${soon && html`<p><strong>It stops at ${time(codespace.stops_at)}.</strong> ${codespace.stops_anyway ? "It has run for as long as the operator of this gateway lets one run, and can be started again." : "Nothing has happened in it for a while."} Files stay; what runs ends.</p>`}
     ${goes && html`<p><strong>It will be deleted on ${day(goes)}.</strong> Nobody has used it for long. Starting it keeps it too.</p>`}
-    <p class="row-actions"><button type="button" class="button" disabled=${busy} onClick=${keep} data-testid="keep">${soon ? "Keep it awake" : "Keep it"}</button></p>
+    ${(goes || !codespace.stops_anyway) && html`<p class="row-actions"><button type="button" class="button" disabled=${busy} onClick=${keep} data-testid="keep">${soon && !codespace.stops_anyway ? "Keep it awake" : "Keep it"}</button></p>`}
   </div><//>`;
 }
 

@@ -97,6 +97,7 @@ fn shown(snapshot: &Snapshot) -> Activity {
         last_active_at: snapshot.record.last_used_at,
         stops_at: snapshot.idle_at,
         stops_soon: snapshot.stops_soon,
+        stops_anyway: snapshot.stops_anyway,
         stopped_because: snapshot.stopped_because.clone(),
         idle_timeout_minutes: snapshot.record.idle_timeout_minutes,
         leases: leases(snapshot),

@@ -93,13 +93,16 @@ pub struct Codespace {
     /// What in it ran out of memory since it was started, while it runs on.
     #[serde(default)]
     pub out_of_memory: Option<String>,
-    /// When it stops if nothing happens until then; none unless it runs.
+    /// When it stops, if nothing happens until then or in any case; none unless it runs.
     #[serde(default, with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub stops_at: Option<OffsetDateTime>,
     /// Whether that is so soon that its people should hear of it.
     #[serde(default)]
     pub stops_soon: bool,
+    /// Whether it stops then whatever happens in it: it has run for as long as the operator lets one run.
+    #[serde(default)]
+    pub stops_anyway: bool,
     /// The processes that keep it awake for as long as they run.
     #[serde(default)]
     pub leases: Vec<Lease>,

@@ -44,6 +44,7 @@ impl Services {
             traffic_counts: record.traffic_counts,
             stops_at: snapshot.idle_at,
             stops_soon: snapshot.stops_soon,
+            stops_anyway: snapshot.stops_anyway,
             leases: life::leases(snapshot),
             deletes_at: self.codespaces.deletes_at(record),
             stopped_because: snapshot.stopped_because.clone(),

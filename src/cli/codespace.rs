@@ -154,7 +154,12 @@ fn described(codespace: &Codespace) -> String {
         lines.push(format!("not heeded  {}: {}", plain(&notice.key), plain(&notice.reason)));
     }
     if let Some(at) = codespace.stops_at {
-        lines.push(format!("stops at    {}, if nothing happens", clock(at)));
+        let when = if codespace.stops_anyway {
+            "whatever happens: it ran for as long as one may"
+        } else {
+            "if nothing happens"
+        };
+        lines.push(format!("stops at    {}, {when}", clock(at)));
     }
     if let Some(at) = codespace.deletes_at {
         lines.push(format!("deleted on  {}, unless somebody uses it", at.date()));

@@ -67,6 +67,8 @@ pub struct Snapshot {
     pub out_of_memory: Option<String>,
     /// Whether it stops so soon that its people are told.
     pub stops_soon: bool,
+    /// Whether it stops whatever happens in it: it has run for as long as one may.
+    pub stops_anyway: bool,
     /// The processes inside that keep it awake.
     pub leases: Vec<Lease>,
     /// Whether somebody wants it to start as soon as it has stopped.
@@ -136,6 +138,7 @@ impl Snapshot {
             idle_at: None,
             starts_again: false,
             stops_soon: false,
+            stops_anyway: false,
             leases: Vec::new(),
             record,
         }

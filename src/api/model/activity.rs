@@ -12,13 +12,16 @@ pub struct Activity {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub last_active_at: OffsetDateTime,
-    /// When it stops if nothing happens until then; none unless it runs.
+    /// When it stops, if nothing happens until then or in any case; none unless it runs.
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub stops_at: Option<OffsetDateTime>,
     /// Whether that is so soon that its people should hear of it.
     #[serde(default)]
     pub stops_soon: bool,
+    /// Whether it stops then whatever happens in it: it has run for as long as the operator lets one run.
+    #[serde(default)]
+    pub stops_anyway: bool,
     pub stopped_because: Option<String>,
     pub idle_timeout_minutes: u16,
     /// The processes that keep it awake for as long as they run.

@@ -88,9 +88,10 @@ impl Task {
         let rule = idle(facts, &rules, clock);
         // A machine of one's own is nobody's to stop.
         let runs = self.now.record.phase == Phase::Running && !self.now.is_own_machine();
-        let was_soon = self.now.stops_soon;
+        let told = (self.now.stops_soon, self.now.stops_anyway);
         self.warn_at = None;
         (self.now.idle_at, self.now.awake_because, self.now.stops_soon) = (None, Vec::new(), false);
+        self.now.stops_anyway = runs && rule.end == End::Lifetime;
         if runs {
             self.warn_at = Some(rule.warn_at).filter(|at| *at > clock);
             (self.now.idle_at, self.now.awake_because, self.now.stops_soon) = (Some(rule.at), rule.awake_because, rule.soon);
@@ -102,7 +103,7 @@ impl Task {
             };
             self.say(&Actor::gateway(), "codespace.stopped", &why);
             self.apply_quietly(Event::Stop(why)).await;
-        } else if was_soon != self.now.stops_soon {
+        } else if told != (self.now.stops_soon, self.now.stops_anyway) {
             self.publish();
         }
     }

@@ -156,8 +156,13 @@ async fn a_run_ends_after_its_lifetime_used_or_not() {
         bench.clock.advance(Duration::minutes(minutes));
         bench.spaces.keep(codespace.name()).await.expect("it is kept");
     }
-    assert!(!codespace.snapshot().stops_soon);
-    bench.clock.advance(Duration::minutes(10));
+    let anyway = reaches(&codespace, |now| now.stops_anyway).await;
+    assert!(!anyway.stops_soon);
+    bench.clock.advance(Duration::minutes(6));
+    poke(&codespace, 1).await;
+    let soon = reaches(&codespace, |now| now.stops_soon).await;
+    assert!(soon.stops_anyway, "nobody is told that use would keep it");
+    bench.clock.advance(Duration::minutes(4));
     poke(&codespace, 1).await;
     let stopped = reaches(&codespace, |now| now.phase() == Phase::Stopped).await;
     let why = stopped.stopped_because.clone().expect("a reason");

@@ -555,6 +555,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         idle_at: None,
         starts_again: false,
         stops_soon: false,
+        stops_anyway: false,
         leases: Vec::new(),
     }
 }
