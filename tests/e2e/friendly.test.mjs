@@ -149,31 +149,41 @@ for (const tls of [false, true]) test(`friendly pages${tls ? ' over https' : ''}
   for (const how of ['prefetch', 'prerender']) {
     await row(`${how}, visited or not, signed in or out`, async (context, watch) => {
       const page = await signedIn(context, scene);
-      const speculate = (urls) =>
-        page.evaluate(
-          async ([how, urls]) => {
+      const speculate = async (urls) => {
+        // A page that is in the background does not speculate.
+        await page.bringToFront();
+        await page.evaluate(
+          ([how, urls]) => {
             const rules = document.createElement('script');
             rules.type = 'speculationrules';
             rules.textContent = JSON.stringify({ [how]: [{ source: 'list', urls, eagerness: 'immediate' }] });
             document.head.append(rules);
-            await new Promise((done) => setTimeout(done, 700));
           },
           [how, urls],
         );
+      };
+      const [next, far, later, other] = [`${url(0)}next-${how}`, `${url(1)}far-${how}`, `${url(1)}later-${how}`, `${url(2)}other-${how}`];
+      const guessed = (address) => eventually(`the app is asked for ${address} ahead`, () => scene.app.seen(new URL(address).pathname).some(({ headers }) => headers['sec-purpose']?.includes(how)));
+      // Nobody has gone there: whoever asks is the browser, ahead.
+      const refused = (address) =>
+        eventually(`the gateway is asked for ${address} ahead`, async () => (await records(gateway)).some((record) => record.host === new URL(address).host && record.path === new URL(address).pathname && record.status === 303));
       const follow = (to) => page.evaluate((to) => (location.href = to), to).catch(() => {});
       await watch.visits(page, url(0));
-      await speculate([`${url(0)}next`, url(1)]);
-      await follow(`${url(0)}next`);
-      await watch.arrived(page, `${url(0)}next`);
-      await follow(url(1));
-      await watch.arrived(page, url(1));
+      await speculate([next, far]);
+      await Promise.all([next, far].map(guessed));
+      await follow(next);
+      await watch.arrived(page, next);
+      await follow(far);
+      await watch.arrived(page, far);
       await signOut(await home(context, scene));
-      await speculate([`${url(1)}later`, url(2)]);
-      await follow(`${url(1)}later`);
+      await speculate([later, other]);
+      for (const address of [later, other]) await refused(address);
+      assert.deepEqual([later, other].flatMap((address) => scene.app.seen(new URL(address).pathname)), [], 'the app was not asked');
+      await follow(later);
       await atSignIn(page, ada);
-      await watch.arrived(page, `${url(1)}later`);
-      await follow(url(2));
-      await watch.arrived(page, url(2));
+      await watch.arrived(page, later);
+      await follow(other);
+      await watch.arrived(page, other);
     });
   }
 
