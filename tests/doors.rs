@@ -51,6 +51,8 @@ mod log;
 mod lone;
 #[path = "doors/metrics.rs"]
 mod metrics;
+#[path = "doors/operator.rs"]
+mod operator;
 #[path = "doors/origins.rs"]
 mod origins;
 #[path = "doors/pages.rs"]

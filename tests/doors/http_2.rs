@@ -120,22 +120,35 @@ impl Connection {
 
     /// A head of a request that names nothing in any table; `more` fields of which there may be too many.
     fn head(&self, stream: u32, more: usize) -> Vec<u8> {
+        let fields: Vec<_> = (0..more).map(|number| (format!("x-{number}"), "v".to_owned())).collect();
+        self.head_with(stream, &fields)
+    }
+
+    fn head_with(&self, stream: u32, fields: &[(String, String)]) -> Vec<u8> {
+        let pseudo = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", &self.host),
+            (":path", "/api/v1/setup"),
+        ];
+        let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut block = Vec::new();
-        let mut literal = |name: &str, value: &str| {
+        for (name, value) in pseudo.iter().chain(fields) {
             block.push(0x10);
             for text in [name, value] {
                 block.push(u8::try_from(text.len()).expect("short"));
                 block.extend_from_slice(text.as_bytes());
             }
-        };
-        literal(":method", "GET");
-        literal(":scheme", "https");
-        literal(":authority", &self.host);
-        literal(":path", "/api/v1/setup");
-        for number in 0..more {
-            literal(&format!("x-{number}"), "v");
         }
         frame(HEADERS, 0x5, stream, &block)
+    }
+
+    /// The first byte of an answer's head but for changes of the table's size: its status, where it is a usual one (RFC 7541,
+    /// appendix A).
+    fn status(&self) -> Option<u8> {
+        let frames = self.frames();
+        let (_, block) = frames.iter().find(|(kind, _)| *kind == HEADERS)?;
+        block.iter().copied().find(|byte| byte & 0xe0 != 0x20)
     }
 }
 
@@ -219,4 +232,41 @@ fn h2_1_who_leaves_a_page_of_many_files_again_and_again_is_no_flood() {
     }
     connection.send(&frame(PING, 0, 0, b"the last"));
     until(&mut connection, |connection| connection.count(PING) >= 1);
+}
+
+#[test]
+fn smug_10_what_is_no_field_of_http_1_is_refused() {
+    let gateway = Lone::start("https://portico.localhost", &[("PORTICO_TLS_LOCAL", "true")]);
+    // What comes of a head with this field besides: a status (8 is 200, 12 is 400), or a stream or a connection that ends.
+    let ask = |name: &str, value: &str| {
+        let mut connection = Connection::open(&gateway);
+        connection.send(&connection.head_with(1, &[(name.to_owned(), value.to_owned())]));
+        while connection.status().is_none() && connection.count(RST_STREAM) == 0 && connection.goaway().is_none() && !connection.ended {
+            connection.read();
+        }
+        connection.status()
+    };
+    assert_eq!(ask("x-plain", "a b"), Some(0x88));
+    for (name, value) in [
+        ("X-Upper", "v"),
+        ("x y", "v"),
+        ("x:y", "v"),
+        ("x\ny", "v"),
+        ("", "v"),
+        ("x-lines", "a\r\nx-more: b"),
+        ("x-line", "a\nb"),
+        ("x-nothing", "a\0b"),
+        ("x-before", " v"),
+        ("x-after", "v\t"),
+        (":method", "POST"),
+        (":path", "/healthz"),
+        (":x", "v"),
+        (":status", "200"),
+        ("connection", "close"),
+        ("transfer-encoding", "chunked"),
+        ("host", "evil.example"),
+    ] {
+        let status = ask(name, value);
+        assert!(matches!(status, None | Some(0x8c)), "{name:?}: {value:?}: {status:?}");
+    }
 }
