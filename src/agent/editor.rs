@@ -1,9 +1,10 @@
 //! The editor's process: started on a Unix socket, watched, started again.
 //!
-//! Owns its command line, its first settings, its readiness. Refuses to know what is said over its socket.
+//! Owns its command line, its settings, its readiness. Refuses to know what is said over its socket.
 
 mod elf;
 mod program;
+mod settings;
 
 use std::{
     fs::{self, DirBuilder},
@@ -50,6 +51,11 @@ const DEATHS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 /// How long it may take to answer before it counts as dead.
 const START_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Largest file of settings that is changed, in bytes.
+const MAX_SETTINGS: u64 = 1024 * 1024;
+
+type Settings = serde_json::Map<String, serde_json::Value>;
 
 /// The settings that a new user of the editor starts with.
 const SETTINGS: &str = r#"{
@@ -150,7 +156,7 @@ impl Editor {
 
     async fn keep_running(&self, program: &EditorProgram) -> io::Result<()> {
         let rooms = Rooms::make(&self.state_dir)?;
-        self.first_settings(program)?;
+        self.put_settings(program)?;
         let mut deaths: Vec<Instant> = Vec::new();
         loop {
             self.set(EditorState::Starting, None);
@@ -251,31 +257,56 @@ impl Editor {
         Command::from(command).kill_on_drop(true).spawn()
     }
 
-    /// Writes settings where there are none.
-    fn first_settings(&self, program: &EditorProgram) -> io::Result<()> {
+    /// Writes settings where there are none; else, what changed of the person's own since they were last written.
+    fn put_settings(&self, program: &EditorProgram) -> io::Result<()> {
         let file = program::settings(&program.kind, &self.home);
         if let Some(directory) = file.parent() {
             fs::create_dir_all(directory)?;
         }
+        let own = self.own_settings();
         match fs::File::create_new(&file) {
-            Ok(mut file) => io::Write::write_all(&mut file, self.settings().as_bytes()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
+            Ok(mut file) => io::Write::write_all(&mut file, all_settings(own.as_ref()).as_bytes())?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let Some(own) = &own else { return Ok(()) };
+                if let Err(why) = self.follow_settings(&file, own) {
+                    self.log
+                        .line(format_args!("the editor's settings stay as they are, whatever yours say: {why}"));
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        fs::write(
+            self.written_settings(),
+            serde_json::Value::Object(own.unwrap_or_default()).to_string(),
+        )
+    }
+
+    fn follow_settings(&self, file: &Path, own: &Settings) -> Result<(), String> {
+        let bounded = |path: &Path| match fs::metadata(path) {
+            Ok(there) if there.len() > MAX_SETTINGS => Err(format!("{} is too large", path.display())),
+            _ => fs::read_to_string(path).map_err(|error| error.to_string()),
+        };
+        let before = bounded(&self.written_settings()).ok().and_then(|text| settings_object(&text).ok());
+        match settings::followed(&bounded(file)?, &before.unwrap_or_default(), own)? {
+            Some(text) => fs::write(file, text).map_err(|error| error.to_string()),
+            None => Ok(()),
         }
     }
 
-    /// Our settings, with the user's own above them.
-    fn settings(&self) -> String {
+    /// Where it is kept what was last written of the person's own settings.
+    fn written_settings(&self) -> PathBuf {
+        self.state_dir.join("editor-settings.json")
+    }
+
+    /// The person's own; none if they cannot be read.
+    fn own_settings(&self) -> Option<Settings> {
         let told = self.environment.personal().now();
-        let Some(own) = &told.editor_settings else { return SETTINGS.into() };
-        match (settings_object(SETTINGS), settings_object(own)) {
-            (Ok(mut all), Ok(own)) => {
-                all.extend(own);
-                format!("{:#}\n", serde_json::Value::Object(all))
-            }
-            (_, Err(why)) | (Err(why), _) => {
+        match told.editor_settings.as_deref().map_or(Ok(Settings::new()), settings_object) {
+            Ok(own) => Some(own),
+            Err(why) => {
                 self.log.line(format_args!("the editor starts without your settings: {why}"));
-                SETTINGS.into()
+                None
             }
         }
     }
@@ -302,6 +333,16 @@ impl Editor {
         *self.now.lock() = (state, socket);
         self.reporter.editor(state);
     }
+}
+
+/// Ours, with the person's own above them.
+fn all_settings(own: Option<&Settings>) -> String {
+    let own = own.filter(|own| !own.is_empty());
+    let (Ok(mut all), Some(own)) = (settings_object(SETTINGS), own) else {
+        return SETTINGS.into();
+    };
+    all.extend(own.clone());
+    format!("{:#}\n", serde_json::Value::Object(all))
 }
 
 /// Where the editor's sockets are; a short directory made for it goes with this.

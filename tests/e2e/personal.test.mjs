@@ -1,7 +1,7 @@
 // What follows a person into their codespaces: secrets, git servers, git's name, dotfiles, the editor's settings.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
@@ -134,11 +134,17 @@ test('what follows a person', async (t) => {
     assert.equal((await gateway.exec(ada.token, name, ['sh', '-c', 'echo $LATER $MY_SECRET'])).stdout.trim(), `came later ${SECRET}`);
     await gateway.call(ada.token, 'POST', `/codespaces/${name}/stop`);
     await eventually('it is stopped', async () => (await gateway.call(ada.token, 'GET', `/codespaces/${name}`)).state === 'stopped');
-    await gateway.call(ada.token, 'PATCH', '/user/settings', { git_name: 'Ada King' });
+    await gateway.call(ada.token, 'PATCH', '/user/settings', { git_name: 'Ada King', editor_settings: '{ "editor.fontSize": 25 }' });
+    const file = path.join(gateway.data, 'codespaces', name, 'home/.local/share/code-server/User/settings.json');
+    // As the editor writes it when something is set in its own pages.
+    writeFileSync(file, readFileSync(file, 'utf8').replace('{', '{\n  // set in the editor\n  "editor.wordWrap": "on",'));
     await gateway.call(ada.token, 'POST', `/codespaces/${name}/start`);
     await gateway.ready(ada.token, name);
     assert.equal((await gateway.exec(ada.token, name, ['sh', '-c', 'git config user.name; echo $MY_SECRET'])).stdout.trim(), `Ada King\n${SECRET}`);
     await becomes(async () => (await step(ada, name, 'dotfiles'))?.state, 'skipped');
+    const settings = readFileSync(file, 'utf8');
+    assert.match(settings, /\/\/ set in the editor\n/);
+    assert.deepEqual(['editor.fontSize', 'editor.wordWrap', 'telemetry.telemetryLevel'].map((key) => settings.match(new RegExp(`"${key}": "?(\\w+)`))?.[1]), ['25', 'on', 'off']);
   });
 
   await t.test("somebody else's codespace has none of it", async () => {
