@@ -15,7 +15,7 @@ http.createServer((request, response) => response.end('hello')).listen(port, '12
 test('ports as devcontainer.json says', async (t) => {
   const gateway = await Gateway.start(t, { editor: false });
   const ada = await gateway.user('ada', { admin: true });
-  const [web, quiet, database, debug] = [await freePort(), await freePort(), await freePort(), await freePort()];
+  const [web, quiet, database, debug, other] = [await freePort(), await freePort(), await freePort(), await freePort(), await freePort()];
   const file = (shares) => `{
     // JSON with comments
     "forwardPorts": [${database}],
@@ -24,6 +24,7 @@ test('ports as devcontainer.json says', async (t) => {
       "server\\\\.mjs ${quiet}": { "label": "By its command line", "onAutoForward": "silent" },
       "${database}": { "label": "Database", "protocol": "https", "requireLocalPort": true },
     },
+    "otherPortsAttributes": { "onAutoForward": "silent" },
     "customizations": { "portico": { "ports": ${JSON.stringify(shares)} } },
   }`;
   const git = await serveRepositories(t, { project: repository(t, { 'server.mjs': SERVER, '.devcontainer/devcontainer.json': file({ [web]: 'public', [quiet]: { visibility: 'org' } }) }) });
@@ -40,6 +41,8 @@ test('ports as devcontainer.json says', async (t) => {
   await t.test('what is to be forwarded is listed before it listens, and what is not supported is said', async () => {
     await eventually('it is listed', () => port(database));
     assert.deepEqual({ ...(await port(database)) }, { ...(await port(database)), label: 'Database', protocol: 'https', listening: false, visibility: 'private' });
+    const told = async () => (await gateway.call(ada.token, 'GET', `/codespaces/${name}`)).notices;
+    await eventually('everybody who looks is told', async () => (await told()).some(({ key, reason }) => key === '.devcontainer/devcontainer.json' && /requireLocalPort is not supported/.test(reason)));
     await eventually('the log says it', async () => (await gateway.command(['codespace', 'logs', name], { token: ada.token })).stdout.includes('requireLocalPort is not supported'));
   });
 
@@ -62,6 +65,8 @@ test('ports as devcontainer.json says', async (t) => {
     const said = async (number) => [(await port(number)).label, (await port(number)).on_auto_forward];
     assert.deepEqual(await said(web), ['Web <shop>', 'notify']);
     assert.deepEqual(await said(quiet), ['By its command line', 'silent']);
+    await gateway.serveInside(ada.token, name, [process.execPath, 'server.mjs', `${other}`], other);
+    await becomes(() => said(other), [null, 'silent']);
   });
 
   await t.test('a debugger is no port to show, and can be reached all the same', async () => {

@@ -41,6 +41,7 @@ const SHAPED = JSON.stringify({
   containerUser: 'dev',
   waitFor: 'postCreateCommand',
   postCreateCommand: HELD,
+  postAttachCommand: 'echo attached >> /tmp/attached',
   forwardPorts: [3000],
   portsAttributes: { 3000: { label: 'The shop', onAutoForward: 'silent' }, '4000-4010': { label: 'One of many' } },
 });
@@ -119,6 +120,7 @@ test('containers are entered while they are made, sleep and wake', async (t) => 
     await vscode.workbench(waiting);
 
     // What of the file no other test has.
+    await becomes(() => inside(shaped, 'cat /tmp/attached 2>/dev/null'), 'attached');
     assert.equal((await view(shaped)).recovery, null);
     assert.equal(await inside(shaped, 'cat /stage; id -un'), 'wanted\ndev');
     const ports = await gateway.call(ada.token, 'GET', `/codespaces/${shaped}/ports`);

@@ -134,6 +134,12 @@ test('a URL that is typed wakes it and becomes the page that was asked for', asy
   await page.getByRole('heading', { name: 'This codespace is stopped' }).waitFor(PATIENCE);
   await page.waitForTimeout(7_000);
   assert.deepEqual([await state(name), await starts(name)], ['stopped', 2]);
+
+  // From the list of codespaces.
+  await page.goto(`${gateway.origin}/`);
+  await page.getByTestId('start').click();
+  await eventually('it is started', async () => (await starts(name)) === 3);
+  await eventually('it runs from the list', async () => (await state(name)) === 'running', PATIENCE);
 });
 
 test('a lease ends with its process, and is seen and ended on the page', async (t) => {
