@@ -304,6 +304,8 @@ except OSError as error: print(errno.errorcode.get(error.errno, error))`), /EACC
   });
 
   await t.test('deleting leaves nothing behind', async () => {
+    // Their logs go with the containers.
+    engine.listen();
     for (const user of [ada, bob]) for (const codespace of await gateway.call(user.token, 'GET', '/codespaces')) await gateway.call(user.token, 'DELETE', `/codespaces/${codespace.name}?force=true`);
     assert.deepEqual(['container', 'network', 'volume'].flatMap((kind) => engine.names(kind)), []);
     assert.equal(engine.docker('ps', '-aq'), '');

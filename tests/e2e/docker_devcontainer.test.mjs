@@ -244,6 +244,8 @@ test('a repository says what its container is', async (t) => {
   });
 
   await t.test('deleting leaves nothing behind', async () => {
+    // Their logs go with the containers.
+    engine.listen();
     for (const codespace of await gateway.call(ada.token, 'GET', '/codespaces')) await gateway.call(ada.token, 'DELETE', `/codespaces/${codespace.name}?force=true`);
     assert.deepEqual(['container', 'network', 'volume'].flatMap((kind) => engine.names(kind)), []);
     assert.equal(engine.docker('volume', 'ls', '-q'), '', 'volumes that mounts made went as well');
