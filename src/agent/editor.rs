@@ -283,12 +283,10 @@ impl Editor {
     }
 
     fn follow_settings(&self, file: &Path, own: &Settings) -> Result<(), String> {
-        let bounded = |path: &Path| match fs::metadata(path) {
-            Ok(there) if there.len() > MAX_SETTINGS => Err(format!("{} is too large", path.display())),
-            _ => fs::read_to_string(path).map_err(|error| error.to_string()),
-        };
-        let before = bounded(&self.written_settings()).ok().and_then(|text| settings_object(&text).ok());
-        match settings::followed(&bounded(file)?, &before.unwrap_or_default(), own)? {
+        let before = settings_in(&self.written_settings())
+            .ok()
+            .and_then(|text| settings_object(&text).ok());
+        match settings::followed(&settings_in(file)?, &before.unwrap_or_default(), own)? {
             Some(text) => fs::write(file, text).map_err(|error| error.to_string()),
             None => Ok(()),
         }
@@ -333,6 +331,15 @@ impl Editor {
         *self.now.lock() = (state, socket);
         self.reporter.editor(state);
     }
+}
+
+/// The text of a file that anything inside could have put there: one that never ends would hold the agent up.
+fn settings_in(file: &Path) -> Result<String, String> {
+    let there = fs::metadata(file).map_err(|error| error.to_string())?;
+    if !there.is_file() || there.len() > MAX_SETTINGS {
+        return Err(format!("{} is no file, or too large", file.display()));
+    }
+    fs::read_to_string(file).map_err(|error| error.to_string())
 }
 
 /// Ours, with the person's own above them.

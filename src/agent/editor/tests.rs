@@ -41,3 +41,17 @@ async fn an_editor_that_keeps_ending_fails() {
     let settings = fs::read_to_string(root.path().join("home/.local/share/code-server/User/settings.json")).expect("settings");
     assert_eq!(settings, SETTINGS);
 }
+
+#[test]
+fn only_files_of_some_size_are_settings() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("settings.json");
+    assert!(settings_in(&file).is_err() && settings_in(directory.path()).is_err());
+    fs::write(&file, "{}").expect("written");
+    assert_eq!(settings_in(&file).as_deref(), Ok("{}"));
+    fs::write(&file, vec![b' '; 1 + usize::try_from(MAX_SETTINGS).expect("small")]).expect("written");
+    assert!(settings_in(&file).is_err());
+    fs::remove_file(&file).expect("removed");
+    let made = std::process::Command::new("mkfifo").arg(&file).status().expect("coreutils");
+    assert!(made.success() && settings_in(&file).is_err(), "nobody ever writes there");
+}

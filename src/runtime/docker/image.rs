@@ -3,7 +3,7 @@
 use std::{collections::HashMap, pin::pin, time::Duration};
 
 use bollard::{
-    models::{CreateImageInfo, HealthConfig},
+    models::{CreateImageInfo, HealthConfig, ImageConfig},
     query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder},
 };
 use futures_util::StreamExt as _;
@@ -109,37 +109,28 @@ pub async fn user(engine: &Engine, image: &str) -> Result<Option<String>, Runtim
     Ok(metadata(engine, image).await?.and_then(|text| named_user(&text)))
 }
 
+/// How containers of an image are set up.
+async fn config(engine: &Engine, image: &str) -> Result<Option<ImageConfig>, RuntimeError> {
+    let found = engine.api().await?.inspect_image(image).await;
+    Ok(found.map_err(|error| engine.trouble(&error))?.config)
+}
+
 /// What an image has an engine do with a build that is upon it.
 pub async fn triggers(engine: &Engine, image: &str) -> Result<Vec<String>, RuntimeError> {
-    let found = engine
-        .api()
-        .await?
-        .inspect_image(image)
-        .await
-        .map_err(|error| engine.trouble(&error))?;
-    Ok(found.config.and_then(|config| config.on_build).unwrap_or_default())
+    Ok(config(engine, image).await?.and_then(|config| config.on_build).unwrap_or_default())
 }
 
 /// Where an image says that what is kept is in volumes.
 pub async fn volumes(engine: &Engine, image: &str) -> Result<Vec<String>, RuntimeError> {
-    let found = engine
-        .api()
-        .await?
-        .inspect_image(image)
-        .await
-        .map_err(|error| engine.trouble(&error))?;
-    Ok(found.config.and_then(|config| config.volumes).unwrap_or_default())
+    Ok(config(engine, image).await?.and_then(|config| config.volumes).unwrap_or_default())
 }
 
 /// How an image has an engine look at its health.
 pub async fn health(engine: &Engine, image: &str) -> Result<HealthConfig, RuntimeError> {
-    let found = engine
-        .api()
+    Ok(config(engine, image)
         .await?
-        .inspect_image(image)
-        .await
-        .map_err(|error| engine.trouble(&error))?;
-    Ok(found.config.and_then(|config| config.healthcheck).unwrap_or_default())
+        .and_then(|config| config.healthcheck)
+        .unwrap_or_default())
 }
 
 /// Whether so many nanoseconds between two looks are fewer than are heeded: each look is a process of the engine's. None and 0
