@@ -277,7 +277,9 @@ impl Codespaces {
             let record = &codespace.snapshot().record;
             record.phase != Phase::Deleting && request::is_same(record, &new, &wanted)
         });
-        if let Some(codespace) = same.into_iter().next() {
+        // Of before the default branch was known there may be one of no reference, and one of its name.
+        let exact = |codespace: &&Arc<Codespace>| codespace.snapshot().record.reference == wanted.reference;
+        if let Some(codespace) = same.iter().find(exact).or(same.first()).cloned() {
             if codespace.snapshot().phase() == Phase::Failed {
                 self.start(codespace.name(), actor).await?;
             }
@@ -472,6 +474,7 @@ impl Inner {
             display_name: wanted.display_name,
             repository: wanted.source.to_string(),
             reference: wanted.reference,
+            default_branch: None,
             pull_request: new.pull_request,
             devcontainer_path: new.devcontainer_path,
             runtime: runtime.into(),

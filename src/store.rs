@@ -201,6 +201,8 @@ pub struct CodespaceRecord {
     pub repository: String,
     /// What was asked for: a branch, tag or commit; none for the default branch.
     pub reference: Option<String>,
+    /// The branch that its repository opens with where nobody names one; none while nobody knows.
+    pub default_branch: Option<String>,
     pub pull_request: Option<u64>,
     pub devcontainer_path: Option<String>,
     pub runtime: String,

@@ -178,6 +178,9 @@ impl Checkout {
                 .line("the repository has submodules; 'git submodule update --init' fetches them");
         }
         fs::remove_file(self.workspace.join(UNFINISHED)).map_err(|error| storage(&error))?;
+        if let Ok(Target::Branch(name)) = refs.choose(None, None) {
+            self.reporter.default_branch(&name);
+        }
         Ok(told)
     }
 

@@ -48,6 +48,7 @@ pub struct State {
     /// What programs printed about ports.
     printed: BTreeMap<u16, Said>,
     steps: BTreeMap<StepName, (StepState, String)>,
+    default_branch: Option<String>,
     prepared: bool,
     awaits: bool,
     configured: Option<Configured>,
@@ -100,6 +101,11 @@ impl Reporter {
         self.change(|all| {
             all.steps.insert(name, (state, detail));
         });
+    }
+
+    /// Reports the branch that the repository opens with where nobody names another.
+    pub fn default_branch(&self, name: &str) {
+        self.change(|all| all.default_branch = Some(name.to_owned()));
     }
 
     /// Reports that the repository is checked out.
@@ -236,6 +242,8 @@ impl State {
             state: state.to_string(),
             detail: detail.clone(),
         });
+        let default_branch = self.default_branch.clone().filter(|_| self.default_branch != told.default_branch);
+        let default_branch = default_branch.map(|name| FromAgent::DefaultBranch { name });
         let prepared = (self.prepared && !told.prepared).then_some(FromAgent::Prepared);
         let awaits = (self.awaits && !told.awaits).then_some(FromAgent::Awaits);
         let configured = self.configured().filter(|now| told.configured().as_ref() != Some(now));
@@ -255,9 +263,10 @@ impl State {
         });
         let out_of_memory = self.out_of_memory.filter(|_| self.out_of_memory != told.out_of_memory);
         let out_of_memory = out_of_memory.map(FromAgent::OutOfMemory);
-        // What is declared of ports comes before the ports.
+        // What is declared of ports comes before the ports; the default branch is believed until all is checked out.
         let first = steps
             .chain(configured)
+            .chain(default_branch)
             .chain(prepared)
             .chain(awaits)
             .chain(editor)

@@ -366,6 +366,7 @@ fn record(name: &str, owner: &UserId, now: OffsetDateTime) -> CodespaceRecord {
         display_name: name.to_owned(),
         repository: "https://example.com/project.git".to_owned(),
         reference: None,
+        default_branch: None,
         pull_request: None,
         devcontainer_path: None,
         runtime: "fake".to_owned(),

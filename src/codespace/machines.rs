@@ -240,6 +240,7 @@ fn machine(owner: UserId, display_name: String, agent_hash: [u8; 32], idle_timeo
         display_name,
         repository: String::new(),
         reference: None,
+        default_branch: None,
         pull_request: None,
         devcontainer_path: None,
         runtime: EXTERNAL.into(),

@@ -55,10 +55,23 @@ pub fn wanted(new: &NewCodespace, default_idle_minutes: u16) -> Result<Wanted, C
 pub fn is_same(record: &CodespaceRecord, new: &NewCodespace, wanted: &Wanted) -> bool {
     record.owner == new.owner
         && canon(&record.repository) == wanted.source.canon()
-        && record.reference == wanted.reference
+        && is_same_reference(record, wanted.reference.as_deref())
         && record.pull_request == new.pull_request
         && record.devcontainer_path == new.devcontainer_path
         && new.personal.is_none_or(|personal| personal == record.personal)
+}
+
+/// Whether a reference leads where a record's does: no reference is the default branch, once an agent has told which that is.
+fn is_same_reference(record: &CodespaceRecord, wanted: Option<&str>) -> bool {
+    let wanted = wanted.map(branch);
+    let named = record.reference.as_deref().map(branch);
+    let default = record.default_branch.as_deref();
+    named == wanted || (default.is_some() && named.or(default) == wanted.or(default))
+}
+
+/// One spelling of a branch.
+fn branch(reference: &str) -> &str {
+    reference.strip_prefix("refs/heads/").unwrap_or(reference)
 }
 
 /// One spelling of a repository: hosts in any case, with and without `.git`.

@@ -152,6 +152,7 @@ impl Snapshot {
             display_name: String::new(),
             repository: String::new(),
             reference: None,
+            default_branch: None,
             pull_request: None,
             devcontainer_path: None,
             runtime: String::new(),

@@ -3,6 +3,7 @@
 mod life;
 mod machines;
 mod personal;
+mod references;
 mod renewal;
 mod sharing;
 

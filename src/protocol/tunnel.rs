@@ -150,6 +150,8 @@ pub enum FromAgent {
     Configured { configured: Configured },
     /// A step changed.
     Step { name: String, state: String, detail: String },
+    /// The branch that the repository opens with where nobody names another, once it was fetched from.
+    DefaultBranch { name: String },
     /// The repository is checked out; nothing will be cloned again.
     Prepared,
     /// The repository is checked out and says what its container is to be: the agent waits for another container.

@@ -165,6 +165,7 @@ fn bind_codespace<'q>(query: &'static str, codespace: &CodespaceRecord) -> Query
         .bind(codespace.traffic_counts)
         .bind(codespace.announced_at.map(kept_time))
         .bind(codespace.personal)
+        .bind(codespace.default_branch.clone())
 }
 
 #[async_trait]
@@ -281,7 +282,7 @@ impl Store for SqliteStore {
             .await
             .map_err(fault)?;
         let query = "INSERT INTO codespaces VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-             ?23, ?24)";
+             ?23, ?24, ?25)";
         bind_codespace(query, codespace).execute(&mut *transaction).await.map_err(fault)?;
         transaction.commit().await.map_err(fault)
     }
@@ -291,7 +292,7 @@ impl Store for SqliteStore {
              devcontainer_path = ?7, runtime = ?8, phase = ?9, reason = ?10, generation = ?11, agent_hash = ?12, prepared = ?13,
              idle_timeout_minutes = ?14, created_at = ?15, last_used_at = ?16,
              uncommitted_files = ?17, unpushed_commits = ?18, agent_next_hash = ?19, woken_by = ?20,
-             started_at = ?21, traffic_counts = ?22, announced_at = ?23, personal = ?24 WHERE name = ?1";
+             started_at = ?21, traffic_counts = ?22, announced_at = ?23, personal = ?24, default_branch = ?25 WHERE name = ?1";
         some(self.write(bind_codespace(query, codespace)).await?)
     }
 

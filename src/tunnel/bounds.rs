@@ -8,6 +8,8 @@ const MAX_PORTS: usize = 512;
 const MAX_ADDRESSES: usize = 16;
 /// Longest reason for a recovery container in bytes.
 const MAX_RECOVERY: usize = 2048;
+/// Longest name of a branch in bytes.
+const MAX_BRANCH: usize = 512;
 /// Most leases that are kept.
 const MAX_LEASES: usize = 32;
 /// Most kinds of activity in a report; there are fewer.
@@ -33,6 +35,7 @@ pub fn bound(message: FromAgent) -> Option<FromAgent> {
             cut(&mut detail, 2048);
             Some(FromAgent::Step { name, state, detail })
         }
+        FromAgent::DefaultBranch { name } => (name.len() <= MAX_BRANCH).then_some(FromAgent::DefaultBranch { name }),
         FromAgent::Leases { mut leases } => {
             leases.retain(|lease| lease.id.len() <= 64 && lease.id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
             leases.truncate(MAX_LEASES);
@@ -112,6 +115,7 @@ mod tests {
         assert_eq!(ports[0].command.as_ref().map(String::len), Some(512));
         assert_eq!(ports[0].beside.as_ref().map(String::len), Some(64));
         assert_eq!(bound(FromAgent::Pong), None);
+        assert_eq!(bound(FromAgent::DefaultBranch { name: "b".repeat(513) }), None);
         let lease = |id: &str| HeldLease {
             inside: false,
             id: id.into(),

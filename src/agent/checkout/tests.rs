@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::*;
+use crate::protocol::tunnel::FromAgent;
 
 struct Scene {
     root: tempfile::TempDir,
@@ -78,6 +79,9 @@ async fn a_branch_is_shallow_first_and_whole_later() {
         "{}",
         checkout.log.text()
     );
+    let told = checkout.reporter.watch().borrow().since(&Default::default());
+    let name = "main".to_owned();
+    assert!(told.contains(&FromAgent::DefaultBranch { name }), "{told:?}");
     let seen = scene
         .in_workspace("git log --oneline | wc -l; cat file; git rev-parse --abbrev-ref @{u}; git config user.name; git status --porcelain");
     assert_eq!(seen, "1\n3\norigin/main\nAda");

@@ -9,7 +9,7 @@ use super::{FIRST_LOOK, Task};
 use crate::{
     audit::Actor,
     auth::hash_secret,
-    domain::{Phase, StepName, StepState},
+    domain::{Phase, Reference, StepName, StepState},
     lifecycle::{Activity, Event},
     protocol::{
         bootstrap::Secret,
@@ -130,6 +130,7 @@ impl Task {
                     return self.apply_quietly(Event::CloneFailed(why)).await;
                 }
             }
+            FromAgent::DefaultBranch { name } => return self.hear_default_branch(&name).await,
             FromAgent::Prepared if self.now.record.prepared => return,
             FromAgent::Prepared => {
                 self.now.record.prepared = true;
@@ -150,6 +151,21 @@ impl Task {
             FromAgent::Renewed => return self.renewed().await,
             // The tunnel keeps these to itself.
             FromAgent::Hello { .. } | FromAgent::Pong => return,
+        }
+        self.publish();
+    }
+
+    /// Which branch it is where nobody named one, so that who names that one finds it too. Once, as it is checked out: what runs
+    /// inside may speak for the agent later.
+    async fn hear_default_branch(&mut self, name: &str) {
+        let record = &mut self.now.record;
+        if record.prepared || record.default_branch.is_some() {
+            return;
+        }
+        let Ok(name) = name.parse::<Reference>() else { return };
+        record.default_branch = Some(name.to_string());
+        if let Err(error) = self.store().await {
+            tracing::warn!(codespace = %self.shared.name, %error, "its default branch could not be stored");
         }
         self.publish();
     }

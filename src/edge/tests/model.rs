@@ -516,6 +516,7 @@ fn snapshot(name: &str, owner: &UserId) -> Snapshot {
         display_name: name.into(),
         repository: "https://git.example/a".into(),
         reference: None,
+        default_branch: None,
         pull_request: None,
         devcontainer_path: None,
         runtime: "fake".into(),

@@ -229,6 +229,10 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE ports ADD COLUMN beside TEXT;
     ALTER TABLE shares ADD COLUMN beside TEXT;
 ",
+    // Which branch a repository opens with where nobody names one.
+    "
+    ALTER TABLE codespaces ADD COLUMN default_branch TEXT;
+",
 ];
 
 /// Makes the changes that a file does not have yet.

@@ -19,7 +19,7 @@ pub(super) const SESSION: &str =
 pub(super) const TOKEN: &str = "SELECT id, user, name, scope, hash, created_at, expires_at, last_used_at FROM tokens";
 pub(super) const CODESPACE: &str = "SELECT name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
      reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits, agent_next_hash, \
-     woken_by, started_at, traffic_counts, announced_at, personal FROM codespaces";
+     woken_by, started_at, traffic_counts, announced_at, personal, default_branch FROM codespaces";
 pub(super) const OFFER_DECISION: &str = "SELECT codespace, hash, accepted, at FROM offer_decisions";
 pub(super) const CLOSURE: &str = "SELECT extent, reason, by, at FROM closures";
 pub(super) const CEILING: &str = "SELECT organisation, most, links FROM ceilings";
@@ -91,6 +91,7 @@ pub(super) fn codespace(row: &SqliteRow) -> Result<CodespaceRecord, StoreError> 
         display_name: row.get(2)?,
         repository: row.get(3)?,
         reference: row.get(4)?,
+        default_branch: row.get(24)?,
         pull_request: row.get::<Option<i64>>(5)?.map(i64::cast_unsigned),
         devcontainer_path: row.get(6)?,
         runtime: row.get(7)?,

@@ -126,7 +126,7 @@ async fn ten_thousand_codespaces_are_read_fast() {
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) INSERT INTO used_names SELECT 'n' || i || 'x' FROM n",
         "INSERT INTO codespaces SELECT u.name, owner, display_name, repository, reference, pull_request, devcontainer_path, runtime, phase, \
          reason, generation, agent_hash, prepared, idle_timeout_minutes, created_at, last_used_at, uncommitted_files, unpushed_commits, \
-         agent_next_hash, woken_by, started_at, traffic_counts, announced_at, personal FROM used_names AS u, codespaces AS c WHERE u.name <> c.name",
+         agent_next_hash, woken_by, started_at, traffic_counts, announced_at, personal, default_branch FROM used_names AS u, codespaces AS c WHERE u.name <> c.name",
     ] {
         store.run(statement).await.expect("rows");
     }
