@@ -18,6 +18,7 @@ mod device;
 mod events;
 mod explain;
 mod identify;
+mod left_behind;
 mod life;
 mod links;
 mod log;
@@ -167,6 +168,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Services>)> {
         ("/api/v1/ceilings", get(ceilings::list).put(ceilings::set)),
         ("/api/v1/certificates", get(certificates::list)),
         ("/api/v1/certificates/try", post(certificates::try_now)),
+        ("/api/v1/left-behind", get(left_behind::list)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/explain", get(explain::explain)),
         ("/api/v1/machines/registrations", get(machines::waiting).post(machines::register)),

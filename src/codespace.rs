@@ -25,6 +25,7 @@ mod snapshot;
 mod sockets;
 mod strangers;
 mod task;
+mod tidying;
 mod waking;
 mod work;
 
@@ -239,10 +240,10 @@ impl Codespaces {
             let shares = shares.remove(&record.name).unwrap_or_default();
             inner.add_handle(record, ports, shares, decided);
         }
-        inner.tidy();
         inner.follow_organisations();
         inner.deps.tunnels.trust(Arc::clone(&inner) as Arc<dyn AgentCredentials>);
         let codespaces = Self { inner };
+        codespaces.tidy();
         codespaces.look_after_unused();
         Ok(codespaces)
     }
@@ -433,18 +434,6 @@ impl Inner {
     /// The runtime of a codespace; one that is no longer configured answers every call with that.
     fn runtime_or_default(&self, kind: &str) -> SharedRuntime {
         self.runtime(kind).cloned().unwrap_or_else(|| Arc::new(Unconfigured))
-    }
-
-    /// Has runtimes remove what runs for codespaces that are no more. Nobody waits for it.
-    fn tidy(self: &Arc<Self>) {
-        let inner = Arc::clone(self);
-        self.tasks.spawn(async move {
-            for runtime in &inner.deps.runtimes {
-                if let Err(error) = runtime.tidy(&|name| inner.spaces.contains_key(name)).await {
-                    tracing::warn!(runtime = runtime.kind(), %error, "what is left of earlier codespaces could not be looked at");
-                }
-            }
-        });
     }
 
     async fn stored_ports(&self) -> Result<HashMap<CodespaceName, Ports>, StoreError> {

@@ -113,6 +113,26 @@ pub trait Runtime: Send + Sync + 'static {
     async fn tidy(&self, _is_known: &Known<'_>) -> Result<(), RuntimeError> {
         Ok(())
     }
+    /// What holds work of codespaces that are not known: it stays until the operator removes it.
+    async fn left_behind(&self, _is_known: &Known<'_>) -> Result<Vec<LeftBehind>, RuntimeError> {
+        Ok(Vec::new())
+    }
+    /// Fetches ahead what each new codespace begins with.
+    async fn fetch_ahead(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
+/// Something that holds work of a codespace that is no more, as far as the store says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LeftBehind {
+    /// What it is, in a word: `volume`.
+    pub kind: &'static str,
+    pub name: String,
+    /// The codespace that it was made for.
+    pub codespace: String,
+    /// The command with which the operator removes it, on the gateway's machine.
+    pub remove: String,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,7 +1,9 @@
-// For administrators: accounts, how far owners may share and what is closed, certificates, and what happened.
+// For administrators: accounts, how far owners may share and what is closed, certificates, what is left
+// of codespaces that are no more, and what happened.
 
 import { Certificates } from "./certificates.js";
 import { useTitle } from "./hooks.js";
+import { LeftBehind } from "./left_behind.js";
 import { ago, attempt, Dialog, Icon, Message, toast } from "./parts.js";
 import { Sharing } from "./sharing.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
@@ -133,4 +135,4 @@ function Log({ call, query }) {
     <p class="quiet small">Newest first. Events cannot be changed or removed before their time. <span class="mono">portico audit --lines</span> gives all of them to a machine.</p>`;
 }
 
-const SECTIONS = [["/admin/audit", "Audit log", Log], ["/admin/certificates", "Certificates", Certificates], ["/admin/sharing", "Sharing", Sharing], ["/admin", "People", People]];
+const SECTIONS = [["/admin/audit", "Audit log", Log], ["/admin/left-behind", "Left behind", LeftBehind], ["/admin/certificates", "Certificates", Certificates], ["/admin/sharing", "Sharing", Sharing], ["/admin", "People", People]];

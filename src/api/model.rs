@@ -13,6 +13,7 @@ mod change;
 mod ceilings;
 mod container;
 mod explanation;
+mod left_behind;
 mod tokens;
 mod links;
 mod log;
@@ -25,6 +26,7 @@ pub use ceilings::{Ceiling, CeilingChanged, ClosedLink, ClosedShare, SetCeiling}
 pub use change::ChangeCodespace;
 pub use container::{Notice, Step};
 pub use explanation::{ExplainedLimit, ExplainedUpstream, ExplainedVisibility, ExplainedYou, Explanation, PortAdvice, RecentTrouble};
+pub use left_behind::LeftBehind;
 pub use links::{CreateLink, Lasting, Link, NewLink};
 pub use log::{Exchange, ExchangeDetail, ExchangeField, ExchangePart, VisitHour, VisitNamed};
 pub use machines::{JoinMachine, JoinedMachine, MachineRegistration, WaitingMachine};

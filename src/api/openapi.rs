@@ -13,8 +13,8 @@ use utoipa::{
 
 use self::refusals::Refusals;
 use super::{
-    account, audit, belongings, ceilings, certificates, codespaces, connect, device, events, explain, life, links, log, machines, model,
-    outside, ports, problem, sharing, sign_in, terminals, tokens, users,
+    account, audit, belongings, ceilings, certificates, codespaces, connect, device, events, explain, left_behind, life, links, log,
+    machines, model, outside, ports, problem, sharing, sign_in, terminals, tokens, users,
 };
 
 #[derive(OpenApi)]
@@ -24,7 +24,7 @@ use super::{
         answer, sign_in::setup_state, sign_in::setup, sign_in::sign_in, sign_in::sign_out, outside::ways, outside::by_header, account::user, account::password, account::sessions,
         account::end_session, outside::identities, outside::start_link, outside::unlink, belongings::secrets, belongings::set_secret, belongings::delete_secret, belongings::git_credentials,
         belongings::set_git_credential, belongings::delete_git_credential, belongings::settings, belongings::change_settings,
-        tokens::list, tokens::create, tokens::revoke, tokens::own, tokens::revoke_own, users::list, users::create, users::change, users::suspend, users::resume, users::link, sharing::list, sharing::close, sharing::open_again, audit::list, ceilings::list, ceilings::set, certificates::list, certificates::try_now,
+        tokens::list, tokens::create, tokens::revoke, tokens::own, tokens::revoke_own, users::list, users::create, users::change, users::suspend, users::resume, users::link, sharing::list, sharing::close, sharing::open_again, audit::list, ceilings::list, ceilings::set, certificates::list, certificates::try_now, left_behind::list,
         device::begin, device::token, device::request, device::decide, events::events, explain::explain, machines::register, machines::waiting, machines::revoke, machines::join, codespaces::list,
         codespaces::create, codespaces::view, codespaces::change, codespaces::delete, codespaces::start, codespaces::stop, codespaces::rebuild,
         life::activity, life::keep, life::take_lease, life::end_lease, codespaces::work, codespaces::logs, ports::list, ports::change, ports::decide_offer, connect::connect, links::of_port, links::create, links::revoke, links::of_codespace, links::revoke_by_id, log::list, log::view, log::clear, log::replay, log::visits, terminals::list, terminals::create,

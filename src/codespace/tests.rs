@@ -6,6 +6,7 @@ mod personal;
 mod references;
 mod renewal;
 mod sharing;
+mod tidying;
 
 use std::time::Duration as Wait;
 

@@ -20,6 +20,11 @@ pub(super) const KEYS: &[Key] = &[
         set: |config, text| put(&mut config.docker.image, image(text)),
     },
     Key {
+        name: "docker.fetch_ahead",
+        allowed: "true or false",
+        set: |config, text| put(&mut config.docker.fetch_ahead, text.parse().ok()),
+    },
+    Key {
         name: "docker.builds",
         allowed: "true or false",
         set: |config, text| put(&mut config.docker.builds, text.parse().ok()),

@@ -29,6 +29,7 @@ mod network;
 mod origin;
 mod plan;
 mod siblings;
+mod volumes;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -41,8 +42,8 @@ use async_trait::async_trait;
 use bollard::{
     models::ContainerCreateBody,
     query_parameters::{
-        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveVolumeOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
 use futures_util::StreamExt as _;
@@ -54,7 +55,7 @@ use self::{
     instance::Instance,
     plan::Made,
 };
-use super::{InstanceState, Known, Making, Progress, Runtime, RuntimeError, process::editor};
+use super::{InstanceState, Known, LeftBehind, Making, Progress, Runtime, RuntimeError, process::editor};
 use crate::{
     devcontainer::DEEPEST,
     domain::{CodespaceName, Network},
@@ -76,6 +77,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// The image of codespaces.
     pub image: String,
+    /// Whether that image is fetched before anybody waits for it.
+    pub fetch_ahead: bool,
     /// Whether images are built of repositories' Dockerfiles.
     pub builds: bool,
     /// Whether services of repositories' Compose files run beside a codespace's own container.
@@ -115,6 +118,7 @@ impl Default for Options {
         Self {
             socket: "/var/run/docker.sock".into(),
             image: "mcr.microsoft.com/devcontainers/base:debian".into(),
+            fetch_ahead: true,
             builds: false,
             compose: true,
             build_cache: Duration::from_secs(24 * 3600),
@@ -300,9 +304,7 @@ impl DockerRuntime {
     /// Removes the volumes and images that a codespace may have besides its own container and volume.
     async fn remove_besides(&self, instance: &Instance, name: &CodespaceName) -> Result<(), RuntimeError> {
         let api = self.engine.api().await?;
-        let options = ListVolumesOptionsBuilder::default().filters(&instance.filter()).build();
-        let found = api.list_volumes(Some(options)).await.map_err(|error| self.engine.trouble(&error))?;
-        let all = found.volumes.unwrap_or_default().into_iter();
+        let all = volumes::of_gateway(&self.engine, instance).await?.into_iter();
         for volume in all.filter(|volume| instance.is_of(name, &volume.labels)) {
             let options = RemoveVolumeOptionsBuilder::default().force(true).build();
             self.engine.unless_missing(api.remove_volume(&volume.name, Some(options)).await)?;
@@ -513,6 +515,21 @@ impl Runtime for DockerRuntime {
         build::tidy(&self.engine, &instance, is_known).await?;
         self.prune(&instance).await;
         network::tidy(&self.engine, &instance, is_known).await
+    }
+
+    async fn left_behind(&self, is_known: &Known<'_>) -> Result<Vec<LeftBehind>, RuntimeError> {
+        volumes::left_behind(&self.engine, &self.options, &self.instance().await?, is_known).await
+    }
+
+    async fn fetch_ahead(&self) -> Result<(), RuntimeError> {
+        let image = &self.options.image;
+        if !self.options.fetch_ahead || image::is_there(&self.engine, image).await? {
+            return Ok(());
+        }
+        tracing::info!(image, "the image of codespaces is fetched ahead");
+        image::get(&self.engine, &self.options, image, &Progress::silent()).await?;
+        tracing::info!(image, "the image of codespaces is there");
+        Ok(())
     }
 }
 

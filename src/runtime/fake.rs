@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::PathBuf};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{InstanceState, Making, Progress, Runtime, RuntimeError};
+use super::{InstanceState, Known, LeftBehind, Making, Progress, Runtime, RuntimeError};
 use crate::{domain::CodespaceName, protocol::bootstrap::Bootstrap};
 
 /// Keeps what it was told.
@@ -23,6 +23,11 @@ struct State {
     calls: Vec<String>,
     failure: Option<fn() -> RuntimeError>,
     hidden: bool,
+    /// How many more times it cannot be asked what is left.
+    away: u32,
+    left_behind: Vec<LeftBehind>,
+    tidied: u32,
+    fetched_ahead: bool,
 }
 
 #[derive(Default)]
@@ -56,6 +61,19 @@ impl FakeRuntime {
     /// Lets nobody know from now on how an agent is, or anybody again.
     pub fn hide(&self, hidden: bool) {
         self.state.lock().hidden = hidden;
+    }
+
+    /// Has it keep something of a codespace that is no more, and be away so many times that it is asked.
+    pub fn leave_behind(&self, left: LeftBehind, away: u32) {
+        let mut state = self.state.lock();
+        state.left_behind.push(left);
+        (state.away, state.tidied, state.fetched_ahead) = (away, 0, false);
+    }
+
+    /// How often it was asked to tidy, and whether to fetch ahead.
+    pub fn looked_after(&self) -> (u32, bool) {
+        let state = self.state.lock();
+        (state.tidied, state.fetched_ahead)
     }
 
     /// Lets every start fail from now on, or work again.
@@ -130,5 +148,28 @@ impl Runtime for FakeRuntime {
 
     async fn agent_log(&self, _: &CodespaceName) -> Result<String, RuntimeError> {
         Ok(String::new())
+    }
+
+    async fn tidy(&self, _: &Known<'_>) -> Result<(), RuntimeError> {
+        let mut state = self.state.lock();
+        state.tidied += 1;
+        match state.away.checked_sub(1) {
+            Some(away) => {
+                state.away = away;
+                Err(RuntimeError::Failed("away".into()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn left_behind(&self, is_known: &Known<'_>) -> Result<Vec<LeftBehind>, RuntimeError> {
+        let state = self.state.lock();
+        let is_left = |left: &&LeftBehind| !left.codespace.parse().is_ok_and(|name| is_known(&name));
+        Ok(state.left_behind.iter().filter(is_left).cloned().collect())
+    }
+
+    async fn fetch_ahead(&self) -> Result<(), RuntimeError> {
+        self.state.lock().fetched_ahead = true;
+        Ok(())
     }
 }

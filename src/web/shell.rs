@@ -53,6 +53,7 @@ pub fn router(ways: Ways, signed_in: impl Fn(&HeaderMap, &Extensions) -> bool + 
         .route("/admin", get(dashboard))
         .route("/admin/audit", get(dashboard))
         .route("/admin/certificates", get(dashboard))
+        .route("/admin/left-behind", get(dashboard))
         .route("/admin/sharing", get(dashboard))
         .route("/codespaces/{name}", get(dashboard))
         .route("/codespaces/{name}/terminals/{id}", get(dashboard))

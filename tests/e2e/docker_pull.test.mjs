@@ -8,11 +8,13 @@ import { Gateway } from './harness/gateway.mjs';
 import { Registry } from './harness/registry.mjs';
 import { repository, serveRepositories } from './harness/repositories.mjs';
 
-const config = (engine, image, more = '') => `runtime = "docker"
+/** Nothing is fetched but for who asks, so that there is one who pulls. */
+const config = (engine, image, more = 'fetch_ahead = false') => `runtime = "docker"
 [docker]
 socket = "${engine.socket}"
 image = "${image}"
-${more}`;
+${more}
+`;
 
 /** How far an image has come, as it is told. */
 const SHARE = /Getting the image \S+: Downloading, (\d+) %/;
@@ -30,8 +32,20 @@ test('images are pulled while their users watch', async (t) => {
       return now.state === 'failed' && now;
     });
 
+  await t.test('the default one is fetched before anybody waits for it, once the engine is there', async (t) => {
+    await engine.halt();
+    const gateway = await Gateway.start(t, { editor: false, config: config(engine, image, '') });
+    await eventually('it is told that the engine is away', () => gateway.log().includes('what is left of earlier codespaces could not be looked at'));
+    await engine.run();
+    await eventually('the image is there', () => engine.docker('images', '-q', image) !== '');
+    await eventually('and that is told', () => gateway.log().includes('the image of codespaces is there'));
+    const { token } = await gateway.user('ada', { admin: true });
+    assert.deepEqual(await gateway.call(token, 'GET', '/codespaces'), []);
+    engine.docker('rmi', image);
+  });
+
   await t.test('one that is larger than it may be does not stay', async (t) => {
-    const gateway = await Gateway.start(t, { editor: false, config: config(engine, image, 'build_disk = "64MiB"') });
+    const gateway = await Gateway.start(t, { editor: false, config: config(engine, image, 'fetch_ahead = false\nbuild_disk = "64MiB"') });
     const { token } = await gateway.user('ada', { admin: true });
     const { reason } = await failed(gateway, token, await create(gateway, token));
     assert.match(reason, /team\/base:latest is larger than 64 MiB, which is docker\.build_disk/);
@@ -39,7 +53,7 @@ test('images are pulled while their users watch', async (t) => {
   });
 
   await t.test('nor does one that is small as it travels', async (t) => {
-    const gateway = await Gateway.start(t, { editor: false, config: config(engine, swollen, 'build_disk = "64MiB"') });
+    const gateway = await Gateway.start(t, { editor: false, config: config(engine, swollen, 'fetch_ahead = false\nbuild_disk = "64MiB"') });
     const { token } = await gateway.user('ada', { admin: true });
     const { reason } = await failed(gateway, token, await create(gateway, token));
     assert.match(reason, /swollen:latest is larger than 64 MiB/);

@@ -24,18 +24,25 @@ const METADATA: &str = "devcontainer.metadata";
 /// How long a pull may take.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
+/// Whether the engine has an image.
+pub async fn is_there(engine: &Engine, image: &str) -> Result<bool, RuntimeError> {
+    match engine.api().await?.inspect_image(image).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(engine.trouble(&error)),
+    }
+}
+
 /// Gets an image, if the engine has it not.
 pub async fn get(engine: &Engine, options: &Options, image: &str, progress: &Progress) -> Result<(), RuntimeError> {
     // The name becomes part of an address of the engine.
     if !is_image_name(image) {
         return Err(RuntimeError::Failed(format!("{image:?} is no name of an image")));
     }
-    let api = engine.api().await?;
-    match api.inspect_image(image).await {
-        Ok(_) => return Ok(()),
-        Err(error) if is_missing(&error) => {}
-        Err(error) => return Err(engine.trouble(&error)),
+    if is_there(engine, image).await? {
+        return Ok(());
     }
+    let api = engine.api().await?;
     let most = options.build_disk.unwrap_or(u64::MAX);
     progress.tell(&format!("Getting the image {image}"));
     match timeout(PATIENCE, pull(engine, image, most, progress)).await {
