@@ -11,6 +11,8 @@ import { LEVEL, Log, learnOrders, orderly } from './harness/hygiene.mjs';
 import { request } from './harness/http.mjs';
 import { Terminal } from './harness/terminal.mjs';
 
+const UNIT = path.resolve(import.meta.dirname, '../../config/systemd/portico-machine.service');
+
 /** A machine: a HOME of its own, and the agent in it. */
 class Machine {
   constructor(t, gateway) {
@@ -123,6 +125,17 @@ test('a machine of one’s own', async (t) => {
     assert.equal(statSync(machine.orders).mode & 0o777, 0o600);
     const other = spawn(BINARY, ['agent', 'join'], { env: { PATH: process.env.PATH, HOME: machine.home }, stdio: 'ignore' });
     assert.equal(await new Promise((done) => other.on('exit', done)), 1, 'one agent for one machine');
+  });
+
+  await t.test('the unit of systemd that we give out starts what takes it up again', async () => {
+    const unit = readFileSync(UNIT, 'utf8');
+    assert.equal(unit.match(/^ConditionPathExists=%h(.*)$/m)[1], machine.orders.slice(machine.home.length));
+    const [program, ...arguments_] = unit.match(/^ExecStart=(.*)$/m)[1].split(' ');
+    assert.deepEqual([path.basename(program), ...arguments_.slice(0, 2)], ['portico', 'agent', 'join']);
+    assert.equal(await machine.stop(), 0, machine.output);
+    await connected(false);
+    machine.start(...arguments_.slice(2));
+    await connected(true);
   });
 
   await t.test('it is on the page, and leaves when it is removed there', async () => {

@@ -65,7 +65,9 @@ pub struct MachineTokens {
   PORTICO_JOIN_TOKEN=ptm_… portico agent join --gateway https://portico.example.com
 
 The token comes from the page for a new codespace; it is good once, for an hour, while its maker stays signed in. The agent dials out, so no port of this \
-machine need be open. It runs until it is stopped; the same command, or just `portico agent join`, takes it up again. All \
+machine need be open. It runs until it is stopped; the same command, or just `portico agent join`, takes it up again. To have \
+systemd do so whenever the machine starts, take config/systemd/portico-machine.service of Portico's repository, a unit of your user: it runs `portico agent \
+join`, and is of use once the machine has joined. All \
 ports of this machine can be reached by the codespace's owner, and by those with whom they share one. It is told none of the owner's secrets, passwords \
 for git, dotfiles and settings until the owner says so: portico codespace edit NAME --personal true.
 
