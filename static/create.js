@@ -12,6 +12,7 @@ export function Create({ call, live, go, query }) {
   const [problem, setProblem] = useState();
   const [busy, setBusy] = useState(false);
   const linked = query.has("repository");
+  const pullRequest = query.get("pull_request");
   // Whoever made the link chose the repository: its code gets nothing of theirs unless they say so.
   const [personal, setPersonal] = useState(!linked);
   const [chosen, setChosen] = useState(false);
@@ -27,8 +28,8 @@ export function Create({ call, live, go, query }) {
     event.preventDefault();
     const fields = event.target.elements;
     const body = { repository: fields.repository.value.trim(), personal };
-    if (fields.ref.value.trim()) body.ref = fields.ref.value.trim();
-    if (query.get("pull_request")) body.pull_request = Number(query.get("pull_request"));
+    if (fields.ref?.value.trim()) body.ref = fields.ref.value.trim();
+    if (fields.pull_request?.value) body.pull_request = Number(fields.pull_request.value);
     if (fields.devcontainer.value.trim()) body.devcontainer_path = fields.devcontainer.value.trim();
     setBusy(true);
     setProblem(undefined);
@@ -52,10 +53,13 @@ export function Create({ call, live, go, query }) {
         <input class="input mono" id="repository" name="repository" required autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="https://git.example/team/app.git" defaultValue=${query.get("repository") ?? ""} autofocus data-testid="new-repository" aria-describedby="repository-hint" />
         <span class="hint" id="repository-hint">An https or ssh address. Administrators may also name a folder on this machine.</span>
       </div>
-      <div class="field">
+      ${pullRequest ? html`<div class="field">
+        <label for="pull-request">Pull request</label>
+        <input class="input mono" id="pull-request" name="pull_request" type="number" min="1" step="1" defaultValue=${pullRequest} data-testid="new-pull-request" />
+      </div>` : html`<div class="field">
         <label for="ref">Branch, tag or commit <span class="quiet">(optional)</span></label>
         <input class="input mono" id="ref" name="ref" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="the default branch" defaultValue=${query.get("ref") ?? ""} data-testid="new-ref" />
-      </div>
+      </div>`}
       <div class="field">
         <label for="devcontainer">Path of its devcontainer.json <span class="quiet">(optional)</span></label>
         <input class="input mono" id="devcontainer" name="devcontainer" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="the one in .devcontainer" defaultValue=${query.get("devcontainer_path") ?? ""} data-testid="new-devcontainer" />
