@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { test } from 'node:test';
+import { browser, signIn } from './harness/browser.mjs';
 import { Engine, IMAGE, world } from './harness/engine.mjs';
 import { eventually } from './harness/eventually.mjs';
 import { Gateway } from './harness/gateway.mjs';
@@ -225,4 +226,41 @@ test('repositories name the images that the operator allows', async (t) => {
   };
   for (const name of ['pulling', 'building', 'taking']) assert.match(await recovery(name), /image somebody-elses.* is not among those that this gateway's operator allows/, name);
   assert.equal(await recovery('usual'), null, 'the operator\'s own image always is');
+});
+
+test('what a build prints is seen while it runs', async (t) => {
+  const engine = await Engine.start(t);
+  const gateway = await Gateway.start(t, { editor: false, config: config(engine, '') });
+  const outside = world(t);
+  const asked = Promise.withResolvers();
+  const slow = http.createServer((_, response) => asked.resolve(response)).listen(0, outside);
+  await once(slow, 'listening');
+  t.after(() => {
+    slow.closeAllConnections();
+    slow.close();
+  });
+  const waits = `python3 -c "import urllib.request; urllib.request.urlopen('http://${outside}:${slow.address().port}').read()"`;
+  const dockerfile = `FROM ${IMAGE}\nRUN echo "it is $((40 + 2))"; ${waits}\n`;
+  const git = await serveRepositories(t, { slow: repository(t, { '.devcontainer.json': devcontainer, Dockerfile: dockerfile }) }, outside);
+  const ada = await gateway.user('ada', { admin: true });
+  const { person, shot } = await browser(t);
+  const page = await (await person()).newPage();
+  await signIn(page, gateway, ada);
+  const { name } = await gateway.call(ada.token, 'POST', '/codespaces', { repository: `${git}/slow` });
+  await page.goto(`${gateway.origin}/codespaces/${name}`);
+  const answer = await asked.promise;
+
+  // Its command waits for an answer of this test's, and none comes before all of this was seen.
+  const step = async () => (await gateway.call(ada.token, 'GET', `/codespaces/${name}`)).steps.find((one) => one.name === 'image');
+  const told = await eventually('the step is told', async () => ((now) => /^Step \d+\/\d+ : RUN echo/.test(now.detail) && now)(await step()));
+  assert.equal(told.state, 'running');
+  await eventually('its output is in the log', async () => (await gateway.api(ada.token, 'GET', `/codespaces/${name}/logs`)).text.includes('it is 42'));
+  await page.locator('[data-step=image][data-state=running]').filter({ hasText: /Step \d+\/\d+ : RUN echo/ }).waitFor();
+  await page.getByRole('tab', { name: 'Log' }).click();
+  await page.getByTestId('log').filter({ hasText: 'it is 42' }).waitFor();
+  await shot(page, 'docker-build-live');
+  assert.equal((await step()).state, 'running');
+  answer.end('go on');
+  assert.equal((await settled(gateway, ada.token, name)).recovery, null);
+  await gateway.keepCookies(page.context());
 });

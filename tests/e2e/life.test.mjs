@@ -12,8 +12,8 @@ const CONFIG = '[codespaces]\nidle_minute = "1s"\nwarning = "30s"\n';
 const IDLE = 40;
 const PATIENCE = { timeout: 300_000, seconds: 300 };
 
-async function world(t) {
-  const gateway = await Gateway.start(t, { config: CONFIG });
+async function world(t, config = CONFIG) {
+  const gateway = await Gateway.start(t, { config });
   const ada = await gateway.user('ada', { admin: true });
   const make = (files) => gateway.codespace(ada.token, repository(t, files), { idle_timeout_minutes: 240 });
   const tire = (name) => gateway.call(ada.token, 'PATCH', `/codespaces/${name}`, { idle_timeout_minutes: IDLE });
@@ -169,4 +169,56 @@ test('a lease ends with its process, and is seen and ended on the page', async (
   await leases(0);
   const refused = await gateway.exec(ada.token, name, ['portico', 'keepalive', '--pid', '1'], { status: null });
   assert.match(refused.stderr, /no process of this codespace/);
+});
+
+test('reloading the editor of one that stopped wakes it, and the tab is where it was', async (t) => {
+  const { gateway, ada, make, state, starts, stop } = await world(t);
+  const { name } = await make({ 'notes.txt': 'first\n', 'deep/inside.txt': 'within\n' });
+  const { person, shot } = await browser(t);
+  const tab = await (await person()).newPage();
+  await signIn(tab, gateway, ada);
+  const folder = (await gateway.exec(ada.token, name, ['pwd'])).stdout.trim();
+  const url = `${gateway.urlOf(name)}?folder=${folder}/deep`;
+  await tab.goto(url);
+  await vscode.workbench(tab);
+  await stop(name);
+  // What the tab shows while it is woken, as it is seen first.
+  const seen = [];
+  tab.on('framenavigated', (frame) => frame === tab.mainFrame() && seen.push(frame.url()));
+  await tab.reload();
+  const steps = tab.locator('[data-page="codespace-starting"], [data-page="editor-starting"]').first();
+  await tab.locator('[data-page="codespace-starting"], [data-page="editor-starting"], .monaco-workbench').first().waitFor();
+  if (await steps.isVisible()) await shot(tab, '65-reloaded');
+  await vscode.workbench(tab);
+  assert.equal(tab.url(), url);
+  assert.ok(seen.every((at) => at === url), seen.join('\n'));
+  await tab.locator('.explorer-folders-view').getByText('inside.txt').waitFor();
+  assert.deepEqual([await state(name), await starts(name)], ['running', 1]);
+});
+
+test('one that has run for as long as it may is stopped, however busy, and the page says all of it', async (t) => {
+  const { gateway, ada, make, state } = await world(t, '[codespaces]\nmax_lifetime = "1m"\nwarning = "30s"\n');
+  const { name } = await make({ 'notes.txt': 'first\n' });
+  await gateway.call(ada.token, 'POST', `/codespaces/${name}/terminals`, { cols: 80, rows: 24, command: ['sh', '-c', 'while :; do date; sleep 2; done'] });
+  const { person, shot } = await browser(t);
+  const page = await (await person()).newPage();
+  await signIn(page, gateway, ada, `/codespaces/${name}`);
+  const fact = (term) => page.locator('.facts div').filter({ has: page.locator('dt', { hasText: term }) }).locator('dd');
+  await eventually('it is awake because of that terminal', async () => (await gateway.call(ada.token, 'GET', `/codespaces/${name}/activity`)).awake_because.includes('output in a terminal'));
+  await page.reload();
+  await fact('Awake because').filter({ hasText: 'output in a terminal' }).waitFor();
+  await fact('Stops by itself, whatever happens').waitFor();
+  await shots(page, shot, '66-awake');
+  const soon = page.getByTestId('stops-soon');
+  await soon.filter({ hasText: 'It has run for as long as the operator of this gateway lets one run' }).waitFor(PATIENCE);
+  assert.equal(await page.getByTestId('keep').count(), 0, 'nothing puts that off');
+  await shot(page, '67-stops-anyway');
+  await eventually('it stops', async () => (await state(name)) === 'stopped', PATIENCE);
+  const { stopped_because } = await gateway.call(ada.token, 'GET', `/codespaces/${name}`);
+  assert.match(stopped_because, /^it ran for as long as the operator lets one run/);
+  await page.getByText(`Stopped: ${stopped_because}`).waitFor();
+  await shots(page, shot, '68-stopped-because');
+  // It can be started again at once.
+  await gateway.call(ada.token, 'POST', `/codespaces/${name}/start`);
+  await eventually('it runs', async () => (await state(name)) === 'running', PATIENCE);
 });

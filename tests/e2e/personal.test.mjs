@@ -198,3 +198,30 @@ test('what follows a person', async (t) => {
     await gateway.keepCookies(page.context());
   });
 });
+
+test('secrets of one repository reach its codespaces and no other’s', async (t) => {
+  const gateway = await Gateway.start(t, { editor: false });
+  const [ada, bob] = [await gateway.user('ada'), await gateway.user('bob')];
+  const git = await serveRepositories(t, { shop: repository(t), blog: repository(t) });
+  const values = { everywhere: 'canary-for-all-0123', shop: 'canary-for-the-shop-0123', again: 'canary-for-the-shop-4567' };
+  for (const value of Object.values(values)) gateway.keepSecret('user secret', value);
+  const secret = (arguments_, input) => gateway.command(['secret', ...arguments_], { token: ada.token, input });
+  // The repository is named in another spelling than the codespace's.
+  await secret(['set', 'SHOP_KEY', '--repo', `${git}/shop.git`], values.shop);
+  await secret(['set', 'BOTH', '--repo', `${git}/shop`], values.shop);
+  await secret(['set', 'BOTH'], values.everywhere);
+  const [shop, blog] = await Promise.all(['shop', 'blog'].map((name) => gateway.codespace(ada.token, `${git}/${name}`, { editor: false })));
+  const bobs = await gateway.codespace(bob.token, `${git}/shop`, { editor: false });
+  const plain = await gateway.codespace(ada.token, `${git}/shop`, { editor: false, personal: false, ref: 'topic' });
+  const inside = async (person, { name }) => (await gateway.exec(person.token, name, ['sh', '-c', 'echo "${SHOP_KEY-none} ${BOTH-none}"'])).stdout.trim();
+  assert.equal(await inside(ada, shop), `${values.shop} ${values.shop}`);
+  assert.equal(await inside(ada, blog), `none ${values.everywhere}`);
+  assert.equal(await inside(bob, bobs), 'none none', 'nor to anybody else of the same repository');
+  assert.equal(await inside(ada, plain), 'none none', 'nor where it is to have nothing of its owner’s');
+  // Changed and taken back, of codespaces that run.
+  await secret(['set', 'SHOP_KEY', '--repo', `${git}/shop`], values.again);
+  await becomes(() => inside(ada, shop), `${values.again} ${values.shop}`);
+  await secret(['delete', 'SHOP_KEY', '--repo', `${git}/shop`]);
+  await becomes(() => inside(ada, shop), `none ${values.shop}`);
+  assert.equal(await inside(ada, blog), `none ${values.everywhere}`);
+});
