@@ -24,7 +24,7 @@ use thiserror::Error;
 use tokio::{sync::mpsc, time::timeout};
 
 use self::registry::Registry;
-pub use self::stream::{AgentStream, Held};
+pub use self::stream::{AgentStream, Held, Tenure};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::{

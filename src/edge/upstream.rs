@@ -38,7 +38,7 @@ use crate::{
     relay::Backlog,
     route::Scheme,
     tunnel::{
-        DialError, SharedDialer,
+        DialError, SharedDialer, Tenure,
         tls::{self, Offer},
     },
 };
@@ -98,6 +98,7 @@ struct Line {
     sender: http1::SendRequest<RequestBody>,
     backlog: Arc<Backlog>,
     chatter: Arc<Chatter>,
+    tenure: Tenure,
 }
 
 struct Shared {
@@ -105,6 +106,7 @@ struct Shared {
     heads: Arc<Heads>,
     /// One more than requests are under way.
     under_way: Arc<()>,
+    tenure: Tenure,
     since: Instant,
 }
 
@@ -172,10 +174,10 @@ impl Upstreams {
     /// A WebSocket comes of HTTP/1.1 alone.
     async fn connect(&self, key: &Key, upgrade: bool) -> Result<Sender, UpstreamError> {
         let mut stream = self.pool.dialer.dial(&key.codespace, key.endpoint).await?;
-        let backlog = stream.backlog();
+        let (backlog, tenure) = (stream.backlog(), stream.tenure());
         match key.protocol {
-            Protocol::Http2 if !upgrade => self.handshake_2(key, stream).await,
-            Protocol::Http | Protocol::Http2 => self.handshake(stream, backlog).await,
+            Protocol::Http2 if !upgrade => self.handshake_2(key, stream, tenure).await,
+            Protocol::Http | Protocol::Http2 => self.handshake(stream, backlog, tenure).await,
             Protocol::Https => {
                 let offer = if upgrade { Offer::Http1 } else { Offer::Any };
                 let shaken = tokio::time::timeout(TLS_TIMEOUT, tls::connect(stream, offer)).await;
@@ -183,8 +185,8 @@ impl Upstreams {
                     .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
                     .map_err(UpstreamError::Tls)?;
                 match http_2 {
-                    true => self.handshake_2(key, stream).await,
-                    false => self.handshake(stream, backlog).await,
+                    true => self.handshake_2(key, stream, tenure).await,
+                    false => self.handshake(stream, backlog, tenure).await,
                 }
             }
         }
@@ -194,6 +196,7 @@ impl Upstreams {
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         backlog: Arc<Backlog>,
+        tenure: Tenure,
     ) -> Result<Sender, UpstreamError> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
@@ -205,10 +208,20 @@ impl Upstreams {
             drop(connection.with_upgrades().await);
         });
         let chatter = Arc::new(Chatter::of(task.abort_handle()));
-        Ok(Sender::Http1(Line { sender, backlog, chatter }))
+        Ok(Sender::Http1(Line {
+            sender,
+            backlog,
+            chatter,
+            tenure,
+        }))
     }
 
-    async fn handshake_2(&self, key: &Key, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, UpstreamError> {
+    async fn handshake_2(
+        &self,
+        key: &Key,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        tenure: Tenure,
+    ) -> Result<Sender, UpstreamError> {
         let heads = Arc::<Heads>::default();
         let (sender, connection) = http2::Builder::new(Tasks(self.pool.tasks.clone()))
             .timer(TokioTimer::new())
@@ -226,6 +239,7 @@ impl Upstreams {
                 sender: sender.clone(),
                 heads: Arc::clone(&heads),
                 under_way: Arc::clone(&under_way),
+                tenure,
                 since: Instant::now(),
             };
             self.pool.shared.lock().entry(key.clone()).or_default().push(shared);
@@ -247,7 +261,7 @@ impl Upstreams {
         let mut all = self.pool.kept.lock();
         let kept = all.get_mut(key)?;
         while let Some(last) = kept.pop() {
-            if last.since.elapsed() < KEPT_FOR && last.line.sender.is_ready() {
+            if last.since.elapsed() < KEPT_FOR && last.line.sender.is_ready() && !last.line.tenure.is_over() {
                 return Some(Sender::Http1(last.line));
             }
         }
@@ -257,7 +271,7 @@ impl Upstreams {
     fn share(&self, key: &Key) -> Option<Sender> {
         let mut all = self.pool.shared.lock();
         let list = all.get_mut(key)?;
-        list.retain(|shared| !shared.sender.is_closed());
+        list.retain(|shared| !shared.sender.is_closed() && !shared.tenure.is_over());
         let shared = list.iter_mut().find(|shared| shared.requests() < h2::STREAMS)?;
         shared.since = Instant::now();
         Some(Sender::Http2 {
@@ -297,7 +311,9 @@ impl Sender {
         key: &Key,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match self {
-            Self::Http1(Line { sender, backlog, chatter }) => {
+            Self::Http1(Line {
+                sender, backlog, chatter, ..
+            }) => {
                 chatter.listen(&mut request);
                 request.body_mut().behind(backlog);
                 if request.version() == http::Version::HTTP_2 {

@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{AgentStream, DialError, direct::Direct, reverse::Reverse, stream::Held};
+use super::{AgentStream, DialError, Tenure, direct::Direct, reverse::Reverse, stream::Held};
 use crate::{
     domain::{CodespaceName, Generation},
     protocol::{
@@ -37,6 +37,7 @@ pub struct Link {
     room: Arc<Semaphore>,
     opens: Mutex<(Instant, u32)>,
     closing: watch::Sender<Option<u16>>,
+    tenure: Tenure,
 }
 
 impl Link {
@@ -59,11 +60,13 @@ impl Link {
             room: Arc::new(Semaphore::new(MAX_STREAMS)),
             opens: Mutex::new((Instant::now(), 0)),
             closing: watch::Sender::new(None),
+            tenure: Tenure::default(),
         }
     }
 
     /// Has its control connection closed with a code; the first code stays.
     pub fn close(&self, code: u16) {
+        self.tenure.end();
         self.closing.send_if_modified(|there| {
             let first = there.is_none();
             there.get_or_insert(code);
@@ -114,21 +117,21 @@ impl Link {
             None => return self.dial_reverse(endpoint, permit).await,
         };
         ask(&mut stream, endpoint).await?;
-        Ok(AgentStream::new(stream, permit))
+        Ok(AgentStream::new(stream, permit, self.tenure.clone()))
     }
 
     /// A stream opened ahead may have died unnoticed: then a fresh one is tried.
     async fn dial_reverse(&self, endpoint: Endpoint, permit: tokio::sync::OwnedSemaphorePermit) -> Result<AgentStream, DialError> {
         if let Some(mut stream) = self.reverse.ready() {
             match ask(&mut stream, endpoint).await {
-                Ok(()) => return Ok(AgentStream::new(stream, permit)),
+                Ok(()) => return Ok(AgentStream::new(stream, permit, self.tenure.clone())),
                 Err(DialError::Broken(_)) => {}
                 Err(error) => return Err(error),
             }
         }
         let mut stream = self.reverse.fresh().await?;
         ask(&mut stream, endpoint).await?;
-        Ok(AgentStream::new(stream, permit))
+        Ok(AgentStream::new(stream, permit, self.tenure.clone()))
     }
 
     fn may_open(&self, now: Instant) -> bool {

@@ -4,7 +4,10 @@ use std::{
     fmt, io,
     io::IoSlice,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -22,8 +25,14 @@ use crate::relay::{Backlog, Pipe, Relayed, poll_sip, poll_write_pieces};
 pub struct AgentStream {
     io: Held,
     permit: Option<OwnedSemaphorePermit>,
+    tenure: Tenure,
     backlog: Option<Arc<Backlog>>,
 }
+
+/// An agent's time as its codespace's own, which ends once another takes its place: what runs on a stream of its may go on,
+/// and nothing new is begun there (AGT-6).
+#[derive(Clone, Debug, Default)]
+pub struct Tenure(Arc<AtomicBool>);
 
 /// The kind of socket that a stream is, so that two plain ones can be spliced.
 pub enum Held {
@@ -36,10 +45,11 @@ pub enum Held {
 }
 
 impl AgentStream {
-    pub(super) fn new(io: Held, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(io: Held, permit: OwnedSemaphorePermit, tenure: Tenure) -> Self {
         Self {
             io,
             permit: Some(permit),
+            tenure,
             backlog: None,
         }
     }
@@ -47,6 +57,11 @@ impl AgentStream {
     /// Has it tell what it writes.
     pub fn backlog(&mut self) -> Arc<Backlog> {
         Arc::clone(self.backlog.get_or_insert_default())
+    }
+
+    /// The time of the agent that it came from.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -57,12 +72,23 @@ impl AgentStream {
     }
 }
 
+impl Tenure {
+    pub(super) fn end(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 impl<T: Into<Held>> From<T> for AgentStream {
     /// Makes a stream that counts against no limit, for tests.
     fn from(io: T) -> Self {
         Self {
             io: io.into(),
             permit: None,
+            tenure: Tenure::default(),
             backlog: None,
         }
     }
