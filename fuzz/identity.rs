@@ -109,7 +109,7 @@ impl Minted {
             binding: Binding::Nonce(hash_secret(NONCE)),
         };
         Self {
-            ticket: auth.mint_ticket(ticket, at(NOW)),
+            ticket: auth.mint_ticket(ticket, &Client::default(), at(NOW)),
             at: Instant::now(),
         }
     }

@@ -14,7 +14,7 @@ mod serve;
 mod stream;
 pub mod tls;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -67,6 +67,8 @@ pub enum DialError {
 /// Whose a credential is; the only source of an agent's identity (AGT-1).
 pub trait AgentCredentials: Send + Sync + 'static {
     fn verify(&self, credential: &str) -> Verdict;
+    /// Notes that whoever showed this was turned away; it may be long, or nothing.
+    fn turned_away(&self, _credential: &str, _client: &Client) {}
     /// Where a codespace's task takes its agent's reports; none if there is no such codespace.
     fn events(&self, codespace: &CodespaceName) -> Option<mpsc::Sender<AgentEvent>>;
     /// The socket on which the codespace's agent may be dialled, as its runtime knows it.
@@ -75,6 +77,15 @@ pub trait AgentCredentials: Send + Sync + 'static {
     fn personal(&self, _codespace: &CodespaceName) -> Option<Personal> {
         None
     }
+}
+
+/// Where an agent comes from; whoever serves it puts this into its request's extensions.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Client {
+    /// None on this very machine.
+    pub address: Option<IpAddr>,
+    /// The id of the request in the access log.
+    pub request_id: Option<String>,
 }
 
 /// What a credential is worth.
@@ -92,7 +103,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq)]
 pub enum AgentEvent {
     /// Its `Hello` was accepted; streams can be dialled.
-    Connected { generation: Generation, link: u64 },
+    Connected { generation: Generation, link: u64, client: Client },
     /// It said something, bounded in every length. Never a `Hello` or `Pong`.
     Said { generation: Generation, message: FromAgent },
     /// The link is gone, for this reason. A newer link may be there already: compare `link`.

@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     api::{ClientAddress, Door, RequestId},
-    tunnel::Tunnels,
+    tunnel::{Client, Tunnels},
 };
 
 /// Connections to the agents' socket that said nothing yet that made them a tunnel's. Whoever is in a container may connect
@@ -141,8 +141,12 @@ where
 pub(super) fn agents(
     tunnels: Tunnels,
 ) -> impl Fn(Request<Incoming>) -> std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Clone + Send + Sync {
-    move |request| {
+    move |mut request| {
         let tunnels = tunnels.clone();
+        request.extensions_mut().insert(Client {
+            address: None,
+            request_id: Some(fresh_id()),
+        });
         Box::pin(async move { tunnels.serve(request).await.map(Body::new) })
     }
 }
@@ -156,9 +160,7 @@ pub(super) fn through(
         let api = api.clone();
         request.extensions_mut().insert(door.clone());
         request.extensions_mut().insert(ClientAddress(None));
-        request
-            .extensions_mut()
-            .insert(RequestId(format!("{:016x}", rand::random::<u64>())));
+        request.extensions_mut().insert(RequestId(fresh_id()));
         Box::pin(async move {
             match api.oneshot(request.map(Body::new)).await {
                 Ok(response) => response,
@@ -166,6 +168,10 @@ pub(super) fn through(
             }
         })
     }
+}
+
+fn fresh_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }
 
 #[cfg(test)]

@@ -48,13 +48,22 @@ impl Auth {
         if let Presented::Valid(identity) = caller {
             return self.note_denied(action, identity, call, client, now);
         }
-        // Whoever it is, all of them are told of together.
+        self.note_strangers(action, call, client, now);
+    }
+
+    /// Notes that somebody came as an agent with a credential of nobody's.
+    pub fn note_unknown_agent(&self, client: &Client, now: OffsetDateTime) {
+        self.note_strangers("agent.rejected", String::new(), client, now);
+    }
+
+    /// Notes what was refused to whoever it is: all of them are told of together.
+    fn note_strangers(&self, action: &'static str, target: String, client: &Client, now: OffsetDateTime) {
         let detail = match self.inner.refusals.lock().tell(now) {
             None => return,
             Some(0) => String::new(),
             Some(others) => format!("{others} more before it, by anyone"),
         };
-        self.audit_later(action, client.actor(""), call, detail, now);
+        self.audit_later(action, client.actor(""), target, detail, now);
     }
 
     fn note_denied(&self, action: &'static str, identity: &Identity, target: String, client: &Client, now: OffsetDateTime) {

@@ -96,9 +96,9 @@ struct Out {
 
 impl Auth {
     /// Makes a ticket, 256 bits in base64url, good for 60 seconds.
-    pub fn mint_ticket(&self, ticket: Ticket, now: OffsetDateTime) -> String {
+    pub fn mint_ticket(&self, ticket: Ticket, client: &Client, now: OffsetDateTime) -> String {
         let secret = fresh_secret();
-        self.audit_ticket("ticket.minted", Some(&ticket.session), &ticket.host, &Client::default(), now);
+        self.audit_ticket("ticket.minted", &ticket.session, &ticket.host, client, now);
         self.inner.tickets.lock().keep(hash_secret(&secret), ticket, Moment::at(now));
         secret
     }
@@ -123,29 +123,41 @@ impl Auth {
             Err(error) => Err(error),
         };
         match &redeemed {
-            Ok(redeemed) => self.audit_ticket("ticket.redeemed", Some(&redeemed.session), host, client, now),
-            Err(error) if self.inner.tickets.lock().is_worth_audit(&hash) => {
-                let action = match error {
-                    TicketError::Replayed => "ticket.replayed",
-                    _ => "ticket.refused",
-                };
-                self.audit_ticket(action, None, host, client, now);
+            Ok(redeemed) => self.audit_ticket("ticket.redeemed", &redeemed.session, host, client, now),
+            Err(error) => {
+                let worth_audit = self.inner.tickets.lock().worth_audit(&hash);
+                if let Some(session) = worth_audit {
+                    let action = match error {
+                        TicketError::Replayed => "ticket.replayed",
+                        _ => "ticket.refused",
+                    };
+                    let whose = self.name_of(&session);
+                    let detail = if whose.is_empty() {
+                        whose
+                    } else {
+                        format!("a ticket of {whose}'s")
+                    };
+                    // Whoever shows it need not be whose it is.
+                    self.audit_later(action, client.actor(""), target_of(host), detail, now);
+                }
             }
-            Err(_) => {}
         }
         redeemed
+    }
+
+    /// Whose login session it is; empty once that is over.
+    fn name_of(&self, session: &SessionId) -> String {
+        let user = self.login_session(session).and_then(|session| self.user(session.user()));
+        user.map(|user| user.name.to_string()).unwrap_or_default()
     }
 
     pub(super) fn sweep_tickets(&self, now: OffsetDateTime) {
         self.inner.tickets.lock().sweep(Moment::at(now));
     }
 
-    fn audit_ticket(&self, action: &'static str, session: Option<&SessionId>, host: &Route, client: &Client, now: OffsetDateTime) {
-        let target = target_of(host);
-        let session = session.and_then(|id| self.login_session(id));
-        let user = session.and_then(|session| self.user(session.user()));
-        let by = client.actor(user.as_ref().map_or("", |user| user.name.as_str()));
-        self.audit_later(action, by, target, String::new(), now);
+    fn audit_ticket(&self, action: &'static str, session: &SessionId, host: &Route, client: &Client, now: OffsetDateTime) {
+        let by = client.actor(&self.name_of(session));
+        self.audit_later(action, by, target_of(host), String::new(), now);
     }
 }
 
@@ -208,12 +220,11 @@ impl Table {
         Ok(out.ticket.session.clone())
     }
 
-    /// Whether one more refusal of a ticket belongs into the audit log; of one that never was none does.
-    fn is_worth_audit(&mut self, hash: &[u8; 32]) -> bool {
-        self.out.get_mut(hash).is_some_and(|out| {
-            out.refused = out.refused.saturating_add(1);
-            out.refused <= AUDITED_EACH
-        })
+    /// The session of a ticket of which one more refusal belongs into the audit log; of one that never was none does.
+    fn worth_audit(&mut self, hash: &[u8; 32]) -> Option<SessionId> {
+        let out = self.out.get_mut(hash)?;
+        out.refused = out.refused.saturating_add(1);
+        (out.refused <= AUDITED_EACH).then(|| out.ticket.session.clone())
     }
 
     pub(super) fn sweep(&mut self, now: Moment) {
@@ -284,7 +295,7 @@ mod tests {
             ),
         ];
         for (binding, right, wrong) in cases {
-            let secret = auth.mint_ticket(ticket(&fresh, binding), now());
+            let secret = auth.mint_ticket(ticket(&fresh, binding), &Client::default(), now());
             assert_eq!(secret.len(), 43);
             let redeem = |host: &Route, proof: &Proof| auth.redeem_ticket(&secret, host, proof, &Client::default(), now());
             assert_eq!(redeem(&port("beryl", 3000), &right), Err(TicketError::WrongHost));
@@ -311,7 +322,7 @@ mod tests {
     async fn auth_2_of_a_thousand_at_once_one_succeeds() {
         let (auth, _) = auth().await;
         let fresh = signed_in(&auth).await;
-        let secret = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), now());
+        let secret = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), &Client::default(), now());
         let barrier = Arc::new(Barrier::new(8));
         let threads: Vec<_> = (0..8)
             .map(|_| {
@@ -354,9 +365,9 @@ mod tests {
     async fn tickets_are_bounded_and_swept() {
         let (auth, _) = auth().await;
         let fresh = signed_in(&auth).await;
-        let first = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), now());
+        let first = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), &Client::default(), now());
         for _ in 0..MAX_EACH {
-            auth.mint_ticket(ticket(&fresh, Binding::Nonce([0; 32])), now());
+            auth.mint_ticket(ticket(&fresh, Binding::Nonce([0; 32])), &Client::default(), now());
         }
         let host = port("amber", 3000);
         assert_eq!(
@@ -372,7 +383,7 @@ mod tests {
     async fn a_ticket_is_worth_nothing_once_the_session_is_over() {
         let (auth, _) = auth().await;
         let fresh = signed_in(&auth).await;
-        let secret = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), now());
+        let secret = auth.mint_ticket(ticket(&fresh, Binding::Nonce(hash_secret("n"))), &Client::default(), now());
         auth.sign_out(&fresh.session.id, &crate::audit::Actor::gateway(), now())
             .await
             .expect("signed out");

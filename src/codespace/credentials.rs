@@ -12,16 +12,19 @@ use tokio::sync::mpsc;
 use super::Inner;
 use crate::{
     audit::Actor,
-    auth::hash_secret,
+    auth::{self, hash_secret},
     domain::{CodespaceName, Generation, Phase, Role},
     protocol::{personal::Personal, tunnel::FromAgent},
-    tunnel::{AgentCredentials, AgentEvent, Verdict},
+    tunnel::{AgentCredentials, AgentEvent, Client, Verdict},
 };
 
 /// How many credentials of a codespace are known: an agent of an older start is told that it is superseded.
 const KNOWN_EACH: usize = 8;
 /// After a credential was used, those before it are good for so long: streams that the agent was opening at that moment.
 const GRACE: Duration = Duration::seconds(30);
+
+/// An agent that is turned away tries again and again; one event tells of all within this time.
+const TELL_EVERY: Duration = Duration::minutes(10);
 
 /// Hashes of credentials, those of older generations too while the gateway runs.
 #[derive(Default)]
@@ -45,8 +48,6 @@ enum State {
     Used,
     /// A later one is used: good until then.
     Retired(OffsetDateTime),
-    /// Somebody showed it after that, and the audit log has it.
-    Reported,
 }
 
 /// What a credential that is known is worth, its codespace left aside.
@@ -54,10 +55,8 @@ enum Worth {
     Good,
     /// It is shown for the first time, and others are good no more.
     First,
-    /// It was good once; whether that is said for the first time.
-    Stale {
-        news: bool,
-    },
+    /// It was good once.
+    Stale,
 }
 
 impl Credentials {
@@ -111,28 +110,9 @@ impl Credentials {
             State::Given if self.used(hash, now) => Worth::First,
             State::Given => Worth::Good,
             State::Retired(until) if now < until => Worth::Good,
-            State::Retired(_) => {
-                if let Some(mut known) = self.known.get_mut(hash) {
-                    known.state = State::Reported;
-                }
-                Worth::Stale { news: true }
-            }
-            State::Reported => Worth::Stale { news: false },
+            State::Retired(_) => Worth::Stale,
         };
         Some((known, worth))
-    }
-}
-
-impl Inner {
-    /// Somebody has a credential that its agent gave up: a copy of it is about, or an old disk was put back.
-    fn report_stale(&self, codespace: &CodespaceName) {
-        tracing::warn!(%codespace, "an agent's credential was shown that a later one had replaced");
-        let actor = Actor {
-            name: format!("agent:{codespace}"),
-            ..Actor::default()
-        };
-        let detail = "its credential was replaced by a later one";
-        self.deps.audit.record("agent.rejected", &actor, codespace.to_string(), detail);
     }
 }
 
@@ -164,14 +144,35 @@ impl AgentCredentials for Inner {
                     drop(events.try_send(AgentEvent::Said { generation, message }));
                 }
             }
-            Worth::Stale { news } => {
-                if news {
-                    self.report_stale(&name);
-                }
-                return Verdict::Unknown;
-            }
+            Worth::Stale => return Verdict::Unknown,
         }
         Verdict::Current(name, generation)
+    }
+
+    fn turned_away(&self, credential: &str, client: &Client) {
+        let Some(known) = self.credentials.known.get(&hash_secret(credential)).map(|known| known.clone()) else {
+            let client = auth::Client {
+                address: client.address,
+                request_id: client.request_id.clone(),
+                ..auth::Client::default()
+            };
+            return self.deps.auth.note_unknown_agent(&client, self.deps.clock.now());
+        };
+        let why = match self.verify(credential) {
+            Verdict::Current(..) => return,
+            Verdict::Superseded => "it is of an earlier start",
+            Verdict::Ended => "its codespace is stopped or gone",
+            // Somebody has a credential that its agent gave up: a copy of it is about, or an old disk was put back.
+            Verdict::Unknown => "its credential was replaced by a later one",
+        };
+        tracing::warn!(codespace = %known.codespace, why, "an agent was turned away");
+        let actor = Actor {
+            name: format!("agent:{}", known.codespace),
+            address: client.address.map(|address| address.to_string()),
+            request_id: client.request_id.clone(),
+        };
+        let audit = &self.deps.audit;
+        audit.record_once_in(TELL_EVERY, "agent.rejected", &actor, known.codespace.to_string(), why);
     }
 
     fn events(&self, codespace: &CodespaceName) -> Option<mpsc::Sender<AgentEvent>> {

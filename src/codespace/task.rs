@@ -31,7 +31,7 @@ use crate::{
     protocol::{bootstrap::Secret, tunnel::ListeningPort},
     runtime::{InstanceState, Making},
     store::StoreError,
-    tunnel::AgentEvent,
+    tunnel::{AgentEvent, Client},
 };
 
 /// How soon after a lost connection the runtime is asked whether the agent lives: time to reconnect.
@@ -102,6 +102,8 @@ pub struct Task {
     /// Until when a started agent must have connected.
     connect_by: Option<Instant>,
     link: Option<u64>,
+    /// Where its agent came from last.
+    client: Client,
     /// What listens, also what is not shown.
     listening: Vec<ListeningPort>,
     /// When its agent was last told a fresh credential.
@@ -167,6 +169,7 @@ impl Task {
             look_at: None,
             connect_by: None,
             link: None,
+            client: Client::default(),
             listening: Vec::new(),
             renewed_at: None,
             renew_at: None,

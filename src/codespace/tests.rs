@@ -22,7 +22,7 @@ use crate::{
     protocol::tunnel::{FromAgent, ListeningPort},
     runtime::{Runtime, RuntimeError, external::ExternalRuntime, fake::FakeRuntime},
     store::memory::MemoryStore,
-    tunnel::{AgentEvent, Verdict},
+    tunnel::{AgentEvent, Client, Verdict},
 };
 
 mod declared;
@@ -173,6 +173,7 @@ async fn connect(codespace: &Codespace, generation: u64) {
         AgentEvent::Connected {
             generation: Generation(generation),
             link: generation,
+            client: Client::default(),
         },
     )
     .await;

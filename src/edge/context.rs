@@ -25,6 +25,7 @@ use super::{
     upload::TooLarge,
 };
 use crate::{
+    auth,
     codespace::{Counted, Room},
     domain::UserName,
     ops::{Purpose, Tally},
@@ -151,6 +152,15 @@ impl Exchange {
     pub(super) fn narrowed(&self, cookies: u64) {
         if cookies > 0 {
             self.books.tally.narrowed(cookies);
+        }
+    }
+
+    /// Where it comes from, for the audit log.
+    pub fn client_in_audit(&self) -> auth::Client {
+        auth::Client {
+            address: Some(self.client()),
+            request_id: Some(self.id().to_owned()),
+            ..auth::Client::default()
         }
     }
 

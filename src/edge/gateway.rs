@@ -8,17 +8,22 @@ use tower::ServiceExt as _;
 use super::{Body, Edge, context::Exchange, failure::html, hop, upload::Upload};
 use crate::{
     api::{ClientAddress, Door, RequestId},
+    tunnel::Client,
     web::{assets::GATEWAY_PREFIX, pages},
 };
 
 impl Edge {
-    pub(super) async fn gateway_host(&self, request: Request<Upload>, exchange: &Arc<Exchange>) -> Response<Body> {
+    pub(super) async fn gateway_host(&self, mut request: Request<Upload>, exchange: &Arc<Exchange>) -> Response<Body> {
         let path = request.uri().path();
         if path == "/authorize" {
-            return unframed(hop::authorize_at_gateway(self, &request));
+            return unframed(hop::authorize_at_gateway(self, &request, exchange));
         }
         if path.starts_with("/api/v1/agent/") {
             let tunnels = self.tunnels.clone();
+            request.extensions_mut().insert(Client {
+                address: Some(exchange.client()),
+                request_id: Some(exchange.id().to_owned()),
+            });
             let link = async move { tunnels.serve(request).await.map(axum::body::Body::new) };
             return self.on_control(link, exchange).await;
         }

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Limited};
 use super::{
     Body, Edge,
     client::Kind,
+    context::Exchange,
     failure::{Failure, Reason, guard, html},
     upload::Upload,
     visit::{Permitted, Visit, may_enter},
@@ -102,7 +103,7 @@ pub(super) fn authorize(edge: &Edge, visit: &Visit, query: Option<&str>) -> Resu
     if !may_open(edge, identity, &snapshot, *port) {
         return Err(not_shared());
     }
-    let ticket = mint(edge, hop.host.clone(), session, Binding::Nonce(hop.nonce_hash));
+    let ticket = mint(edge, &visit.exchange, hop.host.clone(), session, Binding::Nonce(hop.nonce_hash));
     let siblings = sibling_tickets(edge, visit, identity, session, &snapshot, *port);
     let origin = edge.sites.port(name, *port);
     let next = format!("{origin}{}", hop.return_to);
@@ -130,6 +131,7 @@ fn sibling_tickets(
         .map(|(port, _)| {
             let ticket = mint(
                 edge,
+                &visit.exchange,
                 Route::Port(visit.name.clone(), *port),
                 session,
                 Binding::Origin(visit.route.clone()),
@@ -221,7 +223,7 @@ fn signed_in(edge: &Edge, visit: &Visit, session: &SessionId, response: &mut Res
 
 /// `C/authorize`: whoever is signed in at the gateway and may open something in the codespace gets a ticket for its
 /// editor host.
-pub(super) fn authorize_at_gateway(edge: &Edge, request: &Request<Upload>) -> Response<Body> {
+pub(super) fn authorize_at_gateway(edge: &Edge, request: &Request<Upload>, exchange: &Exchange) -> Response<Body> {
     let now = edge.clock.now();
     let bad = |what| html(pages::bad_request(GATEWAY_PREFIX, what), pages::CSP);
     let Some(state) = parameter(request.uri().query(), "state") else {
@@ -252,19 +254,20 @@ pub(super) fn authorize_at_gateway(edge: &Edge, request: &Request<Upload>) -> Re
             pages::CSP,
         );
     }
-    let ticket = mint(edge, hop.host.clone(), session, Binding::Nonce(hop.nonce_hash));
+    let ticket = mint(edge, exchange, hop.host.clone(), session, Binding::Nonce(hop.nonce_hash));
     let origin = edge.sites.editor(name);
     let page = pages::carry(&format!("{origin}/.portico/arrive"), &format!("{ticket}~{state}"), name.as_str());
     html(page, &pages::csp_for_form(&origin))
 }
 
-fn mint(edge: &Edge, host: Route, session: &SessionId, binding: Binding) -> String {
+fn mint(edge: &Edge, exchange: &Exchange, host: Route, session: &SessionId, binding: Binding) -> String {
     edge.auth.mint_ticket(
         Ticket {
             host,
             session: session.clone(),
             binding,
         },
+        &exchange.client_in_audit(),
         edge.clock.now(),
     )
 }

@@ -44,7 +44,7 @@ use crate::{
     protocol::tunnel::{Endpoint, FromAgent},
     runtime::fake::FakeRuntime,
     store::{SharedStore, memory::MemoryStore},
-    tunnel::{AgentEvent, AgentStream, DialError, Dialer},
+    tunnel::{AgentEvent, AgentStream, Client, DialError, Dialer},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -368,7 +368,11 @@ async fn running(auth: &Auth, codespaces: &Codespaces, runtime: &FakeRuntime) ->
     };
     soon(started).await;
     let generation = Generation(1);
-    let connected = AgentEvent::Connected { generation, link: 1 };
+    let connected = AgentEvent::Connected {
+        generation,
+        link: 1,
+        client: Client::default(),
+    };
     let prepared = AgentEvent::Said {
         generation,
         message: FromAgent::Prepared,

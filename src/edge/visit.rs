@@ -125,11 +125,7 @@ impl Visit {
 
     /// Where it comes from, for the audit log.
     pub fn client(&self) -> auth::Client {
-        auth::Client {
-            address: Some(self.exchange.client()),
-            request_id: Some(self.exchange.id().to_owned()),
-            ..auth::Client::default()
-        }
+        self.exchange.client_in_audit()
     }
 
     /// A refusal in this visit's terms.

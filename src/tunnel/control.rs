@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    AgentCredentials, AgentEvent, Verdict, bounds::bound, claims, direct::Direct, link::Link, registry::Registry, reverse::Reverse,
+    AgentCredentials, AgentEvent, Client, Verdict, bounds::bound, claims, direct::Direct, link::Link, registry::Registry, reverse::Reverse,
 };
 use crate::{
     domain::{CodespaceName, Generation},
@@ -94,6 +94,7 @@ pub struct Who {
     pub codespace: CodespaceName,
     pub generation: Generation,
     pub credential: String,
+    pub client: Client,
 }
 
 /// What an agent says of itself.
@@ -115,6 +116,7 @@ struct Session {
     asks: mpsc::Receiver<Vec<String>>,
     renewals: mpsc::Receiver<Secret>,
     events: mpsc::Sender<AgentEvent>,
+    client: Client,
     foreign: bool,
     /// Knows what its user keeps; none for an agent that is not told.
     keeper: Option<Arc<dyn AgentCredentials>>,
@@ -210,9 +212,11 @@ impl Session {
             codespace,
             generation,
             credential,
+            client,
         } = who;
         // It may have been superseded between its handshake and its hello.
         if !matches!(credentials.verify(&credential), Verdict::Current(..)) {
+            credentials.turned_away(&credential, &client);
             close(&mut socket, &Over::Told(CLOSE_SUPERSEDED)).await;
             return None;
         }
@@ -239,6 +243,7 @@ impl Session {
             asks,
             renewals,
             events,
+            client,
             foreign: greeting.foreign,
             keeper: greeting.personal.then(|| Arc::clone(credentials)),
             heard: now,
@@ -261,6 +266,7 @@ impl Session {
         let connected = AgentEvent::Connected {
             generation: link.generation,
             link: link.number,
+            client: self.client.clone(),
         };
         self.tell(connected).await?;
         // Only now, so that the codespace hears of it and the audit log has it.

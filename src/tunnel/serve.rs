@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
-    Verdict,
+    Client, Verdict,
     control::{self, Who},
     registry::Registry,
     stream::Held,
@@ -33,7 +33,7 @@ pub fn answer<B>(registry: &Arc<Registry>, mut request: Request<B>) -> Answer {
     if request.headers().contains_key(header::ORIGIN) {
         return refuse(StatusCode::FORBIDDEN, "only agents connect here");
     }
-    let who = match identify(registry, request.headers()) {
+    let who = match identify(registry, &request) {
         Ok(identity) => identity,
         Err(answer) => return *answer,
     };
@@ -45,22 +45,28 @@ pub fn answer<B>(registry: &Arc<Registry>, mut request: Request<B>) -> Answer {
     }
 }
 
-fn identify(registry: &Registry, headers: &HeaderMap) -> Result<Who, Box<Answer>> {
+fn identify<B>(registry: &Registry, request: &Request<B>) -> Result<Who, Box<Answer>> {
     let refused = |status, text| Err(Box::new(refuse(status, text)));
     let Some(credentials) = registry.credentials() else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting");
     };
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let credential = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    match credentials.verify(credential) {
-        Verdict::Current(codespace, generation) => Ok(Who {
-            codespace,
-            generation,
-            credential: credential.into(),
-        }),
-        Verdict::Superseded | Verdict::Ended => refused(StatusCode::GONE, "this agent's time is over"),
-        Verdict::Unknown => refused(StatusCode::UNAUTHORIZED, "this credential is not known"),
-    }
+    let client = request.extensions().get::<Client>().cloned().unwrap_or_default();
+    let (status, text) = match credentials.verify(credential) {
+        Verdict::Current(codespace, generation) => {
+            return Ok(Who {
+                codespace,
+                generation,
+                credential: credential.into(),
+                client,
+            });
+        }
+        Verdict::Superseded | Verdict::Ended => (StatusCode::GONE, "this agent's time is over"),
+        Verdict::Unknown => (StatusCode::UNAUTHORIZED, "this credential is not known"),
+    };
+    credentials.turned_away(credential, &client);
+    refused(status, text)
 }
 
 fn control(registry: &Arc<Registry>, headers: &HeaderMap, upgrade: OnUpgrade, who: Who) -> Answer {

@@ -16,7 +16,7 @@ use crate::{
         tunnel::{ActivityKind, FromAgent, OutOfMemory},
     },
     runtime::Making,
-    tunnel::AgentEvent,
+    tunnel::{AgentEvent, Client},
 };
 
 /// How long an agent uses one credential.
@@ -37,7 +37,7 @@ impl Task {
             return;
         }
         match event {
-            AgentEvent::Connected { link, .. } => self.connected(link).await,
+            AgentEvent::Connected { link, client, .. } => self.connected(link, client).await,
             AgentEvent::Said { message, .. } => self.said(message).await,
             AgentEvent::Disconnected { link, reason, .. } if self.link == Some(link) => {
                 self.audit("agent.disconnected", &reason);
@@ -49,12 +49,16 @@ impl Task {
         }
     }
 
-    async fn connected(&mut self, link: u64) {
-        self.link = Some(link);
+    async fn connected(&mut self, link: u64, client: Client) {
+        let before = self.link.replace(link);
+        self.client = client;
         self.now.connected = true;
         self.now.away_because = None;
         (self.look_at, self.connect_by) = (None, None);
         self.set_step(StepName::Agent, StepState::Done, "");
+        if before.is_some() {
+            self.audit("agent.replaced", "another one of the same start is connected now");
+        }
         self.audit("agent.connected", &format!("generation {}", self.now.record.generation.0));
         self.publish();
         self.apply_quietly(Event::Connected).await;
@@ -185,7 +189,8 @@ impl Task {
     pub(super) fn agent(&self) -> Actor {
         Actor {
             name: format!("agent:{}", self.shared.name),
-            ..Actor::default()
+            address: self.client.address.map(|address| address.to_string()),
+            request_id: self.client.request_id.clone(),
         }
     }
 
