@@ -48,6 +48,8 @@ enum State {
     Used,
     /// A later one is used: good until then.
     Retired(OffsetDateTime),
+    /// Its start is over.
+    Ended,
 }
 
 /// What a credential that is known is worth, its codespace left aside.
@@ -57,6 +59,7 @@ enum Worth {
     First,
     /// It was good once.
     Stale,
+    Ended,
 }
 
 impl Credentials {
@@ -98,6 +101,17 @@ impl Credentials {
         replaced
     }
 
+    /// Notes that a codespace's start is over: what was given for it is good for no other, from the moment on in which that is
+    /// ordered.
+    pub fn end(&self, codespace: &CodespaceName) {
+        let hashes = self.of.get(codespace).map(|hashes| hashes.clone()).unwrap_or_default();
+        for hash in hashes {
+            if let Some(mut known) = self.known.get_mut(&hash) {
+                known.state = State::Ended;
+            }
+        }
+    }
+
     /// Whether a credential was shown or kept, by the agent's own word.
     pub fn is_used(&self, hash: &[u8; 32]) -> bool {
         self.known.get(hash).is_some_and(|known| known.state == State::Used)
@@ -111,6 +125,7 @@ impl Credentials {
             State::Given => Worth::Good,
             State::Retired(until) if now < until => Worth::Good,
             State::Retired(_) => Worth::Stale,
+            State::Ended => Worth::Ended,
         };
         Some((known, worth))
     }
@@ -145,6 +160,7 @@ impl AgentCredentials for Inner {
                 }
             }
             Worth::Stale => return Verdict::Unknown,
+            Worth::Ended => return Verdict::Ended,
         }
         Verdict::Current(name, generation)
     }

@@ -255,6 +255,7 @@ impl Task {
         let stopped = matches!(next.phase, Phase::Stopping | Phase::Stopped | Phase::Failed);
         if matches!(next.phase, Phase::Stopped | Phase::Failed) {
             self.now.record.started_at = None;
+            self.inner.credentials.end(&self.shared.name);
         }
         self.now.stopped_because = if stopped { self.now.record.reason.clone() } else { None };
         let goes_on = matches!(next.phase, Phase::Creating | Phase::Starting | Phase::Running);
