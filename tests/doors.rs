@@ -11,6 +11,8 @@ mod agents;
 mod answers;
 #[path = "doors/app.rs"]
 mod app;
+#[path = "doors/audit.rs"]
+mod audit;
 #[path = "doors/browser.rs"]
 mod browser;
 #[path = "doors/closures.rs"]
@@ -23,6 +25,8 @@ mod directives;
 mod driver;
 #[path = "doors/endings.rs"]
 mod endings;
+#[path = "doors/fences.rs"]
+mod fences;
 #[path = "doors/framing.rs"]
 mod framing;
 #[path = "doors/fronts.rs"]
@@ -57,8 +61,12 @@ mod operator;
 mod origins;
 #[path = "doors/pages.rs"]
 mod pages;
+#[path = "doors/reach.rs"]
+mod reach;
 #[path = "doors/secrecy.rs"]
 mod secrecy;
+#[path = "doors/sessions.rs"]
+mod sessions;
 #[path = "doors/shares.rs"]
 mod shares;
 #[path = "doors/sockets.rs"]
@@ -69,6 +77,10 @@ mod tenants;
 mod tls;
 #[path = "doors/transport.rs"]
 mod transport;
+#[path = "doors/tunnel.rs"]
+mod tunnel;
+#[path = "doors/upstreams.rs"]
+mod upstreams;
 #[path = "doors/waking.rs"]
 mod waking;
 #[path = "doors/wire.rs"]

@@ -94,7 +94,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 /// The path to which an answer redirects, on whichever host.
-fn path_of(reply: &Reply) -> &str {
+pub fn path_of(reply: &Reply) -> &str {
     let location = reply
         .fields("location")
         .first()

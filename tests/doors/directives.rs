@@ -7,6 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 use super::{
     gateway::{PASSWORD, PORTICO, create, empty_repository, eventually, run},
     lone::Lone,
@@ -131,4 +133,69 @@ fn log_1_an_agents_log_does_not_fill_the_disk() {
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("agent.log"));
     assert_eq!(parts.count(), 2);
+}
+
+/// What a gateway prints of a configuration that holds secrets, right and wrong ones.
+#[test]
+fn log_3_no_secret_of_the_configuration_is_printed() {
+    const SECRET: &str = "C4N4RY-s3cr3t";
+    let encoded = BASE64_STANDARD.encode(format!("ada:{SECRET}"));
+    let proxy = format!("http://ada:{SECRET}@127.0.0.1:1");
+    let right = [
+        ("PORTICO_PROXY", proxy.as_str()),
+        ("PORTICO_PROVIDER_COMPANY_KIND", "oidc"),
+        ("PORTICO_PROVIDER_COMPANY_ISSUER", "https://id.example"),
+        ("PORTICO_PROVIDER_COMPANY_CLIENT_ID", "portico"),
+        ("PORTICO_PROVIDER_COMPANY_CLIENT_SECRET", SECRET),
+        ("PORTICO_LOG_LEVEL", "trace"),
+        ("RUST_BACKTRACE", "full"),
+    ];
+    let gateway = Lone::start("http://portico.localhost", &right);
+    // The provider is asked, through the proxy, which is not there: that is logged.
+    let begins = Call::get(gateway.host(), "/sign-in/with/company").at(gateway.address);
+    let answer = begins.send();
+    let log = eventually("the log tells of it", || {
+        let log = text(&gateway.data.path().join("log"));
+        log.contains("id.example").then_some(log)
+    });
+    for told in [log, answer.text] {
+        assert!(
+            !told.contains(SECRET) && !told.contains(&encoded) && !told.contains("panicked"),
+            "{told}"
+        );
+    }
+    // Wrong ones are named by their key, and a value that is told with it is not a secret's.
+    let data = tempfile::tempdir().expect("a directory");
+    let file = data.path().join("portico.toml");
+    let table =
+        |keys: &str| format!("[provider.company]\nkind = \"oidc\"\nissuer = \"https://id.example\"\nclient_id = \"portico\"\n{keys}\n");
+    for (written, key) in [
+        (format!("proxy = \"ftp://ada:{SECRET}@127.0.0.1\""), "proxy"),
+        (format!("proxy = \"http://ada:{SECRET}@\""), "proxy"),
+        (table(&format!("client_secrets = \"{SECRET}\"")), "client_secret"),
+        (table(&format!("client_secret = [\"{SECRET}\"]")), "client_secret"),
+        (table(&format!("client_secret = \"{SECRET}\"\nscope = 1")), "scope"),
+        (table(&format!("client_secret = {SECRET}")), "portico.toml"),
+        (table(&format!("client_secret = \"{SECRET}")), "portico.toml"),
+        (
+            table(&format!("client_secret = \"{SECRET}\"\nclient_secret = \"{SECRET}\"")),
+            "duplicate key",
+        ),
+    ] {
+        fs::write(&file, &written).expect("written");
+        for command in ["check", "serve"] {
+            let output = Command::new(PORTICO)
+                .args([command, "--config"])
+                .arg(&file)
+                .args(["--listen", "127.0.0.1:0", "--data"])
+                .arg(data.path())
+                .envs([("RUST_BACKTRACE", "full"), ("PORTICO_LOG_LEVEL", "trace")])
+                .stdin(Stdio::null())
+                .output();
+            let output = output.expect("it runs");
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(!output.status.success() && said.contains(key), "{command} of {written}: {said}");
+            assert!(!said.contains(SECRET), "{command} of {written}: {said}");
+        }
+    }
 }

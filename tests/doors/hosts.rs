@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{
-    browser::NAVIGATION,
+    browser::{NAVIGATION, path_of},
     gateway::{BOBS, PORT, PORTICO, SIBLING, gateway},
     secrecy::{NOBODYS, faceless},
     wire::{Call, Connection},
@@ -186,4 +186,83 @@ fn host_5_each_request_of_a_connection_goes_its_own_way() {
             assert_eq!(connection.exchange(&Call::get(gateway.app(), "/")).status(), 401);
         }
     }
+}
+
+#[test]
+fn redir_2_a_redirect_leads_to_a_host_that_was_parsed() {
+    let gateway = gateway();
+    let [home, editor, app] = [gateway.host(), gateway.editor(&gateway.ada), gateway.app()];
+    let own = gateway.address.port().to_string();
+    let start = |host: String, path: &str| Call::get(host, path).fields(&NAVIGATION).send();
+    // However a host is spelled, and whatever port it says: the next one is made from what was read.
+    for (host, next) in [
+        (&app, format!("http://{editor}/.portico/authorize?state=")),
+        (&editor, format!("http://{home}/authorize?state=")),
+    ] {
+        let name = host.split(':').next().expect("a name");
+        for spelled in [
+            host.clone(),
+            host.to_uppercase(),
+            name.to_owned(),
+            format!("{name}:1"),
+            format!("{name}:65535"),
+        ] {
+            for path in [
+                "/",
+                "/?next=//evil.example/",
+                "//evil.example/",
+                "/%2f%2fevil.example",
+                "/a@evil.example",
+            ] {
+                let reply = start(spelled.clone(), path);
+                let location = reply.fields("location");
+                assert!(
+                    location.len() == 1 && location[0].starts_with(&next),
+                    "{spelled}{path}: {}",
+                    reply.text
+                );
+                let rest = &location[0][next.len()..];
+                assert!(
+                    rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+                    "{spelled}{path}: {rest}"
+                );
+            }
+        }
+    }
+    for evil in [
+        "evil.example".to_owned(),
+        format!("{}.evil.example", gateway.domain().replace(&format!(":{own}"), "")),
+        format!("x.{home}"),
+        format!("evil.example.{home}"),
+        "127.0.0.1".into(),
+        "[::1]".into(),
+    ] {
+        let reply = start(evil.clone(), "/authorize?state=x");
+        assert_eq!((reply.status(), reply.fields("location").len()), (421, 0), "{evil}: {}", reply.text);
+    }
+
+    // A state leads where it was sealed for, and nowhere once a letter of it is another.
+    let session = gateway.session("ada");
+    let begun = start(editor.clone(), "/a");
+    let path = path_of(&begun).to_owned();
+    let carried = Call::get(home.clone(), &path).fields(&NAVIGATION).cookie(&session).send();
+    assert!(
+        carried.body().contains(&format!("action=\"http://{editor}/.portico/arrive\"")),
+        "{}",
+        carried.text
+    );
+    for at in (path.find('=').expect("a state") + 1..path.len()).step_by(9) {
+        let letter = if &path[at..=at] == "A" { "B" } else { "A" };
+        let changed = [&path[..at], letter, &path[at + 1..]].concat();
+        let reply = Call::get(home.clone(), &changed).fields(&NAVIGATION).cookie(&session).send();
+        assert!(
+            reply.fields("location").is_empty() && !reply.body().contains("/.portico/arrive"),
+            "{changed}: {}",
+            reply.text
+        );
+    }
+    let cookie = gateway.editor_cookie(&session, &gateway.ada);
+    let bobs = start(gateway.port(&gateway.bob, BOBS), "/");
+    let crossed = Call::get(editor, path_of(&bobs)).fields(&NAVIGATION).cookie(&cookie).send();
+    assert_eq!((crossed.status(), crossed.fields("location").len()), (400, 0), "{}", crossed.text);
 }

@@ -1,9 +1,11 @@
 //! A gateway of one test's own, for what would be in the way of the others: no people, no codespaces.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use super::gateway::{PORTICO, Person, create, empty_repository, eventually, free_address, run, serve_app};
@@ -12,7 +14,9 @@ use super::gateway::{PORTICO, Person, create, empty_repository, eventually, free
 pub struct Lone {
     pub address: SocketAddr,
     pub data: tempfile::TempDir,
-    process: Child,
+    url: String,
+    settings: Vec<(String, String)>,
+    process: Mutex<Child>,
 }
 
 impl Lone {
@@ -20,24 +24,32 @@ impl Lone {
     pub fn start(url: &str, settings: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().expect("a directory");
         let address = free_address();
-        let process = Command::new(PORTICO)
-            .args([
-                "serve",
-                "--listen",
-                &address.to_string(),
-                "--url",
-                &format!("{url}:{}", address.port()),
-                "--data",
-            ])
-            .arg(data.path())
-            .envs(settings.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(data.path().join("log")).expect("a log"))
-            .spawn()
-            .expect("the gateway");
-        eventually("the gateway listens", || data.path().join("listen").exists().then_some(()));
-        Self { address, data, process }
+        let url = format!("{url}:{}", address.port());
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let process = Mutex::new(serve(address, &url, &settings, data.path()));
+        Self {
+            address,
+            data,
+            url,
+            settings,
+            process,
+        }
+    }
+
+    /// Ends it as a crash does, and starts it again.
+    pub fn restart(&self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(process.kill());
+        drop(process.wait());
+        drop(fs::remove_file(self.data.path().join("listen")));
+        *process = serve(self.address, &self.url, &self.settings, self.data.path());
+    }
+
+    pub fn process(&self) -> u32 {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).id()
     }
 
     /// The gateway host, as browsers write it.
@@ -98,7 +110,23 @@ impl Drop for Made<'_> {
 
 impl Drop for Lone {
     fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+        let process = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(process.kill());
+        drop(process.wait());
     }
+}
+
+fn serve(address: SocketAddr, url: &str, settings: &[(String, String)], data: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(data.join("log"));
+    let process = Command::new(PORTICO)
+        .args(["serve", "--listen", &address.to_string(), "--url", url, "--data"])
+        .arg(data)
+        .envs(settings.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.expect("a log"))
+        .spawn()
+        .expect("the gateway");
+    eventually("the gateway listens", || data.join("listen").exists().then_some(()));
+    process
 }

@@ -129,3 +129,31 @@ fn tls_5_every_answer_of_every_host_keeps_browsers_on_https() {
         assert!(!head.contains("strict-transport-security"), "{head}");
     }
 }
+
+/// Certificates are published: one that named a codespace would tell of it.
+#[test]
+fn dom_4_one_certificate_is_for_every_codespace_and_names_none() {
+    let gateway = Speaking::start(&[]);
+    let client = Arc::new(portico::edge::unchecked_tls_client().expect("a provider"));
+    let shown = |name: &str| {
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let client = ClientConnection::new(Arc::clone(&client), name).expect("a client");
+        let mut stream = StreamOwned::new(client, gateway.connect());
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).expect("a handshake");
+        }
+        stream.conn.peer_certificates().and_then(<[_]>::first).cloned().expect("it has one")
+    };
+    let hosts = [
+        "amber-quiet-otter-x7k2",
+        "amber-quiet-otter-x7k2-3000",
+        "birch-calm-heron-p4q9-8080",
+    ];
+    let certificates = hosts.map(|label| shown(&format!("{label}.codespaces.localhost")));
+    assert!(certificates.iter().all(|certificate| *certificate == certificates[0]));
+    let holds = |text: &str| certificates[0].windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("*.codespaces.localhost"));
+    for label in ["amber", "birch", "otter", "3000", "8080"] {
+        assert!(!holds(label), "{label}");
+    }
+}
