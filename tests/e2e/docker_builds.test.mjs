@@ -262,5 +262,7 @@ test('what a build prints is seen while it runs', async (t) => {
   assert.equal((await step()).state, 'running');
   answer.end('go on');
   assert.equal((await settled(gateway, ada.token, name)).recovery, null);
+  // The agent of the container before this one told which branch it is.
+  assert.equal((await gateway.call(ada.token, 'POST', '/codespaces', { repository: `${git}/slow`, ref: 'main' })).name, name);
   await gateway.keepCookies(page.context());
 });
