@@ -38,6 +38,7 @@ pub mod serve;
 pub mod streams;
 pub mod subreaper;
 pub mod terminals;
+pub mod warning;
 pub mod websocket;
 pub mod work;
 pub mod workshop;
@@ -119,6 +120,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         _ = interrupt.recv() => tracing::info!("interrupted"),
         () = workshop.ending.cancelled() => {
             tracing::info!("the gateway asked to end");
+            workshop.warning.over();
             tokio::time::sleep(LAST_ANSWER).await;
         }
         () = &mut prepare => {}
@@ -130,7 +132,7 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         () = subreaper::bury_orphans() => {}
         () = git_credentials::name_servers(&bootstrap.state_dir, workshop.environment.git_helper(), workshop.environment.personal()) => {}
         () = git_credentials::serve(git, personal) => {}
-        () = serve::inside::serve(inside, workshop.leases.clone()) => {}
+        () = serve::inside::serve(inside, workshop.leases.clone(), workshop.warning.clone()) => {}
         () = listen(direct, control.streams.clone()) => {}
     }
     processes::end_all().await;
@@ -169,6 +171,7 @@ fn assemble(bootstrap: &Bootstrap, orders: &Path) -> Result<(Control, Arc<Worksh
         credential: Credential::new(bootstrap.credential.clone(), Some(orders)),
         direct_key,
         personal,
+        warning: workshop.warning.clone(),
         reporter,
         streams,
         timing: Timing::default(),

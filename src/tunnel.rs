@@ -30,7 +30,7 @@ use crate::{
     protocol::{
         bootstrap::Secret,
         personal::Personal,
-        tunnel::{CLOSE_ENDED, Endpoint, FromAgent, Refusal},
+        tunnel::{CLOSE_ENDED, Endpoint, FromAgent, Refusal, Stopping},
     },
 };
 
@@ -159,6 +159,13 @@ impl Tunnels {
     pub fn renew(&self, codespace: &CodespaceName, link: u64, credential: Secret) -> bool {
         let found = self.registry.find(codespace).filter(|found| found.number == link);
         found.is_some_and(|found| found.renew(credential))
+    }
+
+    /// Has the agent at this link told whether its codespace is about to stop by itself.
+    pub fn warn(&self, codespace: &CodespaceName, link: u64, stopping: Option<Stopping>) {
+        if let Some(found) = self.registry.find(codespace).filter(|found| found.number == link) {
+            found.stopping.send_replace(stopping);
+        }
     }
 
     /// Has the agent of a codespace told anew what its user keeps.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use http::{Request, StatusCode, header};
 use thiserror::Error;
+use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -25,6 +26,7 @@ use super::{
     personal::Personal,
     report::{Reporter, State},
     streams::Streams,
+    warning::Warning,
 };
 use crate::protocol::{
     bootstrap::Secret,
@@ -46,6 +48,8 @@ pub struct Control {
     pub direct_key: Option<String>,
     /// Takes what the gateway tells of the user.
     pub personal: Personal,
+    /// Takes what the gateway tells of a stop.
+    pub warning: Warning,
     pub reporter: Reporter,
     pub streams: Streams,
     pub timing: Timing,
@@ -184,6 +188,7 @@ impl Session<'_> {
             direct_key: self.control.direct_key.clone(),
             renews: true,
             personal: true,
+            warned: true,
         })
         .await?;
         loop {
@@ -196,6 +201,7 @@ impl Session<'_> {
                 () = sleep_until(self.heard + self.control.timing.silence) => return Err(Lost::Silent),
                 // The reporter outlives every connection.
                 Ok(()) = state.changed(), if welcomed => self.tell().await?,
+                () = self.control.reporter.urgent(), if welcomed => self.next_activity = Instant::now(),
                 kinds = activity(&self.control.reporter, self.next_activity), if welcomed => {
                     self.next_activity = Instant::now() + self.control.timing.activity;
                     self.say(&FromAgent::Activity { kinds }).await?;
@@ -211,6 +217,8 @@ impl Session<'_> {
                 ToAgent::Welcome => {
                     tracing::info!(gateway = %self.control.connector.gateway(), "connected");
                     self.told.get_or_insert_default();
+                    // What another gateway said before holds no more.
+                    self.control.warning.learn(None, OffsetDateTime::now_utc());
                     self.tell().await
                 }
                 ToAgent::Personal(personal) => {
@@ -224,6 +232,10 @@ impl Session<'_> {
                     Ok(())
                 }
                 ToAgent::Credential { credential } => self.renew(credential).await,
+                ToAgent::Stopping { stopping } => {
+                    self.control.warning.learn(stopping, OffsetDateTime::now_utc());
+                    Ok(())
+                }
                 ToAgent::Ping => self.say(&FromAgent::Pong).await,
             },
             Message::Close(frame) => Err(closed(frame.as_ref())),

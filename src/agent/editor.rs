@@ -1,7 +1,8 @@
 //! The editor's process: started on a Unix socket, watched, started again.
 //!
-//! Owns its command line, its settings, its readiness. Refuses to know what is said over its socket.
+//! Owns its command line, its settings, Portico's own extension of it, its readiness. Refuses to know what is said over its socket.
 
+mod companion;
 mod elf;
 mod program;
 mod settings;
@@ -83,6 +84,8 @@ pub struct Editor {
     state_dir: PathBuf,
     folder: Folder,
     home: PathBuf,
+    /// Whether the codespace is one that the gateway stops, of which the editor warns.
+    warns: bool,
     environment: Environment,
     log: Log,
     ports: Ports,
@@ -103,6 +106,7 @@ impl Editor {
             state_dir: bootstrap.state_dir.clone(),
             folder,
             home: bootstrap.home.clone(),
+            warns: !bootstrap.own_machine,
             environment,
             log,
             ports,
@@ -141,6 +145,13 @@ impl Editor {
             return self.reporter.step(StepName::Editor, StepState::Skipped, "no editor is installed");
         };
         self.reporter.step(StepName::Editor, StepState::Running, "");
+        // Before anything is waited for: others install extensions meanwhile.
+        if self.warns
+            && let Err(error) = companion::put(&program::extensions(&program.kind, &self.home))
+        {
+            self.log
+                .line(format_args!("the editor will not say when the codespace is about to stop: {error}"));
+        }
         self.end_leftover().await;
         let fits = program.command.first().map_or(Ok(()), |program| elf::fits(program.as_ref()));
         let outcome = match fits {

@@ -77,6 +77,8 @@ struct Activity {
     happened: Notify,
     /// Somebody announced a port that no scan has seen.
     announced: Notify,
+    /// What happened is to be told at once.
+    urgent: Notify,
 }
 
 impl Default for Reporter {
@@ -158,6 +160,17 @@ impl Reporter {
         if self.activity.kinds.lock().insert(kind) {
             self.activity.happened.notify_one();
         }
+    }
+
+    /// Reports that somebody wants the codespace to go on; sent at once, for it may be about to stop.
+    pub fn kept(&self) {
+        self.activity(ActivityKind::Kept);
+        self.activity.urgent.notify_one();
+    }
+
+    /// Waits until something happened that is to be told at once.
+    pub async fn urgent(&self) {
+        self.activity.urgent.notified().await;
     }
 
     /// Reports all listening ports; what was printed about a port that is gone is forgotten.

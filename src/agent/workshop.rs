@@ -25,6 +25,7 @@ use super::{
     report::Reporter,
     serve, streams,
     terminals::Terminals,
+    warning::Warning,
 };
 use crate::{
     devcontainer::{Hook, Stage},
@@ -36,6 +37,7 @@ use crate::{
 pub struct Workshop {
     pub terminals: Terminals,
     pub leases: Leases,
+    pub warning: Warning,
     pub environment: Environment,
     pub workspace: PathBuf,
     /// Where its user works in there.
@@ -70,6 +72,7 @@ impl Workshop {
             log.write(container.log.as_bytes());
         }
         Arc::new(Self {
+            warning: Warning::new(&bootstrap.state_dir, reporter.clone()),
             leases: Leases::new(reporter.clone(), tasks.clone(), bootstrap.max_lease),
             terminals: Terminals::new(environment.clone(), folder.clone(), home.clone(), reporter.clone(), tasks.clone()),
             editor: Arc::new(Editor::new(

@@ -117,6 +117,8 @@ pub struct Task {
     leased_until: Option<OffsetDateTime>,
     /// When its people will be told that it stops soon.
     warn_at: Option<OffsetDateTime>,
+    /// The stop that the agent was told of, and whether nothing puts it off.
+    warned: Option<(OffsetDateTime, bool)>,
     /// When the next share link ends by itself.
     next_share_end: Option<OffsetDateTime>,
     forgotten: bool,
@@ -177,6 +179,7 @@ impl Task {
             stored_use: now.record.last_used_at,
             leased_until: None,
             warn_at: None,
+            warned: None,
             next_share_end: None,
             forgotten: false,
             inner,

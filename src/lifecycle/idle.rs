@@ -19,6 +19,8 @@ pub enum Activity {
     Editor,
     /// Requests to its ports, where its owner said that they count.
     Traffic,
+    /// Somebody pressed "Keep it awake" in the editor.
+    Kept,
     /// A start, a change of its settings, or somebody who said that it is needed.
     Request,
 }
@@ -90,6 +92,7 @@ impl Activity {
             Self::Ssh => "a shell or a copy (portico codespace ssh, cp)",
             Self::Editor => "use of the editor",
             Self::Traffic => "requests to its ports",
+            Self::Kept => "“Keep it awake” was pressed in the editor",
             Self::Request => "it was started, changed or asked for",
         }
     }

@@ -141,6 +141,9 @@ pub enum FromAgent {
         /// Whether it takes [`ToAgent::Personal`]; agents of before do not.
         #[serde(default)]
         personal: bool,
+        /// Whether it takes [`ToAgent::Stopping`]; agents of before do not.
+        #[serde(default)]
+        warned: bool,
     },
     /// All listening ports of this codespace, whenever they change.
     Ports { ports: Vec<ListeningPort> },
@@ -183,8 +186,19 @@ pub enum ToAgent {
     Open { ids: Vec<String> },
     /// The agent's credential from now on. The one before stays good until this one is used.
     Credential { credential: Secret },
+    /// Whether the codespace is about to stop by itself, whenever that changes; it is not before anything is said of it.
+    Stopping { stopping: Option<Stopping> },
     /// Every 20 s; an agent that hears nothing for 60 s reconnects.
     Ping,
+}
+
+/// That a codespace is about to stop by itself.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Stopping {
+    /// So long from now in milliseconds: clocks differ.
+    pub after: u64,
+    /// Whether nothing puts that off.
+    pub anyway: bool,
 }
 
 /// A process that keeps the codespace awake for as long as it runs.
@@ -260,6 +274,8 @@ pub enum ActivityKind {
     FileChange,
     Exec,
     Ssh,
+    /// Somebody who was warned of its stop wants it to go on; said to a gateway that warned.
+    Kept,
     /// Something that an agent of a later version knows.
     #[serde(other)]
     Other,

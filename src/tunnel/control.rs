@@ -10,7 +10,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tokio_tungstenite::{
@@ -28,7 +28,7 @@ use crate::{
     domain::{CodespaceName, Generation},
     protocol::{
         bootstrap::Secret,
-        tunnel::{CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, MAX_ORDER_BYTES, ToAgent, VERSION},
+        tunnel::{CLOSE_SUPERSEDED, FromAgent, MAX_CONTROL_BYTES, MAX_ORDER_BYTES, Stopping, ToAgent, VERSION},
     },
 };
 
@@ -107,6 +107,8 @@ struct Greeting {
     foreign: bool,
     /// Whether it is told what its user keeps.
     personal: bool,
+    /// Whether it is told that its codespace is about to stop.
+    warned: bool,
 }
 
 /// One agent's connection.
@@ -120,6 +122,8 @@ struct Session {
     foreign: bool,
     /// Knows what its user keeps; none for an agent that is not told.
     keeper: Option<Arc<dyn AgentCredentials>>,
+    /// Whether its codespace is about to stop; none for an agent that is not told.
+    stopping: Option<watch::Receiver<Option<Stopping>>>,
     heard: Instant,
     /// When the next message may be read, if all came evenly.
     due: Instant,
@@ -185,11 +189,13 @@ async fn greet(socket: &mut Socket, who: &Who) -> Result<Greeting, Over> {
             direct_key,
             renews,
             personal,
+            warned,
         }) => Ok(Greeting {
             direct_key,
             renews,
             foreign: claims::are_foreign(&text, &who.codespace, who.generation),
             personal,
+            warned,
         }),
         Ok(FromAgent::Hello { version, .. }) => Err(Over::Version(version)),
         _ => Err(Over::Malformed),
@@ -237,6 +243,7 @@ impl Session {
             link.reverse.top_up();
         }
         let now = Instant::now();
+        let stopping = greeting.warned.then(|| link.stopping.subscribe());
         Some(Self {
             socket,
             link,
@@ -246,6 +253,7 @@ impl Session {
             client,
             foreign: greeting.foreign,
             keeper: greeting.personal.then(|| Arc::clone(credentials)),
+            stopping,
             heard: now,
             due: now,
         })
@@ -281,6 +289,7 @@ impl Session {
                 Some(ids) = self.asks.recv() => self.say(&ToAgent::Open { ids }).await?,
                 Some(credential) = self.renewals.recv() => self.say(&ToAgent::Credential { credential }).await?,
                 () = link.personal.notified() => self.say_personal().await?,
+                stopping = changed(&mut self.stopping) => self.say(&ToAgent::Stopping { stopping }).await?,
                 _ = pings.tick() => self.say(&ToAgent::Ping).await?,
                 () = sleep_until(self.heard + SILENCE) => return Err(Over::Silent),
                 message = next(&mut self.socket, readable) => self.hear(message?).await?,
@@ -341,6 +350,16 @@ fn understood(message: Message, codespace: &CodespaceName, generation: Generatio
         FromAgent::Pong => Ok(None),
         message => bound(message).ok_or(Over::Malformed).map(Some),
     }
+}
+
+/// Whether the codespace is about to stop, once that changes; never for an agent that is not told.
+async fn changed(stopping: &mut Option<watch::Receiver<Option<Stopping>>>) -> Option<Stopping> {
+    let Some(stopping) = stopping else {
+        return std::future::pending().await;
+    };
+    // Never an error: whoever waits here holds the link.
+    let _ = stopping.changed().await;
+    *stopping.borrow_and_update()
 }
 
 /// The next message, not before its time.

@@ -14,7 +14,7 @@ use crate::{
     domain::{CodespaceName, Generation},
     protocol::{
         bootstrap::Secret,
-        tunnel::{Endpoint, OPENED, Refusal},
+        tunnel::{Endpoint, OPENED, Refusal, Stopping},
     },
 };
 
@@ -34,6 +34,8 @@ pub struct Link {
     renewals: Option<mpsc::Sender<Secret>>,
     /// Wakes the connection when the agent is to be told anew what its user keeps.
     pub personal: Notify,
+    /// Whether its codespace is about to stop by itself, which the connection tells an agent that wants to know.
+    pub stopping: watch::Sender<Option<Stopping>>,
     room: Arc<Semaphore>,
     opens: Mutex<(Instant, u32)>,
     closing: watch::Sender<Option<u16>>,
@@ -57,6 +59,7 @@ impl Link {
             reverse,
             renewals,
             personal: Notify::new(),
+            stopping: watch::Sender::default(),
             room: Arc::new(Semaphore::new(MAX_STREAMS)),
             opens: Mutex::new((Instant::now(), 0)),
             closing: watch::Sender::new(None),

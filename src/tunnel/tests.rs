@@ -17,7 +17,10 @@ use tokio_tungstenite::{
 };
 
 use super::*;
-use crate::{domain::Port, protocol::tunnel::ToAgent};
+use crate::{
+    domain::Port,
+    protocol::tunnel::{Stopping, ToAgent},
+};
 
 /// Knows credentials by heart: `NAME:GENERATION`, good while NAME is expected at that generation.
 struct Known {
@@ -116,6 +119,8 @@ impl Bench {
                 direct_key: key,
                 renews: true,
                 personal: false,
+                // Those of birch want to know, as agents of before do not.
+                warned: credential.starts_with("birch"),
             },
         )
         .await;
@@ -341,6 +346,27 @@ async fn agt_1_a_hello_for_another_ends_the_connection_and_is_told_of() {
 }
 
 #[tokio::test]
+async fn a_stop_is_told_to_agents_that_want_to_know() {
+    let mut bench = bench(None).await;
+    let (mut before, mut agent) = (bench.agent("amber:1", None).await, bench.agent("birch:1", None).await);
+    for control in [&mut before, &mut agent] {
+        ids(control).await;
+    }
+    let stopping = Some(Stopping {
+        after: 300_000,
+        anyway: false,
+    });
+    bench.tunnels.warn(&name("amber"), 1, stopping);
+    bench.tunnels.warn(&name("birch"), 1, None);
+    bench.tunnels.warn(&name("birch"), 2, stopping);
+    assert_eq!(hear(&mut agent).await, Ok(ToAgent::Stopping { stopping }), "of its own link alone");
+    bench.tunnels.warn(&name("birch"), 2, None);
+    assert_eq!(hear(&mut agent).await, Ok(ToAgent::Stopping { stopping: None }));
+    bench.tunnels.end(&name("amber"));
+    assert_eq!(hear(&mut before).await, Err(4002), "it would take it for no message");
+}
+
+#[tokio::test]
 async fn agt_6_the_newest_generation_wins() {
     let mut bench = bench(None).await;
     let mut first = bench.agent("amber:1", None).await;
@@ -359,6 +385,7 @@ async fn agt_6_the_newest_generation_wins() {
             direct_key: None,
             renews: false,
             personal: false,
+            warned: false,
         },
     )
     .await;

@@ -28,7 +28,7 @@ use crate::{
     domain::{StepName, StepState},
     protocol::{
         bootstrap::{Bootstrap, Secret},
-        tunnel::{ActivityKind, EditorState, Endpoint, OPENED},
+        tunnel::{ActivityKind, EditorState, Endpoint, OPENED, Stopping},
     },
 };
 
@@ -100,6 +100,7 @@ impl FakeGateway {
                 direct_key: Some("key".into()),
                 renews: true,
                 personal: true,
+                warned: true,
             }
         );
         say(&mut control, &ToAgent::Welcome).await;
@@ -161,9 +162,11 @@ fn agent(path: &Path, reporter: &Reporter, timing: Timing) -> tokio::task::JoinH
 }
 
 fn agent_with(credential: Credential, path: &Path, reporter: &Reporter, timing: Timing) -> tokio::task::JoinHandle<Over> {
+    let directory = path.parent().expect("a directory");
     let gateway = format!("unix:{}", path.display()).parse().expect("a gateway");
     let control = Control {
         personal: Personal::new(true),
+        warning: Warning::new(directory, reporter.clone()),
         connector: Connector::new(gateway).expect("no TLS is needed"),
         credential,
         direct_key: Some("key".into()),
@@ -283,6 +286,39 @@ async fn a_silent_gateway_is_left_and_activity_is_told_seldom() {
     gateway.welcome().await;
     assert!(began.elapsed() >= hasty.silence);
     leaving.abort();
+}
+
+#[tokio::test]
+async fn a_warning_holds_until_another_gateway_welcomes_and_who_puts_the_stop_off_is_heard_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("gateway.sock");
+    let mut gateway = FakeGateway::at(&path);
+    let reporter = Reporter::new();
+    let agent = agent(&path, &reporter, Timing::default());
+    let mut control = gateway.welcome().await;
+    reporter.activity(ActivityKind::Exec);
+    let told = |kind| FromAgent::Activity { kinds: vec![kind] };
+    assert_eq!(hear(&mut control).await, told(ActivityKind::Exec));
+    let stopping = Stopping {
+        after: 5_000,
+        anyway: false,
+    };
+    say(&mut control, &ToAgent::Stopping { stopping: Some(stopping) }).await;
+    say(&mut control, &ToAgent::Ping).await;
+    assert_eq!(hear(&mut control).await, FromAgent::Pong);
+    let file = directory.path().join("editor-notice/stopping.json");
+    assert!(file.exists());
+    let began = Instant::now();
+    reporter.kept();
+    assert_eq!(hear(&mut control).await, told(ActivityKind::Kept));
+    assert!(began.elapsed() < Timing::default().activity, "it would come too late");
+    assert!(file.exists(), "it is the gateway that says what holds");
+    drop(control);
+    let mut control = gateway.welcome().await;
+    say(&mut control, &ToAgent::Ping).await;
+    assert_eq!(hear(&mut control).await, FromAgent::Pong);
+    assert!(!file.exists());
+    agent.abort();
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ pub struct Paths<'a> {
 pub fn arguments(kind: &str, paths: &Paths<'_>) -> Option<Vec<String>> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let (socket, workspace, data) = (text(paths.socket), text(paths.workspace), text(&data(kind, paths.home)));
-    let extensions = text(&paths.home.join(".local/share").join(kind).join("extensions"));
+    let extensions = text(&extensions(kind, paths.home));
     let arguments = match kind {
         "code-server" => vec![
             "--auth".into(),
@@ -64,7 +64,7 @@ pub fn install_arguments(kind: &str, home: &Path, extension: &str) -> Option<Vec
         "openvscode-server" => "--server-data-dir",
         _ => return None,
     };
-    let extensions = text(home.join(".local/share").join(kind).join("extensions"));
+    let extensions = text(extensions(kind, home));
     let install = ["--install-extension".to_owned(), extension.to_owned()];
     let places = [place.to_owned(), text(data(kind, home)), "--extensions-dir".to_owned(), extensions];
     Some(places.into_iter().chain(install).collect())
@@ -74,6 +74,11 @@ pub fn install_arguments(kind: &str, home: &Path, extension: &str) -> Option<Vec
 pub fn settings(kind: &str, home: &Path) -> PathBuf {
     let directory = if kind == "code-server" { "User" } else { "data/Machine" };
     data(kind, home).join(directory).join("settings.json")
+}
+
+/// Where its user's extensions are.
+pub fn extensions(kind: &str, home: &Path) -> PathBuf {
+    data(kind, home).join("extensions")
 }
 
 fn data(kind: &str, home: &Path) -> PathBuf {

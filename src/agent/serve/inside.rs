@@ -1,4 +1,5 @@
-//! The agent's socket for programs inside the codespace: they take and end leases of it.
+//! The agent's socket for programs inside the codespace: they take and end leases of it, and the editor's notice that it is
+//! about to stop puts that off.
 //!
 //! Owns the socket, and how much and how often may be asked there. Refuses everything else that the agent can do, which is
 //! the gateway's to ask for: whoever gets here keeps the codespace awake, as its output would, and reaches nothing new.
@@ -23,7 +24,10 @@ use tokio::{
 
 use super::{Answer, Problem, answered, json_reply, no_content, read_within};
 use crate::{
-    agent::leases::{Leases, Wish},
+    agent::{
+        leases::{Leases, Wish},
+        warning::{KeepError, Warning},
+    },
     unix_socket,
 };
 
@@ -51,7 +55,7 @@ pub fn bind(state_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers for ever: one request a connection.
-pub async fn serve(listener: UnixListener, leases: Leases) {
+pub async fn serve(listener: UnixListener, leases: Leases, warning: Warning) {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut due = Instant::now();
     loop {
@@ -62,9 +66,9 @@ pub async fn serve(listener: UnixListener, leases: Leases) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 due = due.max(Instant::now()) + EVERY;
-                let leases = leases.clone();
+                let (leases, warning) = (leases.clone(), warning.clone());
                 tokio::spawn(async move {
-                    let _ = timeout(PATIENCE, converse(stream, leases)).await;
+                    let _ = timeout(PATIENCE, converse(stream, leases, warning)).await;
                     drop(permit);
                 });
             }
@@ -74,12 +78,12 @@ pub async fn serve(listener: UnixListener, leases: Leases) {
     }
 }
 
-async fn converse(stream: UnixStream, leases: Leases) {
+async fn converse(stream: UnixStream, leases: Leases, warning: Warning) {
     // The kernel's word, and in the agent's own namespace: in another one a process knows itself by another id.
     let asker = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
     let service = service_fn(move |request| {
-        let leases = leases.clone();
-        async move { Ok::<_, Infallible>(answered(route(request, &leases, asker).await)) }
+        let (leases, warning) = (leases.clone(), warning.clone());
+        async move { Ok::<_, Infallible>(answered(route(request, &leases, &warning, asker).await)) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).keep_alive(false).max_buf_size(MAX_HEAD);
@@ -88,7 +92,7 @@ async fn converse(stream: UnixStream, leases: Leases) {
     }
 }
 
-async fn route(request: Request<Incoming>, leases: &Leases, asker: Option<u32>) -> Result<Answer, Problem> {
+async fn route(request: Request<Incoming>, leases: &Leases, warning: &Warning, asker: Option<u32>) -> Result<Answer, Problem> {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (request.method(), segments.as_slice()) {
@@ -101,10 +105,17 @@ async fn route(request: Request<Incoming>, leases: &Leases, asker: Option<u32>) 
         }
         (&Method::DELETE, ["leases", id]) if leases.end(id) => Ok(no_content()),
         (&Method::DELETE, ["leases", _]) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no such lease; it may have ended")),
+        (&Method::POST, ["keep"]) => Ok(warning.keep().map(|()| no_content())?),
         _ => Err(Problem::new(
             StatusCode::NOT_FOUND,
-            "leases are taken and ended here, and nothing else is to be had",
+            "leases are taken and ended here, a stop is put off, and nothing else is to be had",
         )),
+    }
+}
+
+impl From<KeepError> for Problem {
+    fn from(error: KeepError) -> Self {
+        Self::new(StatusCode::CONFLICT, error.to_string())
     }
 }
 
@@ -116,7 +127,10 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::agent::report::Reporter;
+    use crate::{
+        agent::report::Reporter,
+        protocol::tunnel::{ActivityKind, Stopping},
+    };
 
     async fn ask(path: &Path, method: &str, target: &str, body: String) -> (u16, serde_json::Value) {
         let stream = unix_socket::connect(path).await.expect("somebody listens");
@@ -141,7 +155,8 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let reporter = Reporter::new();
         let leases = Leases::new(reporter.clone(), TaskTracker::new(), Some(3600));
-        let serving = tokio::spawn(serve(listener, leases));
+        let warning = Warning::new(directory.path(), reporter.clone());
+        let serving = tokio::spawn(serve(listener, leases, warning.clone()));
         let child = tokio::process::Command::new("sleep").arg("1000").kill_on_drop(true).spawn();
         let child = child.expect("sleep runs");
         let pid = child.id().expect("it runs");
@@ -175,7 +190,16 @@ mod tests {
             refused["detail"].as_str().is_some_and(|detail| detail.contains("1h at most")),
             "{refused}"
         );
+        assert_eq!(ask(&path, "POST", "/keep", String::new()).await.0, 409);
+        let stopping = Stopping {
+            after: 1000,
+            anyway: false,
+        };
+        warning.learn(Some(stopping), OffsetDateTime::now_utc());
+        assert_eq!(ask(&path, "POST", "/keep", String::new()).await.0, 204);
+        assert_eq!(reporter.happened().await, [ActivityKind::Kept]);
         for (method, target, body, expected) in [
+            ("GET", "/keep", String::new(), 404),
             ("POST", "/leases", "{".to_owned(), 422),
             ("POST", "/leases", r#"{"x": 1}"#.to_owned(), 422),
             ("POST", "/leases", " ".repeat(MAX_BODY + 1), 413),

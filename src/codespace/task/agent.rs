@@ -52,6 +52,7 @@ impl Task {
     async fn connected(&mut self, link: u64, client: Client) {
         let before = self.link.replace(link);
         self.client = client;
+        self.warned = None;
         self.now.connected = true;
         self.now.away_because = None;
         (self.look_at, self.connect_by) = (None, None);
@@ -221,6 +222,7 @@ fn activity(kind: ActivityKind) -> Option<Activity> {
         ActivityKind::FileChange => Activity::FileChange,
         ActivityKind::Exec => Activity::Exec,
         ActivityKind::Ssh => Activity::Ssh,
+        ActivityKind::Kept => Activity::Kept,
         ActivityKind::Other => return None,
     })
 }

@@ -8,7 +8,7 @@ use crate::{
     codespace::{CodespaceError, retiring::unused},
     domain::Phase,
     lifecycle::{Activity, End, Event, Facts, Lease, Retention, idle, retention},
-    protocol::tunnel::HeldLease,
+    protocol::tunnel::{HeldLease, Stopping},
 };
 
 /// A program may take very many leases; one event tells of all within this time.
@@ -106,6 +106,25 @@ impl Task {
         } else if told != (self.now.stops_soon, self.now.stops_anyway) {
             self.publish();
         }
+        self.warn(clock);
+    }
+
+    /// Tells the agent whether it is about to stop, where it does not know.
+    fn warn(&mut self, clock: OffsetDateTime) {
+        let soon = self
+            .now
+            .idle_at
+            .filter(|_| self.now.stops_soon)
+            .map(|at| (at, self.now.stops_anyway));
+        let Some(link) = self.link.filter(|_| soon != self.warned) else {
+            return;
+        };
+        self.warned = soon;
+        let stopping = soon.map(|(at, anyway)| Stopping {
+            after: u64::try_from((at - clock).whole_milliseconds()).unwrap_or(0),
+            anyway,
+        });
+        self.inner.deps.tunnels.warn(&self.shared.name, link, stopping);
     }
 
     /// Says that it is needed: it goes on, and is not forgotten.

@@ -1,9 +1,12 @@
 //! How long a codespace goes on by itself: warnings, leases, lifetimes, and what is forgotten.
 
-use super::*;
+use super::{
+    renewal::{door, greet, hear, tell},
+    *,
+};
 use crate::{
     lifecycle::Rules,
-    protocol::tunnel::{HeldLease, OutOfMemory},
+    protocol::tunnel::{ActivityKind, HeldLease, OutOfMemory, Stopping, ToAgent},
 };
 
 const DAY: Wait = Wait::from_secs(24 * 3600);
@@ -55,6 +58,53 @@ async fn its_people_are_warned_before_it_stops_and_can_keep_it() {
     assert_eq!(
         (kept.phase(), kept.idle_at),
         (Phase::Running, Some(bench.clock.now() + Duration::minutes(30)))
+    );
+}
+
+#[tokio::test]
+async fn its_agent_is_told_too_and_again_when_it_comes_back() {
+    let bench = bench().await;
+    let codespace = bench.create().await;
+    bench.started(&codespace, 1).await;
+    let door = door(&bench.spaces).await;
+    let credential = bench.runtime.bootstrap(codespace.name()).expect("it runs").credential.0;
+    let hello = FromAgent::Hello {
+        version: 1,
+        direct_key: None,
+        renews: false,
+        personal: false,
+        warned: true,
+    };
+    // What is said of a stop, whatever else is said.
+    let told = async |control: &mut _| loop {
+        if let ToAgent::Stopping { stopping } = hear(control).await {
+            return stopping;
+        }
+    };
+    let stopping = |minutes: u64, anyway| {
+        let after = minutes * 60_000;
+        Some(Stopping { after, anyway })
+    };
+    let mut control = greet(door, &credential, &hello).await.expect("it is current");
+    tell(&mut control, &FromAgent::Prepared).await;
+    reaches(&codespace, |now| now.is_reachable()).await;
+    bench.clock.advance(Duration::minutes(26));
+    poke(&codespace, 1).await;
+    assert_eq!(told(&mut control).await, stopping(4, false));
+    drop(control);
+    bench.clock.advance(Duration::minutes(1));
+    let mut control = greet(door, &credential, &hello).await.expect("it is current");
+    assert_eq!(told(&mut control).await, stopping(3, false));
+    let kinds = vec![ActivityKind::Kept];
+    tell(&mut control, &FromAgent::Activity { kinds }).await;
+    assert_eq!(told(&mut control).await, None);
+    let kept = codespace.snapshot();
+    assert_eq!(
+        (kept.idle_at, kept.awake_because[0].as_str()),
+        (
+            Some(bench.clock.now() + Duration::minutes(30)),
+            "“Keep it awake” was pressed in the editor"
+        )
     );
 }
 

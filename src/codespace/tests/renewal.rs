@@ -12,10 +12,10 @@ use tokio_tungstenite::{
 use super::*;
 use crate::{protocol::tunnel::ToAgent, store::AuditQuestion};
 
-type Control = WebSocketStream<TcpStream>;
+pub(super) type Control = WebSocketStream<TcpStream>;
 
 /// Where agents connect to a bench's gateway.
-async fn door(spaces: &Codespaces) -> std::net::SocketAddr {
+pub(super) async fn door(spaces: &Codespaces) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("it is bound");
     let tunnels = spaces.inner.deps.tunnels.clone();
@@ -35,6 +35,18 @@ async fn door(spaces: &Codespaces) -> std::net::SocketAddr {
 
 /// Connects as an agent and is welcomed; the status if it is refused.
 async fn agent(address: std::net::SocketAddr, credential: &str, renews: bool) -> Result<Control, u16> {
+    let hello = FromAgent::Hello {
+        version: 1,
+        direct_key: None,
+        renews,
+        personal: false,
+        warned: false,
+    };
+    greet(address, credential, &hello).await
+}
+
+/// The same with a greeting.
+pub(super) async fn greet(address: std::net::SocketAddr, credential: &str, hello: &FromAgent) -> Result<Control, u16> {
     let stream = TcpStream::connect(address).await.expect("the gateway listens");
     let mut request = "ws://gateway/api/v1/agent/connect".into_client_request().expect("a request");
     let bearer = format!("Bearer {credential}").parse().expect("a header");
@@ -44,23 +56,17 @@ async fn agent(address: std::net::SocketAddr, credential: &str, renews: bool) ->
         Err(tungstenite::Error::Http(answer)) => return Err(answer.status().as_u16()),
         Err(error) => panic!("{error}"),
     };
-    let hello = FromAgent::Hello {
-        version: 1,
-        direct_key: None,
-        renews,
-        personal: false,
-    };
-    tell(&mut control, &hello).await;
+    tell(&mut control, hello).await;
     assert_eq!(hear(&mut control).await, ToAgent::Welcome);
     Ok(control)
 }
 
-async fn tell(control: &mut Control, message: &FromAgent) {
+pub(super) async fn tell(control: &mut Control, message: &FromAgent) {
     let text = serde_json::to_string(message).expect("it is JSON");
     control.send(Message::text(text)).await.expect("it is connected");
 }
 
-async fn hear(control: &mut Control) -> ToAgent {
+pub(super) async fn hear(control: &mut Control) -> ToAgent {
     let heard = timeout(Wait::from_secs(60), control.next()).await.expect("in time");
     let message = heard.expect("it is open").expect("it is a WebSocket");
     serde_json::from_str(message.to_text().expect("text")).expect("a message")
