@@ -93,7 +93,10 @@ impl Socket {
     /// The next message; cancelling loses nothing.
     pub async fn next(&mut self) -> Result<Heard, Over> {
         loop {
+            let due = self.ping_at.min(self.heard + DEAD_AFTER);
             tokio::select! {
+                // Who could not listen for a while hears what was said meanwhile before anybody is taken for dead.
+                biased;
                 message = self.stream.next() => {
                     let message = match message.ok_or(Over)? {
                         Ok(message) => message,
@@ -107,7 +110,7 @@ impl Socket {
                         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
                     }
                 }
-                () = tokio::time::sleep_until(self.ping_at) => self.ping().await?,
+                () = tokio::time::sleep_until(due) => self.ping().await?,
             }
         }
     }

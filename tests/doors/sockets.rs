@@ -1,5 +1,10 @@
 //! WebSockets: the same door as HTTP, bounded where they end here, ended when their permit falls.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use serde_json::json;
 
 use super::{
@@ -132,6 +137,67 @@ fn ws_4_sockets_that_end_here_are_bounded() {
     let mut connection = open(&exec(gateway));
     connection.write(&frame(0x88, &[0x82], &1000_u16.to_be_bytes()));
     assert_eq!(connection.rest(), [0x88, 2, 3, 232]);
+}
+
+/// Four sockets whose clients answer what they are asked, and as many whose clients read and say nothing: side by side,
+/// since it takes its time.
+#[test]
+fn ws_4_who_does_not_answer_is_taken_for_dead_and_who_does_is_not() {
+    let gateway = gateway();
+    let api = |rest: &str| {
+        let path = format!("/api/v1/codespaces/{}/{rest}", gateway.ada.codespace);
+        let call = Call::get(gateway.host(), &path).socket();
+        call.field("Authorization", format!("Bearer {}", gateway.ada.token))
+    };
+    let terminals = format!("/api/v1/codespaces/{}/terminals", gateway.ada.codespace);
+    let made = Call::post(gateway.host(), &terminals).json(&json!({ "command": ["sleep", "1000"] }));
+    let made = made.field("Authorization", format!("Bearer {}", gateway.ada.token)).send();
+    let terminal = made.json()["id"].as_str().unwrap_or_else(|| panic!("{}", made.text)).to_owned();
+    let short = |first: u8, payload: &[u8]| frame(first, &[0x80 | u8::try_from(payload.len()).expect("it is short")], payload);
+    let order = short(0x81, br#"{"command":["sleep","1000"]}"#);
+    // The app takes its time, and the client has said all.
+    let slow = [short(0x82, b"GET / HTTP/1.1\r\nx-wait: 200000\r\n\r\n"), short(0x82, b"")].concat();
+    let kinds = [
+        ("a terminal", api(&format!("terminals/{terminal}/attach")), vec![]),
+        ("a command", api("exec"), order),
+        ("a connection to a port", api(&format!("ports/{PORT}/connect")), vec![]),
+        ("one whose client has no more to send", api(&format!("ports/{PORT}/connect")), slow),
+    ];
+    thread::scope(|scope| {
+        for (what, call, first) in &kinds {
+            for answers in [false, true] {
+                scope.spawn(move || {
+                    let mut connection = open(call);
+                    connection.write(first);
+                    let begun = Instant::now();
+                    let mut pings = vec![begun];
+                    let ended = loop {
+                        match connection.frame() {
+                            Some((0x89, payload)) => {
+                                pings.push(Instant::now());
+                                assert!(payload.is_empty(), "{what}: {payload:?}");
+                                if answers {
+                                    connection.write(&frame(0x8a, &[0x80], b""));
+                                }
+                            }
+                            Some(_) => {}
+                            None => break begun.elapsed(),
+                        }
+                        if begun.elapsed() > Duration::from_secs(95) {
+                            break begun.elapsed();
+                        }
+                    };
+                    for pair in pings.windows(2) {
+                        let gap = (pair[1] - pair[0]).as_secs_f64();
+                        assert!((19.0..31.0).contains(&gap), "{what}: asked after {gap} s");
+                    }
+                    let ended = ended.as_secs_f64();
+                    let expected = if answers { 95.0..130.0 } else { 74.0..82.0 };
+                    assert!(expected.contains(&ended), "{what}: over after {ended} s, answering: {answers}");
+                });
+            }
+        }
+    });
 }
 
 /// The code of a close that is the last frame.

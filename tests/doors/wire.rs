@@ -225,6 +225,28 @@ impl Connection {
         self.read.drain(..end).collect()
     }
 
+    /// Takes one frame of a WebSocket's server: its first byte and what it carries; none at the end.
+    pub fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if let [first, length, rest @ ..] = &self.read[..] {
+                let (start, length) = match (length, rest) {
+                    (126, [high, low, ..]) => (4, usize::from(u16::from_be_bytes([*high, *low]))),
+                    (0..126, _) => (2, usize::from(*length)),
+                    (126, _) => (4, usize::MAX - 4),
+                    _ => panic!("longer than any here"),
+                };
+                if self.read.len() >= start + length {
+                    let first = *first;
+                    let frame: Vec<u8> = self.read.drain(..start + length).collect();
+                    return Some((first, frame[start..].to_vec()));
+                }
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
     /// Everything until the other side closes, with what was read already.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}

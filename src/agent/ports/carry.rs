@@ -13,7 +13,7 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time::{Instant, sleep},
+    time::{Instant, sleep_until},
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -40,12 +40,18 @@ pub async fn carry(socket: Socket, app: TcpStream) {
     let heard = Heard(Arc::new(Mutex::new(Some(Instant::now()))));
     let ended = {
         let forth = into_app(messages, to_app, heard.clone());
-        let back = out_of_app(&mut sink, from_app, heard);
+        let back = out_of_app(&mut sink, from_app, heard.clone());
         tokio::pin!(forth, back);
         // A side that broke ends both at once; one that came to its end lets the other go on.
         tokio::select! {
-            ended = &mut forth => match ended { Ok(()) => back.await, over => over },
-            ended = &mut back => match ended { Ok(()) => forth.await, over => over },
+            ended = &mut forth => match ended {
+                Ok(messages) => tokio::select! {
+                    ended = back => ended,
+                    over = listen(messages, heard) => Err(over),
+                },
+                Err(over) => Err(over),
+            },
+            ended = &mut back => match ended { Ok(()) => forth.await.map(drop), over => over },
         }
     };
     if ended.is_ok() {
@@ -53,14 +59,15 @@ pub async fn carry(socket: Socket, app: TcpStream) {
     }
 }
 
-async fn into_app(mut messages: Messages, mut app: OwnedWriteHalf, heard: Heard) -> Result<(), Over> {
+/// Gives the messages back once the peer has said all that it has to say.
+async fn into_app(mut messages: Messages, mut app: OwnedWriteHalf, heard: Heard) -> Result<Messages, Over> {
     loop {
         let message = messages.next().await.ok_or(Over)?.map_err(|_| Over)?;
         heard.now();
         match message {
             Message::Binary(bytes) if bytes.is_empty() => {
                 app.shutdown().await.map_err(|_| Over)?;
-                return Ok(());
+                return Ok(messages);
             }
             Message::Binary(bytes) => {
                 heard.busy();
@@ -73,8 +80,20 @@ async fn into_app(mut messages: Messages, mut app: OwnedWriteHalf, heard: Heard)
     }
 }
 
+/// Hears that a peer which says no more is there, until it is not.
+async fn listen(mut messages: Messages, heard: Heard) -> Over {
+    while let Some(Ok(message)) = messages.next().await {
+        if message.is_close() {
+            break;
+        }
+        heard.now();
+    }
+    Over
+}
+
 async fn out_of_app(sink: &mut Sink, mut app: OwnedReadHalf, heard: Heard) -> Result<(), Over> {
     let mut buffer = BytesMut::new();
+    let mut ping_at = Instant::now() + PING_EVERY;
     loop {
         buffer.reserve(CHUNK);
         tokio::select! {
@@ -87,11 +106,16 @@ async fn out_of_app(sink: &mut Sink, mut app: OwnedReadHalf, heard: Heard) -> Re
                 }
                 Err(_) => return Err(Over),
             },
-            () = sleep(PING_EVERY) => {
-                if heard.is_dead() {
+            () = sleep_until(heard.due().map_or(ping_at, |due| due.min(ping_at))) => {
+                let now = Instant::now();
+                // It may have been heard meanwhile.
+                if heard.due().is_some_and(|due| due <= now) {
                     return Err(Over);
                 }
-                sink.send(Message::Ping(Bytes::new())).await.map_err(|_| Over)?;
+                if ping_at <= now {
+                    ping_at = now + PING_EVERY;
+                    sink.send(Message::Ping(Bytes::new())).await.map_err(|_| Over)?;
+                }
             }
         }
     }
@@ -112,8 +136,9 @@ impl Heard {
         }
     }
 
-    fn is_dead(&self) -> bool {
-        self.0.lock().is_some_and(|heard| heard.elapsed() >= DEAD_AFTER)
+    /// When the peer is dead unless it says something.
+    fn due(&self) -> Option<Instant> {
+        self.0.lock().map(|heard| heard + DEAD_AFTER)
     }
 }
 
