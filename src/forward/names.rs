@@ -10,6 +10,8 @@ pub const TOKEN_HEADER: &str = "x-portico-token";
 
 /// Begins every token of ours.
 const TOKEN_PREFIX: &[u8] = b"pt_";
+/// What follows in one: 32 bytes in base64url.
+const TOKEN_CHARACTERS: usize = 43;
 
 /// Whether an `Authorization` holds a token of ours, sent in the wrong header; an app must not see it, whatever stands
 /// before it (HDR-5).
@@ -19,6 +21,46 @@ pub fn is_our_token(authorization: &[u8]) -> bool {
             .any(|word| word.starts_with(TOKEN_PREFIX))
     };
     holds(authorization) || basic(authorization).is_some_and(|pair| holds(&pair))
+}
+
+/// Whether a value of any other field holds a whole token of ours as a word of its own. Of fewer characters it is the
+/// app's: `pt_BR` is a language.
+pub fn holds_our_token(value: &[u8]) -> bool {
+    memchr::memmem::find_iter(value, TOKEN_PREFIX).any(|at| {
+        let (before, word) = value.split_at(at);
+        // The last part of a JSON web token may look like one of ours.
+        let begins = before
+            .last()
+            .is_none_or(|byte| !is_of_token(*byte) && (*byte != b'.' || !is_web_token(before)));
+        let characters = word[TOKEN_PREFIX.len()..].iter().take_while(|byte| is_of_token(**byte));
+        begins && characters.take(TOKEN_CHARACTERS).count() == TOKEN_CHARACTERS
+    })
+}
+
+/// Whether a value ends in the beginning of a JSON web token (RFC 7519 §3).
+fn is_web_token(value: &[u8]) -> bool {
+    let start = value
+        .iter()
+        .rposition(|byte| !is_of_token(*byte) && *byte != b'.')
+        .map_or(0, |at| at + 1);
+    value[start..].starts_with(b"eyJ")
+}
+
+fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// The protocols that a browser offers for a WebSocket without those that hold a token of ours, which is where a page can
+/// put one; none if nothing is left.
+pub fn without_our_tokens(protocols: &HeaderValue) -> Option<HeaderValue> {
+    if !holds_our_token(protocols.as_bytes()) {
+        return Some(protocols.clone());
+    }
+    let others = protocols.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let others: Vec<_> = others.filter(|protocol| !holds_our_token(protocol)).collect();
+    HeaderValue::from_bytes(&others.join(&b", "[..]))
+        .ok()
+        .filter(|left| !left.is_empty())
 }
 
 /// The name and the password of `Basic` (RFC 7617), as `name:password`.
@@ -123,6 +165,40 @@ mod tests {
             ("basic  cHRfYWJjOg==", true),
         ] {
             assert_eq!(is_our_token(authorization.as_bytes()), expected, "{authorization}");
+        }
+    }
+
+    #[test]
+    fn hdr_5_whole_tokens_of_ours_are_known_in_any_field() {
+        let token = format!("pt_{}", "aB3-_".repeat(9))[..46].to_owned();
+        for (value, expected) in [
+            ("{}", true),
+            ("a={}; b", true),
+            ("bearer.{}", true),
+            ("\"{}\"", true),
+            ("/a?token={}&b", true),
+            ("pt_BR, {}x", true),
+            ("eyJh.e30.x {}", true),
+            ("eyJh.e30.{}", false),
+            ("Bearer eyJh.e30.{}", false),
+            ("x{}", false),
+            ("-{}", false),
+            ("pt_BR", false),
+            ("script_BR;pt_pt_", false),
+            ("", false),
+        ] {
+            let value = value.replace("{}", &token);
+            assert_eq!(holds_our_token(value.as_bytes()), expected, "{value}");
+        }
+        assert!(!holds_our_token(&token.as_bytes()[..45]));
+        for (offered, left) in [
+            ("graphql-ws, {}", Some("graphql-ws")),
+            ("{},a,\tbearer.{} , b", Some("a, b")),
+            ("a,b ,c", Some("a,b ,c")),
+            ("{}", None),
+        ] {
+            let offered = HeaderValue::from_str(&offered.replace("{}", &token)).expect("a value");
+            assert_eq!(without_our_tokens(&offered), left.map(HeaderValue::from_static), "{offered:?}");
         }
     }
 }

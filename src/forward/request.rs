@@ -231,7 +231,11 @@ fn translated(name: &HeaderName, value: &HeaderValue, facts: Facts<'_>, translat
     if *name == header::REFERER && memchr::memmem::find(value.as_bytes(), b"/.portico/").is_some() {
         return None;
     }
-    if *name == header::AUTHORIZATION && names::is_our_token(value.as_bytes()) {
+    if *name == header::SEC_WEBSOCKET_PROTOCOL {
+        return names::without_our_tokens(value);
+    }
+    // In a field that is not for it, a token of ours is taken away together with what stands beside it.
+    if (*name == header::AUTHORIZATION && names::is_our_token(value.as_bytes())) || names::holds_our_token(value.as_bytes()) {
         return None;
     }
     if facts.world == World::Localhost && (*name == header::ORIGIN || *name == header::REFERER) {

@@ -33,8 +33,11 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The trailers of a request that an app may see.
 pub fn of_request(fields: HeaderMap) -> HeaderMap {
-    kept(fields, |name| {
-        may_trail(name) && !names::is_gateways_own(name.as_str()) && !names::is_ours_in_disguise(name.as_str())
+    kept(fields, |name, value| {
+        may_trail(name)
+            && !names::is_gateways_own(name.as_str())
+            && !names::is_ours_in_disguise(name.as_str())
+            && !names::holds_our_token(value.as_bytes())
     })
 }
 
@@ -43,7 +46,7 @@ pub fn of_answer(fields: HeaderMap, pass: Trailers) -> Option<HeaderMap> {
     if pass == Trailers::Drop {
         return None;
     }
-    Some(kept(fields, may_trail_answer)).filter(|fields| !fields.is_empty())
+    Some(kept(fields, |name, _| may_trail_answer(name))).filter(|fields| !fields.is_empty())
 }
 
 /// What an app's `Trailer` field announces and may come: HTTP/1.1 sends no others.
@@ -57,8 +60,9 @@ pub fn announced(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(&list).ok().filter(|_| fits)
 }
 
-fn kept(mut fields: HeaderMap, may: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let leaving: Vec<HeaderName> = fields.keys().filter(|name| !may(name)).cloned().collect();
+fn kept(mut fields: HeaderMap, may: impl Fn(&HeaderName, &HeaderValue) -> bool) -> HeaderMap {
+    let leaving = fields.iter().filter(|(name, value)| !may(name, value));
+    let leaving: Vec<HeaderName> = leaving.map(|(name, _)| name.clone()).collect();
     for name in leaving {
         fields.remove(name);
     }

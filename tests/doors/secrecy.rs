@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -75,12 +75,61 @@ fn hdr_5_apps_never_see_our_credentials() {
     assert!(own.text.contains("authorization: Bearer the app's own"), "{}", own.text);
 }
 
+/// Where a page or a program puts a token that does not know of its header.
+#[test]
+fn hdr_5_our_tokens_reach_no_app_in_whatever_field() {
+    let gateway = gateway();
+    let token = &gateway.ada.token;
+    for (name, sent, left) in [
+        ("Sec-WebSocket-Protocol", "{}", None),
+        ("Sec-WebSocket-Protocol", "graphql-ws, {}", Some("graphql-ws")),
+        ("Sec-WebSocket-Protocol", "bearer.{},graphql-ws", Some("graphql-ws")),
+        ("Sec-WebSocket-Protocol", "graphql-ws, other", Some("graphql-ws, other")),
+        ("X-Api-Key", "{}", None),
+        ("Private-Token", "{}", None),
+        ("X-Custom", "Bearer {}", None),
+        ("Proxy-Authorization", "Bearer {}", None),
+        ("Authorization", "Basic {}", None),
+        ("Accept-Language", "pt_BR, pt", Some("pt_BR, pt")),
+        ("X-Api-Key", "pt_the-apps-own", Some("pt_the-apps-own")),
+    ] {
+        let sent = sent.replace("{}", token);
+        for upgrade in [false, true] {
+            let call = Call::post(gateway.app(), "/").token(token).field(name, &sent).body("body".into());
+            // What is no socket to the app tells what it got all the same.
+            let call = if upgrade {
+                call.field("Upgrade", "x").field("Connection", "upgrade")
+            } else {
+                call
+            };
+            let reply = call.send();
+            assert_eq!(reply.stamps("ADA"), 1, "{name}: {sent}: {}", reply.text);
+            assert!(!reply.text.contains(token.as_str()), "{name}: {sent}: {}", reply.text);
+            let line = format!("\r\n{}: ", name.to_ascii_lowercase());
+            let got = reply
+                .body()
+                .split_once(&line)
+                .map(|(_, rest)| rest.split("\r\n").next().unwrap_or_default());
+            assert_eq!(got, left, "{name}: {sent}: {}", reply.text);
+        }
+    }
+    let trailing = format!(
+        "POST / HTTP/1.1\r\nHost: {}\r\nX-Portico-Token: {token}\r\nTransfer-Encoding: chunked\r\nTrailer: X-Key\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\nX-Key: {token}\r\n\r\n",
+        gateway.app()
+    );
+    let reply = super::wire::raw(trailing.as_bytes());
+    assert!(reply.stamps("ADA") == 1 && !reply.text.contains(token.as_str()), "{}", reply.text);
+}
+
 #[test]
 fn hdr_7_apps_set_nothing_for_others() {
     let gateway = gateway();
     let answer = "HTTP/1.1 200 S\r\nSet-Cookie: a=1; Domain=codespaces.localhost; Path=/\r\nSet-Cookie: __Host-portico_access=e; Path=/; Secure\r\n\
          Set-Cookie: =__host-Portico_access=e\r\nSet-Cookie: \"__Host-portico_session\"=e\r\nClear-Site-Data: \"cookies\"\r\nAlt-Svc: h3=\":1\"\r\n\
-         NEL: {}\r\nReport-To: {}\r\nStrict-Transport-Security: max-age=1\r\nX-Portico-Token: e\r\nContent-Length: 0\r\n\r\n";
+         NEL: {}\r\nReport-To: {}\r\nStrict-Transport-Security: max-age=1\r\nX-Portico-Token: e\r\nPublic-Key-Pins: pin-sha256=e\r\n\
+         Public-Key-Pins-Report-Only: pin-sha256=e\r\nProxy-Authenticate: Basic\r\nProxy-Authentication-Info: e\r\nProxy-Connection: close\r\n\
+         Proxy-Status: e\r\nProxy-Support: e\r\nclear-site-data: *\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\nService-Worker-Allowed: /\r\n\
+         X-Own: kept\r\nContent-Length: 0\r\n\r\n";
     let call = Call::get(gateway.app(), "/")
         .token(&gateway.ada.token)
         .field("X-Answer", BASE64_STANDARD.encode(answer));
@@ -98,9 +147,24 @@ fn hdr_7_apps_set_nothing_for_others() {
         "report-to",
         "strict-transport-security",
         "x-portico-token",
+        "public-key-pins",
+        "public-key-pins-report-only",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-connection",
+        "proxy-status",
+        "proxy-support",
+        "keep-alive",
+        "upgrade",
     ] {
-        assert!(reply.fields(name).is_empty(), "{name}");
+        assert!(reply.fields(name).is_empty(), "{name}: {}", reply.text);
     }
+    assert_eq!(
+        (reply.fields("service-worker-allowed"), reply.fields("x-own")),
+        (vec!["/"], vec!["kept"]),
+        "{}",
+        reply.text
+    );
 }
 
 /// An answer without what is random or the name that was asked for.
@@ -222,6 +286,9 @@ fn to_1_slow_and_silent_clients_hold_nobody_up() {
     // No head begins with a carriage return that stands alone, but who sends one in pieces is not told so before its end.
     write(50, b"\r");
     write(0, b"GET / HTTP/1.1\r\nHost: a");
+    // An end that is read in one piece with its head, and not behind it.
+    write(75, b"\n\r\n");
+    let begun = Instant::now();
     // The gateway of these tests gives a head eight seconds.
     for stream in held.iter_mut().take(100) {
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
@@ -230,6 +297,11 @@ fn to_1_slow_and_silent_clients_hold_nobody_up() {
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "a slow head is given up"),
         }
     }
+    let given_up = begun.elapsed();
+    assert!(
+        given_up < Duration::from_secs(30),
+        "after {given_up:?}, which is nearer to what idle connections have"
+    );
     // Who has said nothing so far may be silent for longer.
     for stream in held.iter_mut().skip(100) {
         stream.write_all(b"GET / HTTP/1.1\r\n").expect("written");
