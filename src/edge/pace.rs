@@ -33,11 +33,25 @@ struct State {
     begun: u64,
     /// Whether a head has begun to come, and has not ended.
     head: bool,
+    /// How many heads had ended when the last did that came in pieces. One that nobody took is as good as coming: hyper
+    /// waits for `\r\n\r\n` or `\n\n` before it reads what came in pieces, and not all heads end so.
+    in_pieces: u64,
     /// The first request whose target holds a `#`, counted from 0. It is refused, and none after it is served.
     fragment: Option<u64>,
     /// The request of whose head not all is there, and why.
     cut: Option<(u64, Cut)>,
     since: Instant,
+}
+
+/// What was heard on a connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct What {
+    /// Whether a head has begun to come, and has not ended.
+    pub head: bool,
+    /// How many heads had ended when the last did that came in pieces.
+    pub in_pieces: u64,
+    /// The number of the first head whose target holds a `#`.
+    pub fragment: Option<u64>,
 }
 
 /// What a look at a connection finds.
@@ -65,6 +79,7 @@ impl Pace {
                 going: 0,
                 begun: 0,
                 head: false,
+                in_pieces: 0,
                 fragment: None,
                 cut: None,
                 since: now,
@@ -87,13 +102,13 @@ impl Pace {
         }
     }
 
-    /// Takes note of what came: whether a head is coming, and the number of the first whose target holds a `#`.
-    pub(super) fn heard(&self, head: bool, fragment: Option<u64>) {
+    /// Takes note of what came.
+    pub(super) fn heard(&self, what: What) {
         let mut state = self.state.lock();
-        if head && !state.head {
+        if !state.head && (what.head || what.in_pieces > state.in_pieces) {
             state.since = Instant::now();
         }
-        (state.head, state.fragment) = (head, fragment);
+        (state.head, state.in_pieces, state.fragment) = (what.head, what.in_pieces, what.fragment);
     }
 
     /// The connection was handed over with a 101: no head comes any more.
@@ -116,7 +131,7 @@ impl Pace {
         if state.going > 0 {
             return Look::Again(now + times.idle.min(times.head));
         }
-        let (limit, over) = if state.head {
+        let (limit, over) = if state.head || state.in_pieces > state.begun {
             (times.head, Look::SlowHead)
         } else {
             (times.idle, Look::Idle)
@@ -172,12 +187,24 @@ mod tests {
         assert_eq!(pace.look(TIMES, begun + 55 * second), Look::Again(begun + 60 * second));
         assert_eq!(pace.look(TIMES, begun), Look::Again(begun + 10 * second));
         assert_eq!(pace.look(TIMES, begun + 60 * second), Look::Idle);
-        pace.heard(true, None);
+        let coming = What {
+            head: true,
+            ..What::default()
+        };
+        pace.heard(coming);
         let heard = pace.state.lock().since;
         assert_eq!(pace.look(TIMES, heard + 9 * second), Look::Again(heard + 10 * second));
-        pace.heard(true, None);
+        pace.heard(coming);
         assert_eq!(pace.look(TIMES, heard + 10 * second), Look::SlowHead, "later bytes buy no time");
-        pace.heard(false, None);
+        pace.heard(What {
+            in_pieces: 1,
+            ..What::default()
+        });
+        assert_eq!(
+            pace.look(TIMES, heard + 10 * second),
+            Look::SlowHead,
+            "nor does an end that nobody takes for one"
+        );
         let (going, other) = (pace.begin(), pace.begin());
         drop(going);
         let later = begun + 3600 * second;
@@ -198,7 +225,10 @@ mod tests {
             assert_eq!(([one.fragment, other.fragment], [one.cut, other.cut]), (fragments, cuts));
         };
         begun([false; 2], [None; 2]);
-        pace.heard(false, Some(3));
+        pace.heard(What {
+            fragment: Some(3),
+            ..What::default()
+        });
         pace.cut_head(5, Cut::Fields);
         begun([false, true], [None; 2]);
         begun([true; 2], [None, Some(Cut::Fields)]);
