@@ -136,12 +136,17 @@ fn ask(mut stream: StreamOwned<ClientConnection, impl Read + Write>, early: bool
 
 /// A client that trusts these gateways, and would send early data if it were let.
 fn client(gateways: &[&Speaking]) -> Arc<ClientConfig> {
+    client_of(gateways, rustls::DEFAULT_VERSIONS)
+}
+
+/// The same that speaks these versions alone.
+fn client_of(gateways: &[&Speaking], versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for gateway in gateways {
         roots.add(gateway.authority()).expect("it can be trusted");
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
     let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
     config.enable_early_data = true;
     Arc::new(config)
@@ -499,8 +504,10 @@ fn a_gateway_resumes_what_another_with_its_ticket_key_began() {
     let (shared, other) = (key("shared", 7), key("other", 8));
     let [first, second, stranger] =
         [&shared, &shared, &other].map(|path| Speaking::start(&[("PORTICO_TLS_TICKET_KEY_FILE", path.as_path())]));
-    let client = client(&[&first, &second, &stranger]);
-    let kinds = [&first, &second, &first, &stranger, &stranger].map(|gateway| gateway.visit(&client).kind);
     use HandshakeKind::{Full, Resumed};
-    assert_eq!(kinds, [Full, Resumed, Resumed, Full, Resumed].map(Some));
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let client = client_of(&[&first, &second, &stranger], &[version]);
+        let kinds = [&first, &second, &first, &stranger, &stranger].map(|gateway| gateway.visit(&client).kind);
+        assert_eq!(kinds, [Full, Resumed, Resumed, Full, Resumed].map(Some), "{version:?}");
+    }
 }
