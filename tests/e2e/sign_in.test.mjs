@@ -173,6 +173,90 @@ test('OIDC-1 OIDC-3 signing in with a real provider', async (t) => {
   });
 });
 
+test('OIDC-2 a domain counts in an address that is verified, behind its only @', async (t) => {
+  const verified = { email_verified: true };
+  const addresses = [
+    ['as it is', 'ada@corp.example', verified, true],
+    ['the domain in capitals', 'ada@CORP.Example', verified, true],
+    ['a quoted name', '"ada b"@corp.example', verified, true],
+    ['verified as a text', 'ada@corp.example', { email_verified: 'true' }, false],
+    ['verified as a number', 'ada@corp.example', { email_verified: 1 }, false],
+    ['verified as a list', 'ada@corp.example', { email_verified: [true] }, false],
+    ['not verified', 'ada@corp.example', { email_verified: false }, false],
+    ['nothing of that', 'ada@corp.example', { email_verified: undefined }, false],
+    ['no address', undefined, verified, false],
+    ['a list of addresses', ['ada@corp.example'], verified, false],
+    ['two @, ours last', 'ada@evil.example@corp.example', verified, false],
+    ['two @, ours first', 'ada@corp.example@evil.example', verified, false],
+    ['an @ inside of quotes', '"ada@evil.example"@corp.example', verified, false],
+    ['ours inside of quotes', '"ada@corp.example"@evil.example', verified, false],
+    ['no name', '@corp.example', verified, false],
+    ['no @', 'corp.example', verified, false],
+    ['below it', 'ada@sub.corp.example', verified, false],
+    ['ending like it', 'ada@xcorp.example', verified, false],
+    ['going on', 'ada@corp.example.evil.example', verified, false],
+    ['a dot at the end', 'ada@corp.example.', verified, false],
+    ['a dot before', 'ada@.corp.example', verified, false],
+    ['a space at the end', 'ada@corp.example ', verified, false],
+    ['a letter that looks like one', 'ada@c\u043erp.example', verified, false],
+    ['the same in punycode', 'ada@xn--crp-hed.example', verified, false],
+    ['letters of full width', 'ada@\uff43\uff4f\uff52\uff50.example', verified, false],
+    ['an @ of full width', 'ada\uff20corp.example', verified, false],
+    ['a full stop that is another', 'ada@corp\u3002example', verified, false],
+    ['a joiner inside', 'ada@co\u200drp.example', verified, false],
+    ['a long s for an s', 'ada@\u017ftrasse.example', verified, false],
+    ['a control character', 'ada@corp.example\u0000', verified, false],
+    ['several addresses', 'eve@evil.example,ada@corp.example', verified, false],
+    ['one in brackets', 'ada <ada@corp.example>', verified, false],
+  ];
+  const provider = await Identities.start(t, {});
+  addresses.forEach(([, email, more], index) => (provider.people[`p${index}`] = { password: `pw-of-somebody-${index}`, claims: { email, ...more } }));
+  const rules = 'allowed_domains = ["corp.example", "strasse.example"]\nsign_up = true\n';
+  const config = `[provider.example]\nissuer = "${provider.issuer}"\nclient_id = "portico"\nclient_secret = "${SECRET}"\nscopes = ["profile", "email"]\n${rules}[limits]\nattempts_per_address = "500 in 150s"\nattempts = "500 in 40s"\n`;
+  const gateway = await Gateway.start(t, { editor: false, config });
+  gateway.keepSecret('client secret', SECRET);
+  await gateway.user('root', { admin: true });
+  for (const inTokens of [false, true]) {
+    provider.inTokens = inTokens;
+    await provider.serve(`${gateway.origin}/sign-in/callback/example`);
+    for (const [index, [what, , , good]] of addresses.entries()) {
+      await t.test(`${what}, ${inTokens ? 'in the ID token' : 'in the answer of userinfo'}`, async () => {
+        const ended = await walk(gateway, provider, { login: `p${index}`, password: `pw-of-somebody-${index}` });
+        assert.equal(ended.status, good ? 303 : 403, ended.text);
+        assert.equal(ended.session, good);
+        if (!good) assert.match(ended.text, /may not sign in here/);
+      });
+    }
+  }
+});
+
+/** Signs in as a browser does that keeps cookies and follows redirects; what the gateway says to the provider's answer. */
+async function walk(gateway, provider, { login, password }) {
+  const jars = new Map();
+  const ask = async (address, { method = 'GET', body } = {}) => {
+    const { port, host, pathname, search } = new URL(address);
+    if (!jars.has(host)) jars.set(host, new Map());
+    const jar = jars.get(host);
+    const headers = { cookie: [...jar].map((pair) => pair.join('=')).join('; '), ...(body ? { 'content-type': 'application/x-www-form-urlencoded' } : {}) };
+    const answer = await request(port, { host, method, path: pathname + search, headers, body });
+    for (const set of answer.headers['set-cookie'] ?? []) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(set);
+      if (value && !/expires=Thu, 01 Jan 1970|max-age=0/i.test(set)) jar.set(name, value);
+      else jar.delete(name);
+    }
+    return { ...answer, next: answer.headers.location && new URL(answer.headers.location, address).href };
+  };
+  let at = await ask(`${gateway.origin}/sign-in/with/example?next=%2Fsettings`);
+  for (let hops = 0; hops < 12; hops += 1) {
+    const { next } = at;
+    assert.ok(next?.startsWith(provider.issuer) || next?.startsWith(gateway.origin), `${at.status} ${next} ${at.text}`);
+    at = await ask(next);
+    if (next.includes('/interaction/') && at.status === 200) at = await ask(next, { method: 'POST', body: `${new URLSearchParams({ login, password })}` });
+    if (next.startsWith(`${gateway.origin}/sign-in/callback/`)) return { ...at, session: jars.get(gateway.host).has('__Host-portico_session') };
+  }
+  throw new Error('it goes round');
+}
+
 test('SESS-4 sign-ins end where they came from', async (t) => {
   const { provider, gateway } = await begin(t);
   const { person, shot } = await browser(t);

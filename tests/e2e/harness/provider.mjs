@@ -9,7 +9,10 @@ import { keep, orderly } from './hygiene.mjs';
 export const SECRET = 'a secret of the client';
 
 export class Identities {
-  /** Starts a provider. `people` is by login: `{password, groups}`. */
+  /**
+   * Starts a provider. `people` is by login: `{password, groups, claims}`, the last over what everybody has; what is undefined
+   * is left out. They stand in the answer of userinfo, or in ID tokens once `inTokens` is set and it serves anew.
+   */
   static async start(t, people) {
     orderly(t);
     const provider = new Identities();
@@ -53,7 +56,10 @@ export class Identities {
     const { people } = this;
     const account = (login) => ({
       accountId: login,
-      claims: () => ({ sub: login, preferred_username: login, email: `${login}@example.com`, email_verified: true, groups: people[login].groups ?? [] }),
+      claims: () => {
+        const everybodys = { sub: login, preferred_username: login, email: `${login}@example.com`, email_verified: true, groups: people[login].groups ?? [] };
+        return Object.fromEntries(Object.entries({ ...everybodys, ...people[login].claims }).filter(([, value]) => value !== undefined));
+      },
     });
     const provider = new Provider(this.issuer, {
       clients: [{
@@ -64,6 +70,7 @@ export class Identities {
       cookies: { keys: ['a key of the cookies'] },
       claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email', 'email_verified'], groups: ['groups'] },
       scopes: ['openid', 'profile', 'email', 'groups'],
+      conformIdTokenClaims: !this.inTokens,
       findAccount: (_, login) => (people[login] ? account(login) : undefined),
       interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
       features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
