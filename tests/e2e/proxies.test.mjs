@@ -1,8 +1,9 @@
-// Behind nginx, Caddy and Traefik with the files of config/: sign-in, a private port, sockets, events, uploads, addresses.
+// Behind nginx, Caddy and Traefik with the files of config/, the gateway's own among them: sign-in, a private port, sockets,
+// events, uploads, addresses.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import http from 'node:http';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { browser, signIn } from './harness/browser.mjs';
@@ -13,6 +14,8 @@ import * as proxies from './harness/proxies.mjs';
 import { repository } from './harness/repositories.mjs';
 
 const APP = path.resolve(import.meta.dirname, 'fixtures/app.mjs');
+/** As it is; names, port and directory are said on the command line, which goes before it. */
+const CONFIG = readFileSync(path.resolve(import.meta.dirname, '../../config/behind-proxy.toml'), 'utf8');
 const MAKE_CA = path.resolve(import.meta.dirname, '../../certs/make-local-ca');
 const MIB = 1024 ** 2;
 
@@ -22,8 +25,7 @@ for (const kind of proxies.PROXIES) {
     t.after(() => rmSync(directory, { recursive: true, force: true }));
     execFileSync(MAKE_CA, [path.join(directory, 'ca')]);
     const listen = await proxies.ports();
-    const config = 'trusted_proxies = ["127.0.0.1", "::1"]\n[log]\nformat = "json"\n';
-    const gateway = await Gateway.start(t, { editor: false, config, url: `https://portico.localhost:${listen.tls}` });
+    const gateway = await Gateway.start(t, { editor: false, config: CONFIG, url: `https://portico.localhost:${listen.tls}` });
     const [certificate, key] = ['portico.pem', 'portico.key'].map((file) => path.join(directory, 'ca', file));
     await proxies.start(t, kind, { directory, listen, gateway: gateway.port, certificate, key });
 
