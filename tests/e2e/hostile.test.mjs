@@ -289,4 +289,33 @@ async function afterwards(t, scene) {
     t.diagnostic(`the stranger's page and another codespace's port: connections ${own} and ${other}`);
     if (gateway.scheme === 'https') assert.equal(own, other, 'the browser used one connection for both');
   });
+  await t.test('HOST-7 connections: none that was opened for a port serves the gateway', async () => {
+    if (gateway.scheme !== 'https') return;
+    // One that was nowhere yet: the gateway has no connection of its own that would be taken instead.
+    const fresh = await context.browser().newContext();
+    const page = await fresh.newPage();
+    await page.goto(`${targets.public.origin}/`);
+    await page.getByTestId('warning-continue').click();
+    await page.getByRole('heading', { name: scene.apps.public.word }).waitFor();
+    const devtools = await fresh.newCDPSession(page);
+    const told = [];
+    devtools.on('Network.responseReceived', ({ response }) => told.push({ host: new URL(response.url).hostname, ...response }));
+    await devtools.send('Network.enable');
+    const known = await page.evaluate(async (url) => {
+      await (await fetch('/own.json')).text();
+      return fetch(url, { mode: 'no-cors', credentials: 'include' }).then(({ type }) => type, String);
+    }, `${targets.gateway.origin}/api/v1/over-another`);
+    const [own, other] = await eventually('both are told', () => {
+      const found = [targets.public.host, targets.gateway.host].map((host) => told.findLast((one) => one.host === host));
+      return found.every(Boolean) && found;
+    });
+    const logged = (await records(gateway)).filter(({ path }) => path.includes('over-another')).map(({ status }) => status);
+    t.diagnostic(`it got ${known}; connections ${own.connectionId} (${own.protocol}) and ${other.connectionId} (${other.protocol}); the gateway answered ${logged}`);
+    assert.equal(own.protocol, 'h2');
+    assert.notEqual(other.connectionId, own.connectionId, 'another connection');
+    assert.equal(other.status, 404, 'and there it is served: there is no such page');
+    // A browser may try the one of the port first: there it is refused.
+    assert.ok(logged.length > 0 && logged.at(-1) === 404 && logged.slice(0, -1).every((status) => status === 421), `${logged}`);
+    await fresh.close();
+  });
 }
