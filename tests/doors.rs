@@ -25,6 +25,8 @@ mod directives;
 mod driver;
 #[path = "doors/endings.rs"]
 mod endings;
+#[path = "doors/faults.rs"]
+mod faults;
 #[path = "doors/fences.rs"]
 mod fences;
 #[path = "doors/framing.rs"]
@@ -37,6 +39,8 @@ mod gateway;
 mod guesses;
 #[path = "doors/headers.rs"]
 mod headers;
+#[path = "doors/holding.rs"]
+mod holding;
 #[path = "doors/hosts.rs"]
 mod hosts;
 #[path = "doors/http_2.rs"]

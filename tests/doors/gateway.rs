@@ -251,7 +251,7 @@ pub fn free_address() -> SocketAddr {
 }
 
 /// Asks again until there is an answer, for two minutes: the machine may be busy.
-pub fn eventually<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = ask() {

@@ -75,6 +75,11 @@ impl Speaking {
         Self { address, data, child }
     }
 
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     fn authority(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(self.data.path().join("tls/local/ca.pem")).expect("an authority")
     }
@@ -135,7 +140,7 @@ fn ask(mut stream: StreamOwned<ClientConnection, impl Read + Write>, early: bool
 }
 
 /// A client that trusts these gateways, and would send early data if it were let.
-fn client(gateways: &[&Speaking]) -> Arc<ClientConfig> {
+pub fn client(gateways: &[&Speaking]) -> Arc<ClientConfig> {
     client_of(gateways, rustls::DEFAULT_VERSIONS)
 }
 
