@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -180,10 +180,12 @@ impl Link {
 
     /// Waits for its end, and gives the code.
     pub fn ends(&mut self) -> Option<u16> {
+        let until = Instant::now() + PATIENCE;
         loop {
             if let Heard::End(code) = self.hear() {
                 return code;
             }
+            assert!(Instant::now() < until, "still open");
         }
     }
 
