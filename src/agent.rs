@@ -120,7 +120,6 @@ pub async fn run(bootstrap_path: PathBuf) -> Result<Option<Over>, AgentError> {
         _ = interrupt.recv() => tracing::info!("interrupted"),
         () = workshop.ending.cancelled() => {
             tracing::info!("the gateway asked to end");
-            workshop.warning.over();
             tokio::time::sleep(LAST_ANSWER).await;
         }
         () = &mut prepare => {}

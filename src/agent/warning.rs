@@ -40,8 +40,6 @@ pub enum KeepError {
 enum Words {
     /// It stops at this time of this machine's clock, in milliseconds, and whether nothing puts that off.
     Stops { at: i64, anyway: bool },
-    /// It stops now, because somebody said so.
-    Over,
 }
 
 impl Warning {
@@ -69,13 +67,6 @@ impl Warning {
             anyway: told.anyway,
         });
         self.write(words.as_ref());
-    }
-
-    /// Says that it stops now.
-    pub fn over(&self) {
-        if self.told.lock().is_none() {
-            self.write(Some(&Words::Over));
-        }
     }
 
     /// Puts the stop off, as somebody wants who was warned of it.
@@ -140,14 +131,15 @@ mod tests {
         warning.keep().expect("it is about to stop");
         reporter.urgent().await;
         assert_eq!(reporter.happened().await, [crate::protocol::tunnel::ActivityKind::Kept]);
-        // The editor says why by itself.
-        warning.over();
-        assert_eq!(read().as_deref(), Some(r#"{"stops":{"at":67000,"anyway":false}}"#));
+        assert_eq!(
+            read().as_deref(),
+            Some(r#"{"stops":{"at":67000,"anyway":false}}"#),
+            "the gateway says what holds"
+        );
 
         warning.learn(None, now);
         assert_eq!(read(), None);
-        warning.over();
-        assert_eq!(read().as_deref(), Some(r#""over""#));
+        warning.learn(told(7_000, false), now);
         drop(Warning::new(directory.path(), reporter));
         assert_eq!(read(), None, "what an agent of before left is gone");
     }

@@ -55,7 +55,6 @@ class Notice {
   /** Takes what the agent says now, in place of what it said before. */
   take(told) {
     clearTimeout(this.timer);
-    if (told === 'over') return this.show(`This codespace was stopped. ${RELOAD}.`, { full: 100 });
     const at = told?.stops?.at;
     if (typeof at !== 'number') return this.hide();
     this.anyway = told.stops.anyway === true;
