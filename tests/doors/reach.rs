@@ -142,31 +142,18 @@ fn visits(gateway: &Lone, person: &Person, canary: SocketAddr) {
     }
 }
 
-#[test]
-fn ssrf_1_an_agent_is_told_a_number_and_the_gateway_asks_nobody() {
-    let gateway = Lone::start("http://portico.localhost", &[]);
-    let data = gateway.data.path();
-    run(data, &["user", "create", "first", "--admin", "--password-stdin"], PASSWORD);
-    run(data, &["user", "create", "eve", "--password-stdin"], PASSWORD);
-    let (watch, canary) = (Watch::new(gateway.process()), Canary::new());
-    let eve = gateway.person("eve");
-    // A repository and dotfiles are fetched, by what runs in the codespace.
+/// A repository and dotfiles are fetched, by what runs in the codespace.
+fn fetches(gateway: &Lone, person: &Person, watch: &Watch) {
     let url = |what: &str| format!("http://{}/{what}.git", watch.address);
     let kept = api(
-        &gateway,
-        &eve.person,
+        gateway,
+        person,
         "PATCH",
         "user/settings",
         &json!({ "dotfiles_repository": url("dotfiles") }),
     );
     assert_eq!(kept.status(), 200, "{}", kept.text);
-    let made = api(
-        &gateway,
-        &eve.person,
-        "POST",
-        "codespaces",
-        &json!({ "repository": url("repository") }),
-    );
+    let made = api(gateway, person, "POST", "codespaces", &json!({ "repository": url("repository") }));
     assert_eq!(made.status(), 201, "{}", made.text);
     eventually("what runs inside asks for it", || {
         watch.seen().iter().any(|(line, _)| line.contains("/repository.git")).then_some(())
@@ -178,26 +165,24 @@ fn ssrf_1_an_agent_is_told_a_number_and_the_gateway_asks_nobody() {
         "ext::sh -c id",
         "ssh://-oProxyCommand=id/x",
     ] {
-        let reply = api(
-            &gateway,
-            &eve.person,
-            "PATCH",
-            "user/settings",
-            &json!({ "dotfiles_repository": bad }),
-        );
+        let reply = api(gateway, person, "PATCH", "user/settings", &json!({ "dotfiles_repository": bad }));
         assert!(matches!(reply.status(), 200 | 422), "{bad}: {}", reply.text);
     }
     assert_eq!(
-        api(
-            &gateway,
-            &eve.person,
-            "DELETE",
-            &format!("codespaces/{name}?force=true"),
-            &json!({})
-        )
-        .status(),
+        api(gateway, person, "DELETE", &format!("codespaces/{name}?force=true"), &json!({})).status(),
         204
     );
+}
+
+#[test]
+fn ssrf_1_an_agent_is_told_a_number_and_the_gateway_asks_nobody() {
+    let gateway = Lone::start("http://portico.localhost", &[]);
+    let data = gateway.data.path();
+    run(data, &["user", "create", "first", "--admin", "--password-stdin"], PASSWORD);
+    run(data, &["user", "create", "eve", "--password-stdin"], PASSWORD);
+    let (watch, canary) = (Watch::new(gateway.process()), Canary::new());
+    let eve = gateway.person("eve");
+    fetches(&gateway, &eve.person, &watch);
 
     // Its agent says that it listens, and where it likes; the gateway tells it a number.
     let stolen = Stolen::new(gateway.address, data, &eve.person.codespace);
@@ -319,7 +304,18 @@ impl Hostile {
     }
 }
 
-fn agent(directory: &Path, gateway: SocketAddr) -> Child {
+/// An agent that ends with its test, however that ends.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It ends what it started.
+        drop(Command::new("kill").arg(self.0.id().to_string()).status());
+        drop(self.0.wait());
+    }
+}
+
+fn agent(directory: &Path, gateway: SocketAddr) -> Agent {
     let orders = Bootstrap {
         codespace: "amber-quiet-otter-x7k2".into(),
         generation: 1,
@@ -342,14 +338,14 @@ fn agent(directory: &Path, gateway: SocketAddr) -> Child {
     let mut command = Command::new(PORTICO);
     command.arg("agent").arg("--bootstrap").arg(path).env(MARK_VARIABLE, MARK);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("the agent")
+    Agent(command.spawn().expect("the agent"))
 }
 
 #[test]
 fn ssrf_1_an_agent_dials_its_own_ports_whatever_its_gateway_says() {
     let (directory, canary, address) = (tempfile::tempdir().expect("a directory"), Canary::new(), free_address());
     let listener = TcpListener::bind(address).expect("it is free");
-    let mut agent = agent(directory.path(), address);
+    let _agent = agent(directory.path(), address);
     let mut gateway = Hostile::new(listener);
     // Ids that would lead elsewhere open nothing, and the next one does.
     gateway.say(&json!({ "type": "open", "ids": [
@@ -414,6 +410,4 @@ fn ssrf_1_an_agent_dials_its_own_ports_whatever_its_gateway_says() {
         }
     }
     assert_eq!(canary.met(), 0);
-    let ended = Command::new("kill").arg(agent.id().to_string()).status();
-    assert!(ended.expect("kill runs").success() && agent.wait().is_ok());
 }
