@@ -4,7 +4,8 @@
 //! touch any other entry, and a list that it does not understand.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -30,8 +31,8 @@ pub fn put(extensions: &Path) -> io::Result<()> {
     let is_first = !extensions.exists();
     fs::create_dir_all(&own)?;
     for (file, text) in FILES {
-        if fs::read(own.join(file)).ok().as_deref() != Some(text.as_bytes()) {
-            fs::write(own.join(file), text)?;
+        if settings_in(&own.join(file)).as_deref() != Ok(text) {
+            write_anew(&own.join(file), text)?;
         }
     }
     let before = match fs::symlink_metadata(&list) {
@@ -43,10 +44,18 @@ pub fn put(extensions: &Path) -> io::Result<()> {
     };
     if let Some(text) = listed(&before, &own, &name)? {
         let early = extensions.join(".extensions.json.portico");
-        fs::write(&early, text)?;
+        write_anew(&early, &text)?;
         fs::rename(early, list)?;
     }
     forget_others(extensions, &name)
+}
+
+/// Writes a file that is nobody else's: what stands in its place may be a pipe, or lead elsewhere.
+fn write_anew(file: &Path, text: &str) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::File::create_new(file)?.write_all(text.as_bytes()),
+    }
 }
 
 /// The list with this extension as it is now; none if it says so already.
@@ -142,6 +151,27 @@ mod tests {
         );
         assert!(!extensions.join("portico.codespace-0.9.0").exists());
         assert!(extensions.join("portico.codespacex-1.0.0").exists());
+    }
+
+    #[test]
+    fn what_stands_in_its_place_is_neither_waited_for_nor_followed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (extensions, elsewhere) = (directory.path().join("extensions"), directory.path().join("elsewhere"));
+        let own = extensions.join(format!("{ID}-{VERSION}"));
+        fs::create_dir_all(&own).expect("it is ours");
+        fs::write(extensions.join("extensions.json"), "[]").expect("it is ours");
+        fs::write(&elsewhere, "kept").expect("it is ours");
+        std::os::unix::fs::symlink(&elsewhere, own.join("package.json")).expect("it is ours");
+        for pipe in [own.join("extension.js"), extensions.join(".extensions.json.portico")] {
+            let mode = rustix::fs::Mode::RWXU;
+            rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("it is ours");
+        }
+        put(&extensions).expect("nothing holds it up");
+        assert_eq!(fs::read_to_string(&elsewhere).expect("it is there"), "kept");
+        for (file, text) in FILES {
+            assert_eq!(fs::read_to_string(own.join(file)).expect("it is there"), text);
+        }
+        assert_eq!(list(&extensions).len(), 1);
     }
 
     #[test]
