@@ -1,4 +1,6 @@
-"""Both ends of the tenants suite: `stamps.py serve KEY PORT COUNT` is the apps of one codespace, `stamps.py ask …` their clients.
+"""Both ends of the tenants suite: `stamps.py serve KEY PORT COUNT` is the apps of one codespace, and their clients are
+
+    stamps.py ask GATEWAY-PORT COUNT CONNECTIONS TENANTS [tls|http2 AUTHORITY]    AUTHORITY is a file of certificates
 
 An app answers a request with an HMAC of its own key and port over the request's target, in the body, a header and a cookie. A
 client knows whose answer it must be, and goes from tenant to tenant with each request on the same few connections. Among the
@@ -10,6 +12,7 @@ import random
 import re
 import select
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -122,14 +125,20 @@ def serve(key, port):
 class Client:
     """One connection to the gateway, opened again where it ended."""
 
-    def __init__(self, gateway, tenants, number, told, makers):
+    KINDS = KINDS
+
+    def __init__(self, gateway, tenants, number, told, makers, trust=None):
         self.gateway, self.tenants, self.number, self.told, self.makers = gateway, tenants, number, told, makers
+        self.trust = trust
         self.dice, self.stream, self.index = random.Random(number), None, 0
 
     def connect(self):
         if self.stream is None:
             self.stream = socket.create_connection(("127.0.0.1", self.gateway))
             self.stream.settimeout(60)
+            if self.trust is not None:
+                name = self.dice.choice(self.tenants)[0].split(":")[0]
+                self.stream = self.trust.wrap_socket(self.stream, server_hostname=name)
             self.reader = Reader(self.stream)
 
     def leave(self, rudely=False):
@@ -157,13 +166,20 @@ class Client:
         told.append((*of, status, text[:64]))
 
     def answer(self, method, right, of):
-        """Reads an answer, and counts it: own, foreign, or of the gateway itself."""
+        """Reads an answer, and counts it."""
         while True:
             head = self.reader.until(b"\r\n\r\n")
             status = head.split(b" ", 2)[1]
             if not status.startswith(b"1"):
                 break
         body = b"" if method == b"HEAD" or status in (b"204", b"304") else self.reader.body(head)
+        self.judge(method, status, head, body, right, of)
+        if b"connection: close" in head.lower().split(b"\r\n"):
+            self.leave()
+        return status
+
+    def judge(self, method, status, head, body, right, of):
+        """Counts an answer: own, foreign, or of the gateway itself."""
         lines = head.lower().split(b"\r\n")
         stamps = set(re.findall(rb"[0-9a-f]{64}", head + body))
         empty = method == b"HEAD" or status in (b"204", b"304")
@@ -173,9 +189,6 @@ class Client:
             self.told.own += 1
         else:
             self.blame(of, status, stamps - {right}, body)
-        if b"connection: close" in lines:
-            self.leave()
-        return status
 
     def ask(self, kind):
         """Asks once, in the way of its kind."""
@@ -234,16 +247,16 @@ class Client:
             raise
 
     def run(self, count):
-        weights = [weight for weight, _ in KINDS.values()]
+        weights = [weight for weight, _ in self.KINDS.values()]
         while self.index < count:
-            kind = self.dice.choices(list(KINDS), weights)[0]
+            kind = self.dice.choices(list(self.KINDS), weights)[0]
             self.told.asked[kind] += 1
             try:
                 self.connect()
                 self.ask(kind)
             except (OSError, EOFError) as error:
                 self.leave()
-                if KINDS[kind][1]:
+                if self.KINDS[kind][1]:
                     self.told.failed.append(f"{kind}: {error!r}")
 
 
@@ -255,11 +268,17 @@ class Told:
         self.foreign, self.misplaced, self.hidden, self.failed = [], [], [], []
 
 
-def ask(gateway, count, connections, tenants):
+def ask(gateway, count, connections, tenants, how="http1", authority=None):
     """`tenants` is a list of (host, token, key, port)."""
+    trust, client = None, Client
+    if authority is not None:
+        trust = ssl.create_default_context(cafile=authority)
+    if how == "http2":
+        from streams import Streams as client
+        trust.set_alpn_protocols(["h2"])
     started, told = time.monotonic(), [Told() for _ in range(connections)]
     makers = {stamp(key, port, b"/hidden"): (host, "hidden") for host, _, key, port in tenants}
-    clients = [Client(gateway, tenants, number, told[number], makers) for number in range(connections)]
+    clients = [client(gateway, tenants, number, told[number], makers, trust) for number in range(connections)]
     threads = [threading.Thread(target=client.run, args=(-(-count // connections),)) for client in clients]
     for thread in threads:
         thread.start()
@@ -272,15 +291,20 @@ def ask(gateway, count, connections, tenants):
           f"{sum(one.own for one in told)} answers checked, {len(foreign)} foreign {foreign[:3] or ''}")
     print(f"answers of the right app to somebody else's request: {len(misplaced)} {misplaced[:3] or ''}; "
           f"to what lay in a body, which it took for requests: {len(hidden)}")
-    print("asked: " + ", ".join(f"{kind} {asked[kind]}" for kind in KINDS))
+    print("asked: " + ", ".join(f"{kind} {asked[kind]}" for kind in client.KINDS))
     print("5xx of the gateway: " + (", ".join(f"{number} times {status}" for status, number in sorted(refused.items())) or "none"))
     print(f"no answer although one had to come: {len(failed)} {failed[:3] or ''}")
-    return whole and not foreign and not misplaced and not failed and all(asked[kind] for kind in KINDS)
+    return whole and not foreign and not misplaced and not failed and all(asked[kind] for kind in client.KINDS)
 
 
-if sys.argv[1] == "serve":
-    for each in range(int(sys.argv[4])):
-        threading.Thread(target=serve, args=(sys.argv[2], int(sys.argv[3]) + each)).start()
-else:
+def main():
+    if sys.argv[1] == "serve":
+        for each in range(int(sys.argv[4])):
+            threading.Thread(target=serve, args=(sys.argv[2], int(sys.argv[3]) + each)).start()
+        return 0
     gateway, count, connections = (int(text) for text in sys.argv[2:5])
-    sys.exit(0 if ask(gateway, count, connections, json.load(open(sys.argv[5], encoding="utf-8"))) else 1)
+    return 0 if ask(gateway, count, connections, json.load(open(sys.argv[5], encoding="utf-8")), *sys.argv[6:]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
