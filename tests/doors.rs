@@ -69,12 +69,18 @@ mod pages;
 mod reach;
 #[path = "doors/secrecy.rs"]
 mod secrecy;
+#[path = "doors/secure.rs"]
+mod secure;
 #[path = "doors/sessions.rs"]
 mod sessions;
 #[path = "doors/shares.rs"]
 mod shares;
 #[path = "doors/sockets.rs"]
 mod sockets;
+#[path = "doors/stamped.rs"]
+mod stamped;
+#[path = "doors/streams.rs"]
+mod streams;
 #[path = "doors/tenants.rs"]
 mod tenants;
 #[path = "doors/tls.rs"]

@@ -10,6 +10,8 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::stamped::Asked;
+
 /// How much was added by requests that say so.
 static TALLY: AtomicUsize = AtomicUsize::new(0);
 
@@ -29,7 +31,16 @@ fn serve() {
 fn converse(mut stream: TcpStream, stamp: &str) -> Option<()> {
     let mut read = Vec::new();
     loop {
+        let end = until(&mut stream, &mut read, 0, b"\r\n\r\n")?;
+        let asked = Asked::read(&read[..end], stamp);
+        if let Some(asked) = &asked {
+            asked.answer_early(&mut stream)?;
+        }
         let request = take_request(&mut stream, &mut read)?;
+        if let Some(asked) = asked {
+            asked.answer_late(&mut stream, &request)?;
+            continue;
+        }
         let head = String::from_utf8_lossy(&request).into_owned();
         let field = |name: &str| {
             head.lines()

@@ -25,37 +25,41 @@ impl Gateway {
     /// Signs in and gives the gateway host's cookie.
     pub fn session(&self, name: &str) -> String {
         let body = serde_json::json!({ "name": name, "password": PASSWORD });
-        set_cookie(&Call::post(self.host(), "/api/v1/sign-in").json(&body).send(), "_session")
+        let call = Call::post(self.host(), "/api/v1/sign-in").json(&body).at(self.way());
+        set_cookie(&call.send(), "_session")
     }
 
     /// Goes from the editor host to the gateway host, as far as the ticket.
     pub fn flow_to_editor(&self, session: &str, person: &Person) -> Flow {
-        let start = Call::get(self.editor(person), "/").fields(&NAVIGATION).send();
-        let page = Call::get(self.host(), path_of(&start)).fields(&NAVIGATION).cookie(session).send();
-        flow(&start, &page)
+        let start = Call::get(self.editor(person), "/").fields(&NAVIGATION).at(self.way()).send();
+        let page = Call::get(self.host(), path_of(&start)).fields(&NAVIGATION).cookie(session);
+        flow(&start, &page.at(self.way()).send())
     }
 
     pub fn editor_cookie(&self, session: &str, person: &Person) -> String {
         let flow = self.flow_to_editor(session, person);
-        let redeemed = redeem(self.editor(person), &flow.ticket).cookie(&flow.nonce).send();
-        set_cookie(&redeemed, "_access")
+        let redeemed = redeem(self.editor(person), &flow.ticket).cookie(&flow.nonce);
+        set_cookie(&redeemed.at(self.way()).send(), "_access")
     }
 
     /// Goes from a port's host to the editor host, as far as the ticket.
     pub fn flow_to_port(&self, editor_cookie: &str, person: &Person, port: u16) -> Flow {
-        let start = Call::get(self.port(person, port), "/a?b=c").fields(&NAVIGATION).send();
+        let start = Call::get(self.port(person, port), "/a?b=c")
+            .fields(&NAVIGATION)
+            .at(self.way())
+            .send();
         let page = Call::get(self.editor(person), path_of(&start))
             .fields(&NAVIGATION)
             .cookie(editor_cookie)
-            .send();
-        flow(&start, &page)
+            .at(self.way());
+        flow(&start, &page.send())
     }
 
     pub fn port_cookie(&self, editor_cookie: &str, person: &Person, port: u16) -> String {
         let flow = self.flow_to_port(editor_cookie, person, port);
         let redeemed = redeem(self.port(person, port), &flow.ticket).cookie(&flow.nonce);
-        let from_editor = redeemed.field("Origin", format!("http://{}", self.editor(person)));
-        set_cookie(&from_editor.send(), "_access")
+        let from_editor = redeemed.field("Origin", self.origin(&self.editor(person)));
+        set_cookie(&from_editor.at(self.way()).send(), "_access")
     }
 }
 

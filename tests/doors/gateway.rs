@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::wire::{Call, Reply};
+use super::wire::{Call, Reply, Trust, Way};
 
 pub const PORTICO: &str = env!("CARGO_BIN_EXE_portico");
 pub const PASSWORD: &str = "correct horse battery";
@@ -22,9 +22,12 @@ pub const PASSWORD: &str = "correct horse battery";
 pub const PORT: u16 = 28_461;
 pub const SIBLING: u16 = 28_462;
 pub const BOBS: u16 = 28_463;
+/// How much higher they are behind the gateway that speaks TLS.
+pub const SECURE: u16 = 30;
 
 pub struct Gateway {
     pub address: SocketAddr,
+    tls: Option<Trust>,
     pub data: PathBuf,
     pub ada: Person,
     pub bob: Person,
@@ -41,14 +44,20 @@ pub struct Person {
 
 /// The shared gateway, started by whoever comes first.
 pub fn gateway() -> &'static Gateway {
-    static GATEWAY: LazyLock<Gateway> = LazyLock::new(Gateway::start);
+    static GATEWAY: LazyLock<Gateway> = LazyLock::new(|| Gateway::start(false));
+    &GATEWAY
+}
+
+/// The same with TLS, which HTTP/2 needs.
+pub fn secure() -> &'static Gateway {
+    static GATEWAY: LazyLock<Gateway> = LazyLock::new(|| Gateway::start(true));
     &GATEWAY
 }
 
 /// Runs the gateway until its own input ends, then takes away all that it made, agents too.
 const SHELL: &str = r#"
 trap '' INT
-"$PORTICO" serve --data "$DATA" --listen "$ADDRESS" --url "http://portico.localhost:$PORT" 2>"$DATA/log" &
+"$PORTICO" serve --data "$DATA" --listen "$ADDRESS" --url "$URL" 2>"$DATA/log" &
 gateway=$!
 cat >/dev/null
 while read -r name; do "$PORTICO" codespace delete --force "$name" --data "$DATA"; done <"$DATA/names"
@@ -56,7 +65,7 @@ kill $gateway; wait $gateway; rm -rf "$DATA"
 "#;
 
 impl Gateway {
-    fn start() -> Self {
+    fn start(secure: bool) -> Self {
         let data = tempfile::tempdir().expect("a directory").keep();
         let address = free_address();
         let running = Command::new("sh")
@@ -64,7 +73,8 @@ impl Gateway {
             .env("PORTICO", PORTICO)
             .env("DATA", &data)
             .env("ADDRESS", address.to_string())
-            .env("PORT", address.port().to_string())
+            .env("URL", url(secure, address))
+            .env("PORTICO_TLS_LOCAL", secure.to_string())
             .env("PORTICO_LOG_LEVEL", "trace")
             .env("PORTICO_LOG_FORMAT", "json")
             .env("PORTICO_LIMITS_HEADER_TIMEOUT", "8s")
@@ -74,6 +84,8 @@ impl Gateway {
             .spawn()
             .expect("a shell");
         eventually("the gateway listens", || data.join("listen").exists().then_some(()));
+        let tls = secure.then(|| Trust::read(&data));
+        let (way, first) = (Way { address, tls: tls.clone() }, if secure { SECURE } else { 0 });
         let command = |arguments: &[&str], input: &str| run(&data, arguments, input);
         command(&["user", "create", "ada", "--admin", "--password-stdin"], PASSWORD);
         command(&["user", "create", "bob", "--password-stdin"], PASSWORD);
@@ -82,16 +94,17 @@ impl Gateway {
         let repository = empty_repository();
         let mut gateway = Self {
             address,
-            ada: person(&data, address, "ada", &project.display().to_string()),
-            bob: person(&data, address, "bob", &repository),
+            tls,
+            ada: person(&data, &way, "ada", &project.display().to_string()),
+            bob: person(&data, &way, "bob", &repository),
             data: data.clone(),
             _running: running,
             apps: Vec::new(),
         };
         gateway.apps = vec![
-            gateway.serve_app(&gateway.ada, PORT, "ADA"),
-            gateway.serve_app(&gateway.ada, SIBLING, "SIBLING"),
-            gateway.serve_app(&gateway.bob, BOBS, "BOB"),
+            gateway.serve_app(&gateway.ada, first + PORT, "ADA"),
+            gateway.serve_app(&gateway.ada, first + SIBLING, "SIBLING"),
+            gateway.serve_app(&gateway.bob, first + BOBS, "BOB"),
         ];
         gateway
     }
@@ -99,19 +112,32 @@ impl Gateway {
     /// Somebody of one test's own, with a codespace that is deleted in the end.
     pub fn newcomer(&self, name: &str) -> Person {
         run(&self.data, &["user", "create", name, "--password-stdin"], PASSWORD);
-        person(&self.data, self.address, name, &empty_repository())
+        person(&self.data, &self.way(), name, &empty_repository())
     }
 
     /// Runs the app inside a codespace and waits until it answers through the gateway.
     pub fn serve_app(&self, person: &Person, port: u16, stamp: &str) -> Child {
-        serve_app(self.address, person, port, stamp)
+        serve_app(self.way(), person, port, stamp)
     }
 
     /// The same with an app that outlives the command and its person's rights, until the codespace is deleted.
     pub fn leave_app(&self, person: &Person, port: u16, stamp: &str) {
         let apart = ["sh", "-c", "setsid -f \"$@\" </dev/null >/dev/null 2>&1", "apart"];
-        let mut left = run_app(self.address, person, &apart, port, stamp);
+        let mut left = run_app(&self.way(), person, &apart, port, stamp);
         assert!(left.wait().expect("asked").success());
+    }
+
+    pub fn way(&self) -> Way {
+        Way {
+            address: self.address,
+            tls: self.tls.clone(),
+        }
+    }
+
+    /// What a browser calls a host as the origin of a request.
+    pub fn origin(&self, host: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{host}")
     }
 
     /// The gateway host, as browsers write it.
@@ -137,21 +163,27 @@ impl Gateway {
     }
 }
 
+/// What a gateway is called, by its programs too.
+fn url(secure: bool, address: SocketAddr) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://portico.localhost:{}", address.port())
+}
+
 /// Makes a token and a codespace for somebody, to be deleted when all is over.
-fn person(data: &Path, address: SocketAddr, name: &str, source: &str) -> Person {
+fn person(data: &Path, way: &Way, name: &str, source: &str) -> Person {
     let token = run(data, &["token", "create", "--user", name, "--scope", "all"], "");
-    let codespace = create(address, &token, source);
+    let codespace = create(way.clone(), &token, source);
     let names = fs::OpenOptions::new().append(true).create(true).open(data.join("names"));
     writeln!(names.expect("a file"), "{codespace}").expect("written");
     Person { token, codespace }
 }
 
 /// The app is a command of the person's, and ends with its socket.
-pub fn serve_app(address: SocketAddr, person: &Person, port: u16, stamp: &str) -> Child {
-    run_app(address, person, &[], port, stamp)
+pub fn serve_app(way: impl Into<Way>, person: &Person, port: u16, stamp: &str) -> Child {
+    run_app(&way.into(), person, &[], port, stamp)
 }
 
-fn run_app(address: SocketAddr, person: &Person, by: &[&str], port: u16, stamp: &str) -> Child {
+fn run_app(way: &Way, person: &Person, by: &[&str], port: u16, stamp: &str) -> Child {
     let program = std::env::current_exe().expect("this program");
     let mut exec = Command::new(PORTICO);
     exec.args(["codespace", "exec", &person.codespace, "--"])
@@ -160,23 +192,27 @@ fn run_app(address: SocketAddr, person: &Person, by: &[&str], port: u16, stamp: 
         .args([format!("DOOR_PORT={port}"), format!("DOOR_STAMP={stamp}")])
         .arg(program)
         .args(["app::serve", "--exact", "--ignored"])
-        .env("PORTICO_URL", format!("http://portico.localhost:{}", address.port()))
+        .env("PORTICO_URL", url(way.tls.is_some(), way.address))
         .env("PORTICO_TOKEN", &person.token)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+    if let Some(trust) = &way.tls {
+        exec.env("SSL_CERT_FILE", &trust.authority);
+    }
     let app = exec.spawn().expect("the command line");
-    let host = format!("{}-{port}.codespaces.localhost:{}", person.codespace, address.port());
+    let host = format!("{}-{port}.codespaces.localhost:{}", person.codespace, way.address.port());
     eventually("the app answers", || {
-        let reply = Call::get(host.clone(), "/").token(&person.token).at(address).send();
+        let reply = Call::get(host.clone(), "/").token(&person.token).at(way.clone()).send();
         reply.text.contains(stamp).then_some(())
     });
     app
 }
 
-pub fn create(address: SocketAddr, token: &str, source: &str) -> String {
-    let host = format!("portico.localhost:{}", address.port());
-    let call = |call: Call| call.at(address).field("authorization", format!("Bearer {token}")).send();
+pub fn create(way: impl Into<Way>, token: &str, source: &str) -> String {
+    let way = way.into();
+    let host = format!("portico.localhost:{}", way.address.port());
+    let call = |call: Call| call.at(way.clone()).field("authorization", format!("Bearer {token}")).send();
     let body = serde_json::json!({ "repository": source });
     let made = call(Call::post(host.clone(), "/api/v1/codespaces").json(&body));
     let name = made.json()["name"].as_str().unwrap_or_else(|| panic!("{}", made.text)).to_owned();

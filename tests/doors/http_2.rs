@@ -3,16 +3,15 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    sync::Arc,
     time::Duration,
 };
 
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConnection, StreamOwned};
 
-use super::lone::Lone;
+use super::{
+    lone::Lone,
+    wire::{Trust, Way},
+};
 
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
@@ -33,17 +32,8 @@ struct Connection {
 
 impl Connection {
     fn open(gateway: &Lone) -> Self {
-        let mut roots = RootCertStore::empty();
-        let certificates = CertificateDer::pem_file_iter(gateway.data.path().join("tls/local/ca.pem")).expect("an authority");
-        for certificate in certificates {
-            roots.add(certificate.expect("a certificate")).expect("added");
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let name = ServerName::try_from("portico.localhost").expect("a name");
-        let client = ClientConnection::new(Arc::new(config), name).expect("a connection");
+        let config = Trust::read(gateway.data.path()).speaking("h2");
+        let client = ClientConnection::new(config, Way::name("portico.localhost")).expect("a connection");
         let socket = TcpStream::connect(gateway.address).expect("connected");
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
         let mut connection = Self {

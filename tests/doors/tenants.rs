@@ -22,14 +22,14 @@ use super::{
 const THREADS: usize = 6;
 
 /// What a sequence is made of: an input's bytes, one for each choice, two for one among many; then always the first.
-struct Choices<'a>(std::slice::Iter<'a, u8>);
+pub struct Choices<'a>(pub std::slice::Iter<'a, u8>);
 
 impl Choices<'_> {
-    fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         self.0.next().copied().unwrap_or_default()
     }
 
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         let low = usize::from(self.byte());
         let high = if sides > 256 { usize::from(self.byte()) } else { 0 };
         (low + 256 * high) % sides

@@ -1,9 +1,16 @@
 //! Requests as bytes, and what comes back.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 
 use super::gateway::gateway;
@@ -12,6 +19,59 @@ use super::gateway::gateway;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a connection that stays open is listened to when all that was promised is there.
 const LISTEN: Duration = Duration::from_millis(400);
+
+/// Where a gateway listens, and what its certificates are judged by if it speaks TLS.
+#[derive(Clone, Debug)]
+pub struct Way {
+    pub address: SocketAddr,
+    pub tls: Option<Trust>,
+}
+
+/// Trusts the authority of one gateway.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    pub authority: PathBuf,
+    pub config: Arc<ClientConfig>,
+}
+
+impl From<SocketAddr> for Way {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+}
+
+impl Trust {
+    /// Reads the authority that a gateway made below its data.
+    pub fn read(data: &Path) -> Self {
+        let authority = data.join("tls/local/ca.pem");
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(&authority).expect("an authority") {
+            roots.add(certificate.expect("a certificate")).expect("added");
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        Self {
+            authority,
+            config: Arc::new(config),
+        }
+    }
+
+    /// A client that speaks but this protocol.
+    pub fn speaking(&self, protocol: &str) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        Arc::new(config)
+    }
+}
+
+impl Way {
+    /// The name of a host, which a connection to it begins with.
+    pub fn name(host: &str) -> ServerName<'static> {
+        let name = host.split(':').next().unwrap_or_default();
+        ServerName::try_from(name.to_owned()).expect("a name")
+    }
+}
 
 /// What came back on a connection.
 #[derive(Debug)]
@@ -69,7 +129,7 @@ pub struct Call {
     host: String,
     fields: Vec<(String, String)>,
     body: String,
-    at: Option<SocketAddr>,
+    at: Option<Way>,
 }
 
 impl Call {
@@ -128,19 +188,30 @@ impl Call {
         ])
     }
 
-    /// Sends it to an address instead of the shared gateway's.
-    pub fn at(mut self, address: SocketAddr) -> Self {
-        self.at = Some(address);
+    /// Sends it to another gateway than the shared one.
+    pub fn at(mut self, way: impl Into<Way>) -> Self {
+        self.at = Some(way.into());
         self
     }
 
     pub fn send(&self) -> Reply {
-        exchange(self.at.unwrap_or_else(|| gateway().address), &self.bytes("close"), PATIENCE)
+        self.exchange(PATIENCE)
     }
 
     /// Sends it, and goes soon, whether or not all of the answer came.
     pub fn send_and_leave(&self) {
-        exchange(self.at.unwrap_or_else(|| gateway().address), &self.bytes("close"), LISTEN);
+        self.exchange(LISTEN);
+    }
+
+    fn exchange(&self, patience: Duration) -> Reply {
+        let way = self.at.clone().unwrap_or_else(|| gateway().way());
+        let socket = TcpStream::connect(way.address).expect("connected");
+        let bytes = self.bytes("close");
+        let Some(trust) = way.tls else {
+            return exchange(&socket, &socket, &bytes, patience);
+        };
+        let client = ClientConnection::new(trust.config, Way::name(&self.host)).expect("a client");
+        exchange(StreamOwned::new(client, &socket), &socket, &bytes, patience)
     }
 
     /// The request as it is sent; `connection` where it says nothing itself.
@@ -161,7 +232,8 @@ impl Call {
 
 /// Sends bytes to the shared gateway.
 pub fn raw(bytes: &[u8]) -> Reply {
-    exchange(gateway().address, bytes, PATIENCE)
+    let socket = TcpStream::connect(gateway().address).expect("connected");
+    exchange(&socket, &socket, bytes, PATIENCE)
 }
 
 /// A connection that stays open.
@@ -261,7 +333,7 @@ impl Connection {
                 self.read.extend_from_slice(&buffer[..count]);
                 true
             }
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
             Err(error) => panic!("still open: {error}"),
         }
     }
@@ -301,9 +373,8 @@ fn is_whole(got: &[u8]) -> bool {
 }
 
 /// Sends bytes, and takes what comes back until the other side closes or has nothing more to say.
-fn exchange(address: SocketAddr, bytes: &[u8], patience: Duration) -> Reply {
-    let mut stream = TcpStream::connect(address).expect("connected");
-    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+fn exchange(mut stream: impl Read + Write, socket: &TcpStream, bytes: &[u8], patience: Duration) -> Reply {
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
     // What is refused early may not be read to its end.
     drop(stream.write_all(bytes));
     let (mut got, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
@@ -313,12 +384,12 @@ fn exchange(address: SocketAddr, bytes: &[u8], patience: Duration) -> Reply {
             Ok(count) => {
                 got.extend_from_slice(&buffer[..count]);
                 let more = if is_whole(&got) { LISTEN } else { patience };
-                stream.set_read_timeout(Some(more)).expect("set");
+                socket.set_read_timeout(Some(more)).expect("set");
             }
-            Err(error) => break error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) => break matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof),
         }
     };
-    drop(stream.shutdown(Shutdown::Both));
+    drop(socket.shutdown(Shutdown::Both));
     Reply {
         text: String::from_utf8_lossy(&got).into_owned(),
         closed,
