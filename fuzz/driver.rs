@@ -90,7 +90,7 @@ fn seconds() -> Duration {
 }
 
 /// Another each time, told so that a run can be repeated with `PORTICO_FUZZ_SEED`.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let text = std::env::var("PORTICO_FUZZ_SEED").ok();
     text.map_or_else(rand::random, |text| text.parse().expect("PORTICO_FUZZ_SEED is a number"))
 }
@@ -116,10 +116,10 @@ fn keep(name: &str, inputs: &[Vec<u8>]) {
     }
 }
 
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

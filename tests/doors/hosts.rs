@@ -1,12 +1,17 @@
 //! Which host is asked, and that nothing else decides it.
 
-use std::process::Command;
+use std::{collections::VecDeque, process::Command, time::Duration};
+
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use super::{
     browser::{NAVIGATION, path_of},
-    gateway::{BOBS, PORT, PORTICO, SIBLING, gateway},
+    driver::{Dice, seed},
+    gateway::{BOBS, Gateway, PORT, PORTICO, SECURE, SIBLING, gateway, secure},
     secrecy::{NOBODYS, faceless},
-    wire::{Call, Connection},
+    secure::{Client, nothing},
+    wire::{Call, Connection, Reply},
 };
 
 #[test]
@@ -265,4 +270,115 @@ fn redir_2_a_redirect_leads_to_a_host_that_was_parsed() {
     let bobs = start(gateway.port(&gateway.bob, BOBS), "/");
     let crossed = Call::get(editor, path_of(&bobs)).fields(&NAVIGATION).cookie(&cookie).send();
     assert_eq!((crossed.status(), crossed.fields("location").len()), (400, 0), "{}", crossed.text);
+}
+
+/// A request that some host answers in its own way.
+#[derive(Clone, Debug)]
+struct Ask {
+    host: String,
+    path: &'static str,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Ask {
+    /// What is answered, but for what is random and the mark that the request bore.
+    async fn answer(self, mut client: Client, mark: String) -> String {
+        let request = client.request(&self.host, &format!("{}?{mark}", self.path));
+        let request = self
+            .fields
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, value));
+        let answer = async {
+            let response = client.send(request.body(nothing()).expect("a request")).await.expect("an answer");
+            let (head, body) = response.into_parts();
+            (head, body.collect().await.expect("a body").to_bytes())
+        };
+        let (head, body) = timeout(Duration::from_secs(60), answer).await.expect("an answer in time");
+        let mut text = format!("HTTP/1.1 {}\r\n", head.status);
+        for (name, value) in &head.headers {
+            text += &format!("{name}: {}\r\n", value.to_str().expect("text"));
+        }
+        let text = format!("{text}\r\n{}", String::from_utf8_lossy(&body)).replace(&mark, "MARK");
+        faceless(&Reply { text, closed: false }, &[])
+    }
+}
+
+/// Every kind of host, each asked by everybody.
+fn asks(gateway: &Gateway) -> Vec<Ask> {
+    let (ada, bob, port) = (&gateway.ada, &gateway.bob, SECURE + PORT);
+    let editor = gateway.editor_cookie(&gateway.session("ada"), ada);
+    let cookie = gateway.port_cookie(&editor, ada, port);
+    let who = |cookies: &str| vec![("cookie", cookies.to_owned()), ("sec-fetch-site", "none".to_owned())];
+    let people = [
+        vec![],
+        NAVIGATION.map(|(name, value)| (name, value.to_owned())).to_vec(),
+        vec![
+            ("x-portico-token", ada.token.clone()),
+            ("authorization", format!("Bearer {}", ada.token)),
+        ],
+        vec![
+            ("x-portico-token", bob.token.clone()),
+            ("authorization", format!("Bearer {}", bob.token)),
+        ],
+        who(&editor),
+        who(&cookie),
+    ];
+    let hosts = [
+        gateway.host(),
+        gateway.editor(ada),
+        gateway.editor(bob),
+        gateway.port(ada, port),
+        gateway.port(ada, SECURE + SIBLING),
+        gateway.port(bob, SECURE + BOBS),
+        format!("{NOBODYS}-{PORT}.{}", gateway.domain()),
+        "evil.example".to_owned(),
+        format!("localhost:{}", gateway.address.port()),
+    ];
+    let mut asks = Vec::new();
+    for host in hosts {
+        for path in ["/", "/api/v1/user"] {
+            asks.extend(people.clone().map(|fields| Ask {
+                host: host.clone(),
+                path,
+                fields,
+            }));
+        }
+    }
+    asks
+}
+
+#[test]
+fn host_5_each_stream_of_a_connection_goes_its_own_way() {
+    const STREAMS: usize = 1000;
+    let (gateway, seed) = (secure(), seed());
+    let asks = asks(gateway);
+    let converse = async {
+        for name in [gateway.port(&gateway.ada, SECURE + PORT), gateway.host()] {
+            let mut alone = Vec::new();
+            for ask in &asks {
+                let client = Client::connect(gateway, &name, "h2").await;
+                alone.push(ask.clone().answer(client, "alone".into()).await);
+            }
+            for status in ["200", "303", "401", "404", "421"] {
+                let start = format!("HTTP/1.1 {status}");
+                assert!(
+                    alone.iter().any(|text| text.starts_with(&start)) || name == gateway.host(),
+                    "{status} is among them"
+                );
+            }
+            let (client, mut dice, mut open) = (Client::connect(gateway, &name, "h2").await, Dice(seed), VecDeque::new());
+            for stream in 0..STREAMS {
+                let at = dice.roll(asks.len());
+                let ask = asks[at].clone().answer(client.share().expect("HTTP/2"), format!("x{stream}x"));
+                open.push_back((at, tokio::spawn(ask)));
+                while open.len() > dice.roll(40) || stream + 1 == STREAMS {
+                    let Some((at, answer)) = open.pop_front() else { break };
+                    let answer = answer.await.expect("an answer");
+                    assert_eq!(answer, alone[at], "of PORTICO_FUZZ_SEED={seed}, by {name}: {:?}", asks[at]);
+                }
+            }
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(converse);
 }

@@ -5,10 +5,12 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use regex::Regex;
 use serde_json::json;
 
 use super::{
@@ -169,12 +171,15 @@ fn hdr_7_apps_set_nothing_for_others() {
 
 /// An answer without what is random or the name that was asked for.
 pub fn faceless(reply: &Reply, names: &[&str]) -> String {
-    let random = regex::Regex::new(r"(state=[\w.-]+|portico_nonce_\w+=[\w-]+|(?m)^date: .*$|(?m)^x-request-id: .*$)").expect("a pattern");
+    static RANDOM: LazyLock<Regex> = LazyLock::new(|| {
+        let random = r"(state=[\w.-]+|portico_nonce_\w+=[\w-]+|(?m)^date: .*$|(?m)^x-request-id: .*$)";
+        Regex::new(random).expect("a pattern")
+    });
+    static PORTS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"NAME-\d+").expect("a pattern"));
+    static LENGTH: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?m)^content-length: .*$").expect("a pattern"));
     let text = names.iter().fold(reply.text.clone(), |text, name| text.replace(name, "NAME"));
-    let ports = regex::Regex::new(r"NAME-\d+").expect("a pattern");
-    let text = ports.replace_all(&text, "NAME-PORT").into_owned();
-    let length = regex::Regex::new(r"(?m)^content-length: .*$").expect("a pattern");
-    length.replace_all(&random.replace_all(&text, ""), "").into_owned()
+    let text = PORTS.replace_all(&text, "NAME-PORT").into_owned();
+    LENGTH.replace_all(&RANDOM.replace_all(&text, ""), "").into_owned()
 }
 
 #[test]
