@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use super::names::GATEWAY_COOKIE_PREFIX;
+use super::names::{self, GATEWAY_COOKIE_PREFIX};
 
 /// A `Cookie` value that a connection sends again and again, and what is left of it without ours.
 #[derive(Debug)]
@@ -33,9 +33,11 @@ impl Stripped {
     }
 }
 
-/// Takes our cookies out of a `Cookie` value; none when nothing is left, the value itself when none was ours.
+/// Takes our cookies, and those that hold a token of ours, out of a `Cookie` value; none when nothing is left, the value itself
+/// when none was ours.
 pub fn without_ours(value: &HeaderValue) -> Option<HeaderValue> {
     let bytes = value.as_bytes();
+    let is_ours = |pair: &[u8]| is_ours(pair) || names::holds_our_token(pair);
     if !is_ours(bytes) {
         return Some(value.clone());
     }
@@ -112,6 +114,9 @@ mod tests {
         check("a=1, __Host-portico_access=x; b=2", Some("b=2"));
         check("a=__Host-portico_access=x", None);
         check("'__Host-portico_access'=x; \u{a0}__Host-portico_access=x; b=2", Some("b=2"));
+        let token = format!("pt_{}", "x".repeat(43));
+        check(&format!("a=1; token={token}; b=2"), Some("a=1; b=2"));
+        check(&format!("t=\"{token}\""), None);
         check(";;__Host-portico_access=x;;a=\"q;\"", Some("a=\"q; \""));
     }
 

@@ -1,7 +1,10 @@
 //! Which header names are whose.
 
+use std::sync::LazyLock;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use http::{HeaderName, HeaderValue};
+use memchr::memmem::Finder;
 
 /// Begins the name of every cookie of ours; nothing of that name crosses, in either direction (HDR-5, HDR-7).
 pub const GATEWAY_COOKIE_PREFIX: &str = "__host-portico_";
@@ -26,24 +29,22 @@ pub fn is_our_token(authorization: &[u8]) -> bool {
 /// Whether a value of any other field holds a whole token of ours as a word of its own. Of fewer characters it is the
 /// app's: `pt_BR` is a language.
 pub fn holds_our_token(value: &[u8]) -> bool {
-    memchr::memmem::find_iter(value, TOKEN_PREFIX).any(|at| {
-        let (before, word) = value.split_at(at);
-        // The last part of a JSON web token may look like one of ours.
-        let begins = before
-            .last()
-            .is_none_or(|byte| !is_of_token(*byte) && (*byte != b'.' || !is_web_token(before)));
-        let characters = word[TOKEN_PREFIX.len()..].iter().take_while(|byte| is_of_token(**byte));
-        begins && characters.take(TOKEN_CHARACTERS).count() == TOKEN_CHARACTERS
+    static BEGINNINGS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(TOKEN_PREFIX));
+    // Where the word begins in which the search is, dots included: nothing is read twice, however many beginnings there are.
+    let (mut word, mut seen) = (0, 0);
+    BEGINNINGS.find_iter(value).any(|at| {
+        let before = value[seen..at].iter().rposition(|byte| !is_of_token(*byte) && *byte != b'.');
+        word = before.map_or(word, |last| seen + last + 1);
+        seen = at;
+        // The last part of a JSON web token (RFC 7519 §3) may look like one of ours.
+        let begins = match at.checked_sub(1).map(|last| value[last]) {
+            Some(b'.') => !value[word..].starts_with(b"eyJ"),
+            Some(last) => !is_of_token(last),
+            None => true,
+        };
+        let characters = value[at + TOKEN_PREFIX.len()..].iter().take(TOKEN_CHARACTERS);
+        begins && characters.take_while(|byte| is_of_token(**byte)).count() == TOKEN_CHARACTERS
     })
-}
-
-/// Whether a value ends in the beginning of a JSON web token (RFC 7519 §3).
-fn is_web_token(value: &[u8]) -> bool {
-    let start = value
-        .iter()
-        .rposition(|byte| !is_of_token(*byte) && *byte != b'.')
-        .map_or(0, |at| at + 1);
-    value[start..].starts_with(b"eyJ")
 }
 
 fn is_of_token(byte: u8) -> bool {
@@ -183,6 +184,10 @@ mod tests {
             ("Bearer eyJh.e30.{}", false),
             ("x{}", false),
             ("-{}", false),
+            ("eyJh.pt_.{}", false),
+            ("eyJh.e30.x,pt_.{}", true),
+            (".pt_.pt_.{}", true),
+            ("pt_pt_{}", true),
             ("pt_BR", false),
             ("script_BR;pt_pt_", false),
             ("", false),

@@ -88,6 +88,7 @@ fn hdr_5_our_tokens_reach_no_app_in_whatever_field() {
         ("Sec-WebSocket-Protocol", "bearer.{},graphql-ws", Some("graphql-ws")),
         ("Sec-WebSocket-Protocol", "graphql-ws, other", Some("graphql-ws, other")),
         ("X-Api-Key", "{}", None),
+        ("Cookie", "a=1; token={}; b=2", Some("a=1; b=2")),
         ("Private-Token", "{}", None),
         ("X-Custom", "Bearer {}", None),
         ("Proxy-Authorization", "Bearer {}", None),
