@@ -18,7 +18,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::heads::Heads;
-use super::pace::{Pace, What};
+use super::pace::Pace;
 use crate::{
     forward::admission::{Cut, MAX_HEAD_BYTES},
     relay::poll_sip,
@@ -36,8 +36,8 @@ pub(super) struct Heard<S> {
     inner: S,
     pace: Arc<Pace>,
     heads: Heads,
-    /// What the pace was told last.
-    told: What,
+    /// What the pace was told last: whether a head is coming, and which one holds a `#`.
+    told: (bool, Option<u64>),
     rest: Rest,
 }
 
@@ -85,7 +85,7 @@ impl<S> Heard<S> {
             inner,
             pace,
             heads: Heads::default(),
-            told: What::default(),
+            told: (false, None),
             rest: Rest::Passed,
         }
     }
@@ -99,18 +99,12 @@ impl<S> Heard<S> {
 impl<S> Heard<S> {
     /// Looks for heads in what was just read, and leaves out of it what comes after too many fields.
     fn hear(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
-        let (begun, ended) = (self.heads.length().is_some_and(|length| length > 0), self.heads.ended());
         let cut = self.heads.read(&buf.filled()[before..]);
-        let is_in_pieces = begun && self.heads.ended() > ended;
-        let told = What {
-            head: self.heads.is_coming(),
-            in_pieces: if is_in_pieces { ended + 1 } else { self.told.in_pieces },
-            fragment: self.heads.fragment(),
-        };
+        let told = (self.heads.is_coming(), self.heads.fragment());
         // Most heads come whole, and there is nothing to tell of them.
         if told != self.told {
             self.told = told;
-            self.pace.heard(told);
+            self.pace.heard(told.0, told.1);
         }
         let Some(at) = cut else { return };
         self.forget(Cut::Fields);

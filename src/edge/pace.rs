@@ -33,25 +33,11 @@ struct State {
     begun: u64,
     /// Whether a head has begun to come, and has not ended.
     head: bool,
-    /// How many heads had ended when the last did that came in pieces. One that nobody took is as good as coming: hyper
-    /// waits for `\r\n\r\n` or `\n\n` before it reads what came in pieces, and not all heads end so.
-    in_pieces: u64,
     /// The first request whose target holds a `#`, counted from 0. It is refused, and none after it is served.
     fragment: Option<u64>,
     /// The request of whose head not all is there, and why.
     cut: Option<(u64, Cut)>,
     since: Instant,
-}
-
-/// What was heard on a connection.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct What {
-    /// Whether a head has begun to come, and has not ended.
-    pub head: bool,
-    /// How many heads had ended when the last did that came in pieces.
-    pub in_pieces: u64,
-    /// The number of the first head whose target holds a `#`.
-    pub fragment: Option<u64>,
 }
 
 /// What a look at a connection finds.
@@ -79,7 +65,6 @@ impl Pace {
                 going: 0,
                 begun: 0,
                 head: false,
-                in_pieces: 0,
                 fragment: None,
                 cut: None,
                 since: now,
@@ -102,13 +87,13 @@ impl Pace {
         }
     }
 
-    /// Takes note of what came.
-    pub(super) fn heard(&self, what: What) {
+    /// Takes note of what came: whether a head is coming, and the number of the first whose target holds a `#`.
+    pub(super) fn heard(&self, head: bool, fragment: Option<u64>) {
         let mut state = self.state.lock();
-        if !state.head && (what.head || what.in_pieces > state.in_pieces) {
+        if head && !state.head {
             state.since = Instant::now();
         }
-        (state.head, state.in_pieces, state.fragment) = (what.head, what.in_pieces, what.fragment);
+        (state.head, state.fragment) = (head, fragment);
     }
 
     /// The connection was handed over with a 101: no head comes any more.
@@ -131,7 +116,7 @@ impl Pace {
         if state.going > 0 {
             return Look::Again(now + times.idle.min(times.head));
         }
-        let (limit, over) = if state.head || state.in_pieces > state.begun {
+        let (limit, over) = if state.head {
             (times.head, Look::SlowHead)
         } else {
             (times.idle, Look::Idle)
@@ -187,24 +172,12 @@ mod tests {
         assert_eq!(pace.look(TIMES, begun + 55 * second), Look::Again(begun + 60 * second));
         assert_eq!(pace.look(TIMES, begun), Look::Again(begun + 10 * second));
         assert_eq!(pace.look(TIMES, begun + 60 * second), Look::Idle);
-        let coming = What {
-            head: true,
-            ..What::default()
-        };
-        pace.heard(coming);
+        pace.heard(true, None);
         let heard = pace.state.lock().since;
         assert_eq!(pace.look(TIMES, heard + 9 * second), Look::Again(heard + 10 * second));
-        pace.heard(coming);
+        pace.heard(true, None);
         assert_eq!(pace.look(TIMES, heard + 10 * second), Look::SlowHead, "later bytes buy no time");
-        pace.heard(What {
-            in_pieces: 1,
-            ..What::default()
-        });
-        assert_eq!(
-            pace.look(TIMES, heard + 10 * second),
-            Look::SlowHead,
-            "nor does an end that nobody takes for one"
-        );
+        pace.heard(false, None);
         let (going, other) = (pace.begin(), pace.begin());
         drop(going);
         let later = begun + 3600 * second;
@@ -225,10 +198,7 @@ mod tests {
             assert_eq!(([one.fragment, other.fragment], [one.cut, other.cut]), (fragments, cuts));
         };
         begun([false; 2], [None; 2]);
-        pace.heard(What {
-            fragment: Some(3),
-            ..What::default()
-        });
+        pace.heard(false, Some(3));
         pace.cut_head(5, Cut::Fields);
         begun([false, true], [None; 2]);
         begun([true; 2], [None, Some(Cut::Fields)]);

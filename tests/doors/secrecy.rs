@@ -292,16 +292,25 @@ fn to_1_slow_and_silent_clients_hold_nobody_up() {
     // No head begins with a carriage return that stands alone, but who sends one in pieces is not told so before its end.
     write(50..100, b"\r");
     write(0..100, b"GET / HTTP/1.1\r\nHost: a");
-    // An end that is read in one piece with its head, and not behind it.
-    write(25..75, b"\n\r\n");
+    // An end with a line feed that stands alone, in pieces: whoever sent it is answered, and waits for nothing.
+    write(25..50, b"\r\nConnection: close");
+    write(25..50, b"\n\r\n");
     let begun = Instant::now();
     // The gateway of these tests gives a head eight seconds.
-    for stream in held.iter_mut().take(100) {
+    for (index, stream) in held.iter_mut().take(100).enumerate() {
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
-        match stream.read_to_end(&mut Vec::new()) {
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "a slow head is given up"),
         }
+        let is_answered = answer.starts_with(b"HTTP/1.1 421 ");
+        assert_eq!(
+            is_answered,
+            (25..50).contains(&index),
+            "{index}: {}",
+            String::from_utf8_lossy(&answer)
+        );
     }
     let given_up = begun.elapsed();
     assert!(
