@@ -157,6 +157,7 @@ fn smug_4_chunks_are_framed_anew() {
     );
     assert!(reply.text.contains("5\r\nhello\r\n0\r\n"), "{}", reply.text);
     assert!(!reply.text.contains("ext=") && !reply.text.contains("6.6.6.6"), "{}", reply.text);
+    let size = regex::Regex::new(r"(?m)^([0-9a-f]+)\r$").expect("a pattern");
     // A size of more digits than sixteen is the same size where zeros lead it, and leaves without them.
     for zeros in [1, 12, 16, 300] {
         let zeros = "0".repeat(zeros);
@@ -165,8 +166,7 @@ fn smug_4_chunks_are_framed_anew() {
         assert_eq!(reply.stamps("ADA"), 2, "one request and the one that follows: {}", reply.text);
         let sent = reply.text.split("ADA\n").nth(1).unwrap_or_default();
         let body = sent.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        let sizes = regex::Regex::new(r"(?m)^([0-9a-f]+)\r$").expect("a pattern");
-        let sizes: Vec<&str> = sizes.captures_iter(body).filter_map(|found| Some(found.get(1)?.as_str())).collect();
+        let sizes: Vec<&str> = size.captures_iter(body).filter_map(|found| Some(found.get(1)?.as_str())).collect();
         assert!(
             sizes.last() == Some(&"0") && sizes[..sizes.len() - 1].iter().all(|size| !size.starts_with('0')),
             "{sizes:?}: {}",

@@ -53,7 +53,7 @@ pub fn put(extensions: &Path) -> io::Result<()> {
 /// Writes a file that is nobody else's: what stands in its place may be a pipe, or lead elsewhere.
 fn write_anew(file: &Path, text: &str) -> io::Result<()> {
     match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => fs::File::create_new(file)?.write_all(text.as_bytes()),
     }
 }
