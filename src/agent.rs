@@ -4,6 +4,7 @@
 //! Refuses to know: the store, sign-in, routing, runtimes. It answers the gateway and never asks for more than its own
 //! codespace.
 
+pub mod anew;
 pub mod checkout;
 pub mod configured;
 pub mod connector;

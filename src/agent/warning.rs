@@ -14,7 +14,7 @@ use serde::Serialize;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use super::report::Reporter;
+use super::{anew, report::Reporter};
 use crate::protocol::tunnel::Stopping;
 
 /// What was told last; cheap to clone.
@@ -103,7 +103,7 @@ fn room(state_dir: &Path) -> PathBuf {
 /// Whole or not at all: somebody reads as soon as it changes.
 fn replace(file: &Path, words: &Words) -> io::Result<()> {
     let early = file.with_extension("new");
-    fs::write(&early, serde_json::to_vec(words)?)?;
+    anew::write(&early, serde_json::to_vec(words)?)?;
     fs::rename(early, file)
 }
 
@@ -139,7 +139,18 @@ mod tests {
 
         warning.learn(None, now);
         assert_eq!(read(), None);
+        // What anything inside puts in its way is neither waited for nor followed.
+        let (early, elsewhere) = (file.with_extension("new"), directory.path().join("elsewhere"));
+        fs::write(&elsewhere, "kept").expect("it is ours");
+        std::os::unix::fs::symlink(&elsewhere, &early).expect("it is ours");
+        let pipe = |path: &Path| rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0);
+        pipe(&file).expect("it is ours");
         warning.learn(told(7_000, false), now);
+        assert_eq!(read().as_deref(), Some(r#"{"stops":{"at":67000,"anyway":false}}"#));
+        pipe(&early).expect("it is ours");
+        warning.learn(told(8_000, false), now);
+        assert_eq!(read().as_deref(), Some(r#"{"stops":{"at":68000,"anyway":false}}"#));
+        assert_eq!(fs::read_to_string(&elsewhere).expect("it is there"), "kept");
         drop(Warning::new(directory.path(), reporter));
         assert_eq!(read(), None, "what an agent of before left is gone");
     }

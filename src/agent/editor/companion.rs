@@ -4,8 +4,7 @@
 //! touch any other entry, and a list that it does not understand.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -13,6 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::settings_in;
+use crate::agent::anew;
 
 /// Its files by name.
 const FILES: [(&str, &str); 2] = [
@@ -32,7 +32,7 @@ pub fn put(extensions: &Path) -> io::Result<()> {
     fs::create_dir_all(&own)?;
     for (file, text) in FILES {
         if settings_in(&own.join(file)).as_deref() != Ok(text) {
-            write_anew(&own.join(file), text)?;
+            anew::write(&own.join(file), text)?;
         }
     }
     let before = match fs::symlink_metadata(&list) {
@@ -44,18 +44,10 @@ pub fn put(extensions: &Path) -> io::Result<()> {
     };
     if let Some(text) = listed(&before, &own, &name)? {
         let early = extensions.join(".extensions.json.portico");
-        write_anew(&early, &text)?;
+        anew::write(&early, &text)?;
         fs::rename(early, list)?;
     }
     forget_others(extensions, &name)
-}
-
-/// Writes a file that is nobody else's: what stands in its place may be a pipe, or lead elsewhere.
-fn write_anew(file: &Path, text: &str) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::File::create_new(file)?.write_all(text.as_bytes()),
-    }
 }
 
 /// The list with this extension as it is now; none if it says so already.
