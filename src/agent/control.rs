@@ -153,6 +153,10 @@ impl Control {
             next_activity: now,
         };
         let lost = session.run().await.unwrap_or_else(|lost| lost);
+        // Who said that it is about to stop can no longer say that it is not. An end is what was said.
+        if !matches!(lost, Lost::Over(_)) {
+            self.warning.learn(None, OffsetDateTime::now_utc());
+        }
         (session.told.is_some(), lost)
     }
 
@@ -217,8 +221,6 @@ impl Session<'_> {
                 ToAgent::Welcome => {
                     tracing::info!(gateway = %self.control.connector.gateway(), "connected");
                     self.told.get_or_insert_default();
-                    // What another gateway said before holds no more.
-                    self.control.warning.learn(None, OffsetDateTime::now_utc());
                     self.tell().await
                 }
                 ToAgent::Personal(personal) => {

@@ -289,7 +289,7 @@ async fn a_silent_gateway_is_left_and_activity_is_told_seldom() {
 }
 
 #[tokio::test]
-async fn a_warning_holds_until_another_gateway_welcomes_and_who_puts_the_stop_off_is_heard_at_once() {
+async fn a_warning_goes_with_the_gateway_that_gave_it_but_at_an_end_and_who_puts_the_stop_off_is_heard_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("gateway.sock");
     let mut gateway = FakeGateway::at(&path);
@@ -314,11 +314,18 @@ async fn a_warning_holds_until_another_gateway_welcomes_and_who_puts_the_stop_of
     assert!(began.elapsed() < Timing::default().activity, "it would come too late");
     assert!(file.exists(), "it is the gateway that says what holds");
     drop(control);
-    let mut control = gateway.welcome().await;
-    say(&mut control, &ToAgent::Ping).await;
-    assert_eq!(hear(&mut control).await, FromAgent::Pong);
-    assert!(!file.exists());
-    agent.abort();
+    let mut control = gateway.controls.recv().await.expect("the gateway runs");
+    assert!(matches!(hear(&mut control).await, FromAgent::Hello { .. }));
+    assert!(!file.exists(), "nobody says any more that it stops");
+    say(&mut control, &ToAgent::Welcome).await;
+    say(&mut control, &ToAgent::Stopping { stopping: Some(stopping) }).await;
+    let ended = CloseFrame {
+        code: CLOSE_ENDED.into(),
+        reason: "".into(),
+    };
+    control.close(Some(ended)).await.expect("it is open");
+    assert_eq!(agent.await.expect("no panic"), Over::Ended);
+    assert!(file.exists(), "it stopped, as was said");
 }
 
 #[tokio::test]
