@@ -2,6 +2,7 @@
 //
 // The agent writes when that is into a file beside its socket, and takes it away once it no longer holds. Nothing here
 // decides, asks the gateway or holds a secret; without that file, as on a machine of one's own, it does nothing.
+// The oldest editors that may load it run it with Node 14: no word here is newer than ES2020.
 
 const fs = require('fs');
 const http = require('http');
@@ -12,9 +13,9 @@ const vscode = require('vscode');
 const LAST_WORDS_MS = 1000;
 
 /** How long a press may take to show. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 10 * 1000;
 
-const MINUTE_MS = 60_000;
+const MINUTE_MS = 60 * 1000;
 
 /** Works though everything in the codespace has ended. */
 const RELOAD = '[Reload to start it](command:workbench.action.reloadWindow)';
@@ -37,9 +38,10 @@ function activate(context) {
   look();
 }
 
-/** What the agent says; nothing if there is nothing to say. */
+/** What the agent says; nothing if there is nothing to say. Anything could stand in its place: a pipe would be waited for. */
 function read(file) {
   try {
+    if (!fs.lstatSync(file).isFile()) return undefined;
     return JSON.parse(fs.readFileSync(file, 'utf8'));
   } catch {
     return undefined;
@@ -58,7 +60,7 @@ class Notice {
     const at = told?.stops?.at;
     if (typeof at !== 'number') return this.hide();
     this.anyway = told.stops.anyway === true;
-    this.from ??= Date.now();
+    if (this.from === undefined) this.from = Date.now();
     this.tell(at);
   }
 
