@@ -90,4 +90,13 @@ test('VS Code says that its codespace is about to stop, and one click there keep
     await page.locator('.extensions-viewlet').first().waitFor(PATIENCE);
     await shot(page, '68-extensions');
   });
+
+  await t.test('whoever stops it takes it away: nothing says that nobody used it', async () => {
+    await gateway.call(ada.token, 'PATCH', `/codespaces/${name}`, { idle_timeout_minutes: IDLE });
+    await keep.waitFor(PATIENCE);
+    await gateway.call(ada.token, 'POST', `/codespaces/${name}/stop`);
+    await notice.waitFor({ state: 'detached' });
+    await eventually('it is stopped', async () => (await state()) === 'stopped', PATIENCE);
+    assert.equal(await notices.filter({ hasText: /nobody used it|Keep it awake/ }).count(), 0);
+  });
 });

@@ -109,6 +109,12 @@ impl Task {
         self.warn(clock);
     }
 
+    /// Takes a warning back: it ends now, and for another reason.
+    pub(super) fn call_off(&mut self) {
+        self.now.stops_soon = false;
+        self.warn(self.inner.deps.clock.now());
+    }
+
     /// Tells the agent whether it is about to stop, where it does not know.
     fn warn(&mut self, clock: OffsetDateTime) {
         let soon = self

@@ -96,6 +96,7 @@ impl Task {
         } else {
             format!("{} stopped it", actor.name)
         };
+        self.call_off();
         Ok(self.apply(Event::Stop(why)).await?)
     }
 
@@ -109,6 +110,7 @@ impl Task {
             return Err(CodespaceError::NoContainer);
         }
         self.say(actor, "codespace.rebuilt", "");
+        self.call_off();
         self.touch(Activity::Request).await;
         self.making = Making::Anew;
         Ok(self.apply(Event::Rebuild).await?)
@@ -116,6 +118,7 @@ impl Task {
 
     pub(super) async fn delete(&mut self, actor: &Actor, reply: Reply<()>) {
         self.say(actor, "codespace.deleted", "");
+        self.call_off();
         match self.apply(Event::Delete).await {
             // Removing it all is what counts; a restart would find it in its old phase and can be told again.
             Ok(()) | Err(StoreError::Failed(_)) => self.deleting.push(reply),

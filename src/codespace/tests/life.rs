@@ -106,6 +106,12 @@ async fn its_agent_is_told_too_and_again_when_it_comes_back() {
             "“Keep it awake” was pressed in the editor"
         )
     );
+    // Somebody stops it: it does not stop in four minutes because nobody used it.
+    bench.clock.advance(Duration::minutes(26));
+    poke(&codespace, 1).await;
+    assert_eq!(told(&mut control).await, stopping(4, false));
+    bench.spaces.stop(codespace.name(), &Actor::default()).await.expect("it runs");
+    assert_eq!(told(&mut control).await, None);
 }
 
 #[tokio::test]
