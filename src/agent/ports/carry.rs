@@ -13,7 +13,7 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_tungstenite::tungstenite::Message;
 
@@ -21,26 +21,45 @@ use crate::agent::websocket::{Over, Socket, Stream};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 32 * 1024;
-/// How often a quiet peer is pinged.
-const PING_EVERY: Duration = Duration::from_secs(25);
-/// A peer that said nothing for this long is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(75);
+const TIMING: Timing = Timing {
+    ping_every: Duration::from_secs(25),
+    dead_after: Duration::from_secs(75),
+};
 
 type Sink = futures_util::stream::SplitSink<Stream, Message>;
 type Messages = futures_util::stream::SplitStream<Stream>;
 
+/// The times that a test shortens.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    /// How often a quiet peer is pinged.
+    ping_every: Duration,
+    /// A peer that said nothing for this long is dead.
+    dead_after: Duration,
+}
+
 /// When the peer was heard last; none while what it said is still being written, because then nobody listens.
 #[derive(Clone)]
-struct Heard(Arc<Mutex<Option<Instant>>>);
+struct Heard {
+    at: Arc<Mutex<Option<Instant>>>,
+    timing: Timing,
+}
 
 /// Carries bytes until both directions have ended, or either side breaks.
 pub async fn carry(socket: Socket, app: TcpStream) {
-    let (mut sink, messages) = socket.into_stream().split();
+    carry_within(TIMING, socket, app).await;
+}
+
+async fn carry_within(timing: Timing, socket: Socket, app: TcpStream) {
+    let (sink, messages) = socket.into_stream().split();
     let (from_app, to_app) = app.into_split();
-    let heard = Heard(Arc::new(Mutex::new(Some(Instant::now()))));
+    let heard = Heard {
+        at: Arc::new(Mutex::new(Some(Instant::now()))),
+        timing,
+    };
     let ended = {
         let forth = into_app(messages, to_app, heard.clone());
-        let back = out_of_app(&mut sink, from_app, heard.clone());
+        let back = out_of_app(sink, from_app, heard.clone());
         tokio::pin!(forth, back);
         // A side that broke ends both at once; one that came to its end lets the other go on.
         tokio::select! {
@@ -51,10 +70,17 @@ pub async fn carry(socket: Socket, app: TcpStream) {
                 },
                 Err(over) => Err(over),
             },
-            ended = &mut back => match ended { Ok(()) => forth.await.map(drop), over => over },
+            ended = &mut back => match ended {
+                Ok(mut sink) => tokio::select! {
+                    ended = forth => ended.map(drop),
+                    over = attend(&mut sink, heard) => Err(over),
+                }
+                .map(|()| sink),
+                Err(over) => Err(over),
+            },
         }
     };
-    if ended.is_ok() {
+    if let Ok(mut sink) = ended {
         let _ = tokio::time::timeout(Duration::from_secs(5), sink.send(Message::Close(None))).await;
     }
 }
@@ -91,14 +117,32 @@ async fn listen(mut messages: Messages, heard: Heard) -> Over {
     Over
 }
 
-async fn out_of_app(sink: &mut Sink, mut app: OwnedReadHalf, heard: Heard) -> Result<(), Over> {
+/// Pings a peer that is told no more, until it is dead.
+async fn attend(sink: &mut Sink, heard: Heard) -> Over {
+    heard.refresh();
+    let pings = async {
+        loop {
+            sleep(heard.timing.ping_every).await;
+            if sink.send(Message::Ping(Bytes::new())).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = pings => Over,
+        () = heard.silence() => Over,
+    }
+}
+
+/// Gives the sink back once the app has said all that it has to say.
+async fn out_of_app(mut sink: Sink, mut app: OwnedReadHalf, heard: Heard) -> Result<Sink, Over> {
     let mut buffer = BytesMut::new();
-    let mut ping_at = Instant::now() + PING_EVERY;
+    let mut ping_at = Instant::now() + heard.timing.ping_every;
     loop {
         buffer.reserve(CHUNK);
         tokio::select! {
             read = app.read_buf(&mut buffer) => match read {
-                Ok(0) => return sink.send(Message::Binary(Bytes::new())).await.map_err(|_| Over),
+                Ok(0) => return sink.send(Message::Binary(Bytes::new())).await.map(|()| sink).map_err(|_| Over),
                 Ok(_) => {
                     sink.send(Message::Binary(buffer.split().freeze())).await.map_err(|_| Over)?;
                     // It may have been stuck for long behind a client that reads slowly.
@@ -113,7 +157,7 @@ async fn out_of_app(sink: &mut Sink, mut app: OwnedReadHalf, heard: Heard) -> Re
                     return Err(Over);
                 }
                 if ping_at <= now {
-                    ping_at = now + PING_EVERY;
+                    ping_at = now + heard.timing.ping_every;
                     sink.send(Message::Ping(Bytes::new())).await.map_err(|_| Over)?;
                 }
             }
@@ -123,22 +167,33 @@ async fn out_of_app(sink: &mut Sink, mut app: OwnedReadHalf, heard: Heard) -> Re
 
 impl Heard {
     fn now(&self) {
-        *self.0.lock() = Some(Instant::now());
+        *self.at.lock() = Some(Instant::now());
     }
 
     fn busy(&self) {
-        *self.0.lock() = None;
+        *self.at.lock() = None;
     }
 
     fn refresh(&self) {
-        if let Some(heard) = &mut *self.0.lock() {
+        if let Some(heard) = &mut *self.at.lock() {
             *heard = Instant::now();
         }
     }
 
     /// When the peer is dead unless it says something.
     fn due(&self) -> Option<Instant> {
-        self.0.lock().map(|heard| heard + DEAD_AFTER)
+        self.at.lock().map(|heard| heard + self.timing.dead_after)
+    }
+
+    /// Waits until the peer is dead.
+    async fn silence(&self) {
+        loop {
+            match self.due() {
+                Some(due) if due <= Instant::now() => return,
+                Some(due) => sleep_until(due).await,
+                None => sleep(self.timing.ping_every).await,
+            }
+        }
     }
 }
 
@@ -151,13 +206,17 @@ mod tests {
 
     /// A carried connection: its client's end, and the app's.
     async fn carried() -> (WebSocketStream<tokio::io::DuplexStream>, TcpStream) {
+        carried_within(TIMING).await
+    }
+
+    async fn carried_within(timing: Timing) -> (WebSocketStream<tokio::io::DuplexStream>, TcpStream) {
         let (near, far) = tokio::io::duplex(4096);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let dialled = TcpStream::connect(listener.local_addr().expect("it is bound"))
             .await
             .expect("connected");
         let (app, _) = listener.accept().await.expect("accepted");
-        tokio::spawn(async move { carry(Socket::server(far).await, dialled).await });
+        tokio::spawn(async move { carry_within(timing, Socket::server(far).await, dialled).await });
         (WebSocketStream::from_raw_socket(near, Role::Client, None).await, app)
     }
 
@@ -212,5 +271,31 @@ mod tests {
         let mut rest = Vec::new();
         let _broken_or_ended = app.read_to_end(&mut rest).await;
         assert!(rest.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_dead_is_given_up_though_the_app_has_said_all() {
+        let timing = Timing {
+            ping_every: Duration::from_millis(100),
+            dead_after: Duration::from_secs(2),
+        };
+        for is_there in [true, false] {
+            let (mut client, mut app) = carried_within(timing).await;
+            app.shutdown().await.expect("it is open");
+            assert_eq!(bytes(&mut client).await.as_deref(), Some(&b""[..]));
+            let mut rest = Vec::new();
+            if is_there {
+                // Who reads answers pings, and is held.
+                let silent = tokio::time::timeout(2 * timing.dead_after, bytes(&mut client)).await;
+                assert!(silent.is_err(), "{silent:?}");
+                client.send(Message::binary(&b"more"[..])).await.expect("it is open");
+                client.send(Message::binary(Bytes::new())).await.expect("it is open");
+            }
+            // Its connection is there, but nobody answers.
+            let ended = tokio::time::timeout(Duration::from_secs(60), app.read_to_end(&mut rest)).await;
+            drop(ended.expect("it ends"));
+            assert_eq!(rest, if is_there { &b"more"[..] } else { b"" });
+            drop(client);
+        }
     }
 }
