@@ -13,6 +13,7 @@ export function Create({ call, live, go, query }) {
   const [busy, setBusy] = useState(false);
   const linked = query.has("repository");
   const pullRequest = query.get("pull_request");
+  const unclear = pullRequest && !/^0*[1-9]\d*$/.test(pullRequest);
   // Whoever made the link chose the repository: its code gets nothing of theirs unless they say so.
   const [personal, setPersonal] = useState(!linked);
   const [chosen, setChosen] = useState(false);
@@ -55,7 +56,8 @@ export function Create({ call, live, go, query }) {
       </div>
       ${pullRequest ? html`<div class="field">
         <label for="pull-request">Pull request</label>
-        <input class="input mono" id="pull-request" name="pull_request" type="number" min="1" step="1" defaultValue=${pullRequest} data-testid="new-pull-request" />
+        <input class="input mono" id="pull-request" name="pull_request" type="number" required min="1" step="1" defaultValue=${unclear ? "" : pullRequest} data-testid="new-pull-request" aria-describedby="pull-request-hint" />
+        <span class="hint" id="pull-request-hint">${unclear && "The link names a pull request, but not by its number: type that. "}${query.get("ref") && "The link names a branch, tag or commit too: the pull request is what is used."}</span>
       </div>` : html`<div class="field">
         <label for="ref">Branch, tag or commit <span class="quiet">(optional)</span></label>
         <input class="input mono" id="ref" name="ref" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="the default branch" defaultValue=${query.get("ref") ?? ""} data-testid="new-ref" />

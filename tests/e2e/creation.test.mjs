@@ -103,6 +103,29 @@ test('a codespace is of a branch, a tag, a commit or a pull request', async (t) 
     await page.locator('dt', { hasText: 'Pull request' }).waitFor();
     await page.getByText('#7').waitFor();
   });
+
+  await t.test('a link that names no number of a pull request makes nothing else instead', async (t) => {
+    const { person, shot } = await browser(t);
+    const page = await (await person()).newPage();
+    await signIn(page, gateway, ada);
+    let asked = 0;
+    page.on('request', (request) => (asked += request.method() === 'POST' && new URL(request.url()).pathname.endsWith('/codespaces')));
+    const field = page.getByTestId('new-pull-request');
+    for (const number of ['abc', '0', '-7', '1.5']) {
+      await page.goto(`${gateway.origin}/new?repository=${encodeURIComponent(url)}&pull_request=${number}&ref=topic`);
+      await page.getByText('The link names a pull request, but not by its number').waitFor();
+      await page.getByText('the pull request is what is used').waitFor();
+      await page.getByTestId('create').click();
+      assert.equal(await field.evaluate((input) => input.matches(':focus:invalid')), true, 'it is where something is missing');
+    }
+    await shot(page, 'creation-no-pull-request');
+    assert.equal(asked, 0);
+    await field.fill('7');
+    await page.getByTestId('create').click();
+    await page.waitForURL((at) => at.pathname.startsWith('/codespaces/'));
+    assert.equal(asked, 1);
+    await page.getByText('#7').waitFor();
+  });
 });
 
 test('one person has so many codespaces and no more, and is told what to do', async (t) => {
