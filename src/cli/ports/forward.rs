@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _, stream::SplitStream};
 use http::Method;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -191,17 +191,38 @@ async fn carry(socket: Socket, local: TcpStream) -> Ended {
     let back = async {
         loop {
             match messages.next().await {
-                Some(Ok(Message::Binary(bytes))) if bytes.is_empty() => return to_local.shutdown().await.map_err(|_| Ended::Well),
+                Some(Ok(Message::Binary(bytes))) if bytes.is_empty() => {
+                    return to_local.shutdown().await.map(|()| messages).map_err(|_| Ended::Well);
+                }
                 Some(Ok(Message::Binary(bytes))) => to_local.write_all(&bytes).await.map_err(|_| Ended::Well)?,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Ended::Cut),
                 Some(Ok(_)) => {}
             }
         }
     };
-    match tokio::try_join!(forth, back) {
-        Ok(_) => Ended::Well,
-        Err(ended) => ended,
+    tokio::pin!(forth, back);
+    let ended = tokio::select! {
+        ended = &mut forth => match ended { Ok(()) => back.await.map(drop), Err(ended) => Err(ended) },
+        ended = &mut back => match ended {
+            Ok(messages) => tokio::select! {
+                biased;
+                ended = forth => ended,
+                ended = listen(messages) => Err(ended),
+            },
+            Err(ended) => Err(ended),
+        },
+    };
+    ended.err().unwrap_or(Ended::Well)
+}
+
+/// Answers pings of who says no more; without that it would be taken for dead.
+async fn listen(mut messages: SplitStream<Socket>) -> Ended {
+    while let Some(Ok(message)) = messages.next().await {
+        if message.is_close() {
+            break;
+        }
     }
+    Ended::Cut
 }
 
 #[cfg(test)]
@@ -241,6 +262,23 @@ mod tests {
         let mut answer = String::new();
         program.read_to_string(&mut answer).await.expect("read to its end");
         assert_eq!(answer, "answer");
+        assert_eq!(carrying.await.expect("it ran"), Ended::Well);
+    }
+
+    #[tokio::test]
+    async fn pings_are_answered_though_the_app_has_said_all() {
+        let (mut gateway, mut program, carrying) = carried().await;
+        gateway.send(Message::binary(Bytes::new())).await.expect("sent");
+        program.read_to_end(&mut Vec::new()).await.expect("read to its end");
+        gateway.send(Message::Ping("still there?".into())).await.expect("sent");
+        let pong = tokio::time::timeout(Duration::from_secs(60), gateway.next()).await;
+        assert!(
+            matches!(&pong, Ok(Some(Ok(Message::Pong(bytes)))) if bytes == "still there?"),
+            "{pong:?}"
+        );
+        program.shutdown().await.expect("shut");
+        let end = gateway.next().await.expect("a message").expect("it is open");
+        assert_eq!(end, Message::binary(Bytes::new()));
         assert_eq!(carrying.await.expect("it ran"), Ended::Well);
     }
 
