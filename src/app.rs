@@ -60,6 +60,8 @@ use crate::{
 
 /// The store's file in the data directory.
 pub const STORE_FILE: &str = "portico.db";
+/// How long the store may take to close: the command line may work on it for a moment.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// The socket of the command line in the data directory: whoever can open it is the operator.
 pub const OPERATOR_SOCKET: &str = "portico.sock";
 /// The socket of agents on this machine in the data directory.
@@ -84,6 +86,7 @@ pub struct Gateway {
     pub address: SocketAddr,
     pub auth: Auth,
     pub codespaces: Codespaces,
+    store: SharedStore,
     belongings: Belongings,
     pub clock: SharedClock,
     /// How to have the gateway's own authority trusted, if it was made just now.
@@ -116,7 +119,7 @@ pub enum StartError {
     Data { path: PathBuf, source: io::Error },
     #[error("a gateway uses the data directory {}. Stop it first, wait until it has started, or choose another with --data", .0.display())]
     Locked(PathBuf),
-    #[error("the store {} cannot be opened: {source}. If the file is damaged, restore it from a backup", path.display())]
+    #[error("the store {} cannot be opened: {source}", path.display())]
     Store { path: PathBuf, source: StoreError },
     #[error(
         "the gateway cannot listen on {address}: {source}. Another program may use the port: choose another with --listen HOST:PORT, and give the same port in --url"
@@ -168,12 +171,13 @@ impl Gateway {
         let loaded = Belongings::load(Arc::clone(&store), vault, audit.clone(), Arc::clone(&clock));
         let belongings = loaded.await.map_err(store_failed)?;
         let services = (&auth, &belongings, &tunnels, &audit, &clock);
-        let deps = deps(&config, store, services);
+        let deps = deps(&config, Arc::clone(&store), services);
         let codespaces = Codespaces::load(deps).await.map_err(store_failed)?;
         let (replays, orders) = inspect::desk();
         let mut gateway = Self {
             address: sockets.address,
             config,
+            store,
             auth,
             codespaces,
             belongings,
@@ -327,6 +331,9 @@ impl Gateway {
         self.auth.settle().await;
         self.audit.close().await;
         self.threads.join().await;
+        if tokio::time::timeout(STORE_PATIENCE, self.store.close()).await.is_err() {
+            tracing::warn!("the store is still in use; what was written last is beside it, in {STORE_FILE}-wal");
+        }
         // Every record is written by now, and this waits until they are out.
         drop(tokio::task::spawn_blocking(|| drop(self.log)).await);
         drop(std::fs::remove_file(self.config.data.join(ADDRESS_FILE)));

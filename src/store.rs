@@ -25,6 +25,9 @@ pub type SharedStore = Arc<dyn Store>;
 /// Durable state. Each call is atomic and durable when it returns.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// Ends its use: what was written is in one place then, for whoever copies it.
+    async fn close(&self) {}
+
     /// All users.
     async fn users(&self) -> Result<Vec<UserRecord>, StoreError>;
     /// Adds a user; [`StoreError::Conflict`] if the name is taken.

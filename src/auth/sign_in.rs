@@ -172,7 +172,7 @@ mod tests {
     use crate::{
         audit::Actor,
         auth::fixture::{PASSWORD, audited, auth, auth_on, now, secret, user, user_with_password},
-        store::sqlite::SqliteStore,
+        store::{Store as _, sqlite::SqliteStore},
     };
 
     #[tokio::test]

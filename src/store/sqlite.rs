@@ -63,11 +63,6 @@ impl SqliteStore {
         })
     }
 
-    /// Closes the file; everything written is in it.
-    pub async fn close(&self) {
-        self.pool.close().await;
-    }
-
     async fn open_file(path: &Path) -> Result<Self, StoreError> {
         make_private(path)?;
         let options = SqliteConnectOptions::new()
@@ -170,6 +165,11 @@ fn bind_codespace<'q>(query: &'static str, codespace: &CodespaceRecord) -> Query
 
 #[async_trait]
 impl Store for SqliteStore {
+    async fn close(&self) {
+        // The last connection writes the log into the file.
+        self.pool.close().await;
+    }
+
     async fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
         self.all(rows::USER, rows::user).await
     }

@@ -140,3 +140,16 @@ fn fail_1_a_store_that_is_spoilt_under_a_running_gateway_lets_nobody_in() {
     );
     assert_eq!(Call::get(gateway.host(), "/api/v1/user").at(gateway.address).send().status(), 401);
 }
+
+/// Who copies one file of a gateway that has ended has everything.
+#[test]
+fn a_store_is_one_file_once_its_gateway_has_ended() {
+    let gateway = Lone::start("http://portico.localhost", &[]);
+    run(gateway.data.path(), &["user", "create", "ada", "--password-stdin"], PASSWORD);
+    gateway.stop();
+    let copy = tempfile::tempdir().expect("a directory");
+    fs::copy(gateway.data.path().join("portico.db"), copy.path().join("portico.db")).expect("copied");
+    assert!(!gateway.data.path().join("portico.db-wal").exists());
+    let users = run(copy.path(), &["user", "list"], "");
+    assert!(users.contains("ada"), "{users}");
+}

@@ -48,6 +48,14 @@ impl Lone {
         *process = serve(self.address, &self.url, &self.settings, self.data.path());
     }
 
+    /// Ends it as an operator does, and waits until it has ended.
+    pub fn stop(&self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is ours");
+        assert!(process.wait().expect("it ends").success());
+    }
+
     pub fn process(&self) -> u32 {
         self.process.lock().unwrap_or_else(PoisonError::into_inner).id()
     }
