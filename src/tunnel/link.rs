@@ -69,12 +69,16 @@ impl Link {
 
     /// Has its control connection closed with a code; the first code stays.
     pub fn close(&self, code: u16) {
-        self.tenure.end();
+        self.end_tenure();
         self.closing.send_if_modified(|there| {
             let first = there.is_none();
             there.get_or_insert(code);
             first
         });
+    }
+
+    pub fn end_tenure(&self) {
+        self.tenure.end();
     }
 
     /// Waits until somebody closes it.

@@ -59,8 +59,9 @@ impl Registry {
         true
     }
 
-    /// Forgets a link, unless another took its place.
+    /// Forgets a link whose connection is over, unless another took its place; nothing new is begun on its streams (AGT-6).
     pub fn remove(&self, link: &Link) {
+        link.end_tenure();
         self.links.remove_if(&link.codespace, |_, there| there.number == link.number);
     }
 

@@ -422,6 +422,28 @@ async fn a_direct_stream_shows_the_key_even_on_a_long_path() {
 }
 
 #[tokio::test]
+async fn agt_6_nothing_new_is_begun_on_streams_of_an_agent_whose_connection_ended_by_itself() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let listener = UnixListener::bind(directory.path().join("agent.sock")).expect("a socket");
+    let mut bench = bench(Some(directory.path().join("agent.sock"))).await;
+    let control = bench.agent("amber:1", Some("ab".repeat(32))).await;
+    let answer = async {
+        let (mut far, _) = listener.accept().await.expect("a connection");
+        far.read_exact(&mut [0; 36]).await.expect("key and open request");
+        far.write_all(&[0]).await.expect("it is connected");
+        far
+    };
+    let amber = name("amber");
+    let (dialled, _far) = tokio::join!(bench.tunnels.dial(&amber, Endpoint::Agent), answer);
+    let tenure = dialled.expect("it is connected").tenure();
+    assert!(!tenure.is_over());
+    drop(control);
+    let event = bench.events.recv().await;
+    assert!(matches!(event, Some(AgentEvent::Disconnected { .. })), "{event:?}");
+    assert!(tenure.is_over());
+}
+
+#[tokio::test]
 async fn a_link_in_place_of_the_socket_is_not_followed() {
     let directory = tempfile::tempdir().expect("a directory");
     let victim = UnixListener::bind(directory.path().join("victim.sock")).expect("a socket");
