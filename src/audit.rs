@@ -82,7 +82,7 @@ impl Audit {
     }
 
     /// As [`Audit::record`], for what may happen very often: within `period` of an event, those that say the same of the
-    /// same actor from the same address are not told.
+    /// same actor from the same address are not told. Gives whether this one was.
     pub fn record_once_in(
         &self,
         period: time::Duration,
@@ -90,7 +90,7 @@ impl Audit {
         actor: &Actor,
         target: impl Into<String>,
         detail: impl Into<String>,
-    ) {
+    ) -> bool {
         let (now, target, detail) = (self.clock.now(), target.into(), detail.into());
         let key = (action, actor.name.clone(), actor.address.clone(), target.clone(), detail.clone());
         let told = {
@@ -107,6 +107,7 @@ impl Audit {
         if !told {
             self.record_at(now, action, actor, target, detail);
         }
+        !told
     }
 
     fn record_at(&self, at: OffsetDateTime, action: &str, actor: &Actor, target: String, detail: String) {

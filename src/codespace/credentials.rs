@@ -181,14 +181,15 @@ impl AgentCredentials for Inner {
             // Somebody has a credential that its agent gave up: a copy of it is about, or an old disk was put back.
             Verdict::Unknown => "its credential was replaced by a later one",
         };
-        tracing::warn!(codespace = %known.codespace, why, "an agent was turned away");
         let actor = Actor {
             name: format!("agent:{}", known.codespace),
             address: client.address.map(|address| address.to_string()),
             request_id: client.request_id.clone(),
         };
         let audit = &self.deps.audit;
-        audit.record_once_in(TELL_EVERY, "agent.rejected", &actor, known.codespace.to_string(), why);
+        if audit.record_once_in(TELL_EVERY, "agent.rejected", &actor, known.codespace.to_string(), why) {
+            tracing::warn!(codespace = %known.codespace, why, "an agent was turned away");
+        }
     }
 
     fn events(&self, codespace: &CodespaceName) -> Option<mpsc::Sender<AgentEvent>> {
