@@ -502,6 +502,9 @@ impl Inner {
         for hash in record.agent_hash.into_iter().chain(record.agent_next_hash) {
             self.credentials.add(hash, &record.name, record.generation);
         }
+        if matches!(record.phase, Phase::Stopping | Phase::Stopped | Phase::Failed) {
+            self.credentials.end(&record.name);
+        }
         let mut snapshot = Snapshot::new(record, ports, shares);
         snapshot.ceiling = self.ceilings.of(&snapshot.record.owner, &self.deps.auth);
         snapshot.closures = Arc::clone(&self.closures);

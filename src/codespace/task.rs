@@ -243,6 +243,8 @@ impl Task {
         let clock = self.inner.deps.clock.now();
         self.situation.prepared = self.now.record.prepared;
         let restarted = self.restarted(&event);
+        // Of a lost one the agent may only have been late.
+        let is_lost = matches!(event, Event::Lost(_));
         let decided = decide(self.now.record.phase, &mut self.situation, event, clock);
         let starts_again = std::mem::replace(&mut self.now.starts_again, self.situation.start_again);
         let Some(next) = decided else {
@@ -258,6 +260,9 @@ impl Task {
         let stopped = matches!(next.phase, Phase::Stopping | Phase::Stopped | Phase::Failed);
         if matches!(next.phase, Phase::Stopped | Phase::Failed) {
             self.now.record.started_at = None;
+        }
+        let begins = !is_lost && next.effects.iter().any(|effect| matches!(effect, Effect::Launch { .. }));
+        if begins || matches!(next.phase, Phase::Stopped | Phase::Failed) {
             self.inner.credentials.end(&self.shared.name);
         }
         self.now.stopped_because = if stopped { self.now.record.reason.clone() } else { None };
