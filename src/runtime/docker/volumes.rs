@@ -42,12 +42,22 @@ pub async fn left_behind(
 
 /// How an operator removes a volume.
 fn removal(socket: &Path, is_podman: bool, name: &str) -> String {
-    let socket = socket.display();
-    match (is_podman, socket.to_string().as_str()) {
-        (true, _) => format!("podman volume rm {name}"),
-        (false, USUAL) => format!("docker volume rm {name}"),
-        (false, _) => format!("docker -H unix://{socket} volume rm {name}"),
+    let is_usual = socket == Path::new(USUAL);
+    let engine = quoted(format!("unix://{}", socket.display()));
+    match (is_podman, is_usual) {
+        (true, _) => format!("podman --url {engine} volume rm {name}"),
+        (false, true) => format!("docker volume rm {name}"),
+        (false, false) => format!("docker -H {engine} volume rm {name}"),
     }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: String) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/:._-+@%".contains(&byte);
+    if word.bytes().all(is_plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -63,6 +73,13 @@ mod tests {
             false,
             "docker -H unix:///run/user/1000/docker.sock volume rm v",
         );
-        check("/run/podman/podman.sock", true, "podman volume rm v");
+        check(
+            "/run/podman/podman.sock",
+            true,
+            "podman --url unix:///run/podman/podman.sock volume rm v",
+        );
+        check(USUAL, true, "podman --url unix:///var/run/docker.sock volume rm v");
+        check("/my own/p.sock", true, "podman --url 'unix:///my own/p.sock' volume rm v");
+        check("/it's/d.sock", false, r"docker -H 'unix:///it'\''s/d.sock' volume rm v");
     }
 }
