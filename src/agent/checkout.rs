@@ -19,7 +19,7 @@ use self::{
 };
 use super::{environment::Environment, git::Git, log::Log, report::Reporter};
 use crate::{
-    domain::{StepName, StepState},
+    domain::{Reference, StepName, StepState},
     protocol::bootstrap::{Bootstrap, Repository},
 };
 
@@ -178,7 +178,10 @@ impl Checkout {
                 .line("the repository has submodules; 'git submodule update --init' fetches them");
         }
         fs::remove_file(self.workspace.join(UNFINISHED)).map_err(|error| storage(&error))?;
-        if let Ok(Target::Branch(name)) = refs.choose(None, None) {
+        // A name that nobody could ask for is of no use to the gateway.
+        if let Ok(Target::Branch(name)) = refs.choose(None, None)
+            && name.parse::<Reference>().is_ok()
+        {
             self.reporter.default_branch(&name);
         }
         Ok(told)

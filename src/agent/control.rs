@@ -111,6 +111,8 @@ struct Session<'a> {
     heard: Instant,
     /// What the gateway was told on this connection; none before its welcome.
     told: Option<State>,
+    /// Whether it takes [`FromAgent::DefaultBranch`].
+    takes_default_branch: bool,
     next_activity: Instant,
 }
 
@@ -150,6 +152,7 @@ impl Control {
             socket,
             heard: now,
             told: None,
+            takes_default_branch: false,
             next_activity: now,
         };
         let lost = session.run().await.unwrap_or_else(|lost| lost);
@@ -218,7 +221,8 @@ impl Session<'_> {
         self.heard = Instant::now();
         match message {
             Message::Text(text) => match serde_json::from_str(&text)? {
-                ToAgent::Welcome => {
+                ToAgent::Welcome { default_branch } => {
+                    self.takes_default_branch = default_branch;
                     tracing::info!(gateway = %self.control.connector.gateway(), "connected");
                     self.told.get_or_insert_default();
                     self.tell().await
@@ -239,6 +243,7 @@ impl Session<'_> {
                     Ok(())
                 }
                 ToAgent::Ping => self.say(&FromAgent::Pong).await,
+                ToAgent::Unknown => Ok(()),
             },
             Message::Close(frame) => Err(closed(frame.as_ref())),
             // Pings are answered underneath.
@@ -265,6 +270,9 @@ impl Session<'_> {
         let now = self.control.reporter.watch().borrow().clone();
         let told = self.told.replace(now.clone()).unwrap_or_default();
         for message in now.since(&told) {
+            if matches!(message, FromAgent::DefaultBranch { .. }) && !self.takes_default_branch {
+                continue;
+            }
             self.say(&message).await?;
         }
         Ok(())

@@ -153,7 +153,7 @@ pub enum FromAgent {
     Configured { configured: Configured },
     /// A step changed.
     Step { name: String, state: String, detail: String },
-    /// The branch that the repository opens with where nobody names another, once it was fetched from.
+    /// The branch that the repository opens with where nobody names another, once it was fetched from; said to a gateway that takes it.
     DefaultBranch { name: String },
     /// The repository is checked out; nothing will be cloned again.
     Prepared,
@@ -181,7 +181,11 @@ pub enum ToAgent {
     /// What the codespace's user keeps; before the welcome, and again whenever it changes.
     Personal(Personal),
     /// Answers `Hello`.
-    Welcome,
+    Welcome {
+        /// Whether it takes [`FromAgent::DefaultBranch`]; gateways of before do not.
+        #[serde(default)]
+        default_branch: bool,
+    },
     /// Open one data stream for each id.
     Open { ids: Vec<String> },
     /// The agent's credential from now on. The one before stays good until this one is used.
@@ -190,6 +194,9 @@ pub enum ToAgent {
     Stopping { stopping: Option<Stopping> },
     /// Every 20 s; an agent that hears nothing for 60 s reconnects.
     Ping,
+    /// Something that a gateway of a later version says.
+    #[serde(other)]
+    Unknown,
 }
 
 /// That a codespace is about to stop by itself.

@@ -9,7 +9,7 @@ const MAX_ADDRESSES: usize = 16;
 /// Longest reason for a recovery container in bytes.
 const MAX_RECOVERY: usize = 2048;
 /// Longest name of a branch in bytes.
-const MAX_BRANCH: usize = 512;
+pub const MAX_BRANCH: usize = 512;
 /// Most leases that are kept.
 const MAX_LEASES: usize = 32;
 /// Most kinds of activity in a report; there are fewer.

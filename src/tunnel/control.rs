@@ -22,7 +22,13 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    AgentCredentials, AgentEvent, Client, Verdict, bounds::bound, claims, direct::Direct, link::Link, registry::Registry, reverse::Reverse,
+    AgentCredentials, AgentEvent, Client, Verdict,
+    bounds::{MAX_BRANCH, bound},
+    claims,
+    direct::Direct,
+    link::Link,
+    registry::Registry,
+    reverse::Reverse,
 };
 use crate::{
     domain::{CodespaceName, Generation},
@@ -270,7 +276,7 @@ impl Session {
         let link = Arc::clone(&self.link);
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.say(&ToAgent::Welcome).await?;
+        self.say(&ToAgent::Welcome { default_branch: true }).await?;
         let connected = AgentEvent::Connected {
             generation: link.generation,
             link: link.number,
@@ -348,6 +354,8 @@ fn understood(message: Message, codespace: &CodespaceName, generation: Generatio
     match serde_json::from_str(&text).map_err(|_| Over::Malformed)? {
         _ if claims::are_foreign(&text, codespace, generation) => Err(Over::Foreign),
         FromAgent::Pong => Ok(None),
+        // Of no use, and no reason to part.
+        FromAgent::DefaultBranch { name } if name.len() > MAX_BRANCH => Ok(None),
         message => bound(message).ok_or(Over::Malformed).map(Some),
     }
 }

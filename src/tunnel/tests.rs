@@ -124,7 +124,7 @@ impl Bench {
             },
         )
         .await;
-        assert_eq!(hear(&mut control).await, Ok(ToAgent::Welcome));
+        assert_eq!(hear(&mut control).await, Ok(ToAgent::Welcome { default_branch: true }));
         let event = self.events.recv().await;
         assert!(matches!(event, Some(AgentEvent::Connected { .. })), "{event:?}");
         control
@@ -334,7 +334,7 @@ async fn agt_1_a_hello_for_another_ends_the_connection_and_is_told_of() {
         let mut control = bench.connect("amber:1").await.expect("it is current");
         let hello = format!(r#"{{"type":"hello","version":1,"direct_key":null,{claim}}}"#);
         control.send(Message::text(hello)).await.expect("it is connected");
-        assert_eq!(hear(&mut control).await, Ok(ToAgent::Welcome));
+        assert_eq!(hear(&mut control).await, Ok(ToAgent::Welcome { default_branch: true }));
         assert_eq!(hear(&mut control).await, Err(1008), "{claim}");
         assert!(matches!(bench.events.recv().await, Some(AgentEvent::Connected { .. })));
         let told = bench.events.recv().await;
@@ -441,6 +441,22 @@ async fn agt_6_nothing_new_is_begun_on_streams_of_an_agent_whose_connection_ende
     let event = bench.events.recv().await;
     assert!(matches!(event, Some(AgentEvent::Disconnected { .. })), "{event:?}");
     assert!(tenure.is_over());
+}
+
+#[tokio::test]
+async fn a_branch_whose_name_is_too_long_ends_no_link() {
+    let mut bench = bench(None).await;
+    let mut amber = bench.agent("amber:1", None).await;
+    ids(&mut amber).await;
+    let branch = |length: usize| FromAgent::DefaultBranch { name: "b".repeat(length) };
+    for message in [branch(513), branch(512)] {
+        say(&mut amber, &message).await;
+    }
+    let event = bench.events.recv().await;
+    assert!(
+        matches!(&event, Some(AgentEvent::Said { message, .. }) if *message == branch(512)),
+        "{event:?}"
+    );
 }
 
 #[tokio::test]

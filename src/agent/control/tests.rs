@@ -91,6 +91,11 @@ impl FakeGateway {
 
     /// Takes the next control connection and welcomes it.
     async fn welcome(&mut self) -> WebSocketStream<Upgrade> {
+        self.welcome_with(r#"{"type":"welcome","default_branch":true,"of_a_later_version":1}"#)
+            .await
+    }
+
+    async fn welcome_with(&mut self, welcome: &str) -> WebSocketStream<Upgrade> {
         let mut control = self.controls.recv().await.expect("the gateway runs");
         let hello = hear(&mut control).await;
         assert_eq!(
@@ -103,7 +108,7 @@ impl FakeGateway {
                 warned: true,
             }
         );
-        say(&mut control, &ToAgent::Welcome).await;
+        control.send(Message::text(welcome)).await.expect("it is open");
         control
     }
 }
@@ -193,6 +198,7 @@ async fn all_is_told_again_after_the_gateway_was_away() {
         detail: String::new(),
     };
     assert_eq!(hear(&mut control).await, step("running"));
+    say(&mut control, &ToAgent::Unknown).await;
     reporter.editor(EditorState::Starting);
     assert_eq!(
         hear(&mut control).await,
@@ -216,6 +222,26 @@ async fn all_is_told_again_after_the_gateway_was_away() {
             state: EditorState::Starting
         }
     );
+    agent.abort();
+}
+
+#[tokio::test]
+async fn the_default_branch_is_told_to_a_gateway_that_takes_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("gateway.sock");
+    let reporter = Reporter::new();
+    reporter.default_branch("main");
+    reporter.prepared();
+    let agent = agent(&path, &reporter, Timing::default());
+
+    let mut gateway = FakeGateway::at(&path);
+    let mut control = gateway.welcome_with(r#"{"type":"welcome"}"#).await;
+    assert_eq!(hear(&mut control).await, FromAgent::Prepared);
+    drop((control, gateway));
+    let mut gateway = FakeGateway::at(&path);
+    let mut control = gateway.welcome().await;
+    let name = "main".to_owned();
+    assert_eq!(hear(&mut control).await, FromAgent::DefaultBranch { name });
     agent.abort();
 }
 
@@ -317,7 +343,7 @@ async fn a_warning_goes_with_the_gateway_that_gave_it_but_at_an_end_and_who_puts
     let mut control = gateway.controls.recv().await.expect("the gateway runs");
     assert!(matches!(hear(&mut control).await, FromAgent::Hello { .. }));
     assert!(!file.exists(), "nobody says any more that it stops");
-    say(&mut control, &ToAgent::Welcome).await;
+    say(&mut control, &ToAgent::Welcome { default_branch: true }).await;
     say(&mut control, &ToAgent::Stopping { stopping: Some(stopping) }).await;
     let ended = CloseFrame {
         code: CLOSE_ENDED.into(),

@@ -57,7 +57,7 @@ pub(super) async fn greet(address: std::net::SocketAddr, credential: &str, hello
         Err(error) => panic!("{error}"),
     };
     tell(&mut control, hello).await;
-    assert_eq!(hear(&mut control).await, ToAgent::Welcome);
+    assert_eq!(hear(&mut control).await, ToAgent::Welcome { default_branch: true });
     Ok(control)
 }
 
