@@ -26,6 +26,7 @@ use tokio::{
 pub use self::program::install_arguments;
 use self::program::{Paths, arguments};
 use super::{
+    anew,
     environment::Environment,
     folder::Folder,
     log::Log,
@@ -52,9 +53,6 @@ const DEATHS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 /// How long it may take to answer before it counts as dead.
 const START_PATIENCE: Duration = Duration::from_secs(120);
-
-/// Largest file of settings that is changed, in bytes.
-const MAX_SETTINGS: u64 = 1024 * 1024;
 
 type Settings = serde_json::Map<String, serde_json::Value>;
 
@@ -196,7 +194,7 @@ impl Editor {
         let process = child.id();
         self.ports.editor_is(process);
         if let Some(process) = process {
-            let _ = fs::write(self.state_dir.join("editor.pid"), process.to_string());
+            let _ = anew::write(&self.state_dir.join("editor.pid"), process.to_string());
         }
         // What an editor prints while it is well would bury the checkout's words; its last words are kept.
         let output = Log::default();
@@ -287,8 +285,8 @@ impl Editor {
             }
             Err(error) => return Err(error),
         }
-        fs::write(
-            self.written_settings(),
+        anew::write(
+            &self.written_settings(),
             serde_json::Value::Object(own.unwrap_or_default()).to_string(),
         )
     }
@@ -323,7 +321,7 @@ impl Editor {
     /// Ends an editor that an agent left behind that was killed.
     async fn end_leftover(&self) {
         let file = self.state_dir.join("editor.pid");
-        let Some(process) = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
+        let Some(process) = anew::read(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
             return;
         };
         let _ = fs::remove_file(&file);
@@ -346,11 +344,7 @@ impl Editor {
 
 /// The text of a file that anything inside could have put there: one that never ends would hold the agent up.
 fn settings_in(file: &Path) -> Result<String, String> {
-    let there = fs::metadata(file).map_err(|error| error.to_string())?;
-    if !there.is_file() || there.len() > MAX_SETTINGS {
-        return Err(format!("{} is no file, or too large", file.display()));
-    }
-    fs::read_to_string(file).map_err(|error| error.to_string())
+    anew::read(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Ours, with the person's own above them.

@@ -23,9 +23,9 @@ use super::{
     wire::{Call, Connection},
 };
 
-const ASKED: u16 = 28_490;
-const BESIDE: u16 = 28_491;
-const INSIDE: u16 = 28_492;
+const ASKED: u16 = 28_494;
+const BESIDE: u16 = 28_495;
+const INSIDE: u16 = 28_496;
 const MARK: &str = "0123456789abcdef0123456789abcdef";
 
 /// A git server that is none, at an address of its own, which looks who asks.
