@@ -8,8 +8,8 @@ use std::{
     path::Path,
 };
 
-/// Longest file that is read.
-const MOST: u64 = 1 << 20;
+/// Longest file that is read, in bytes.
+pub const MOST: u64 = 1 << 20;
 
 /// Reads a file, not a pipe or a device in its place.
 pub fn read(file: &Path) -> io::Result<String> {

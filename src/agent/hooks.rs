@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     path::PathBuf,
     process::{ExitStatus, Stdio},
 };
