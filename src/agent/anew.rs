@@ -8,18 +8,6 @@ use std::{
     path::Path,
 };
 
-/// Longest file that is read, in bytes.
-pub const MOST: u64 = 1 << 20;
-
-/// Reads a file, not a pipe or a device in its place.
-pub fn read(file: &Path) -> io::Result<String> {
-    let there = fs::metadata(file)?;
-    if !there.is_file() || there.len() > MOST {
-        return Err(io::Error::other("it is no file, or too large"));
-    }
-    fs::read_to_string(file)
-}
-
 /// Writes a file in place of whatever stands there, a directory excepted.
 pub fn write(file: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     match fs::remove_file(file) {

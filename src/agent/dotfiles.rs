@@ -13,7 +13,6 @@ use std::{
 };
 
 use super::{
-    anew,
     checkout::{Trouble, source::Source},
     environment::Environment,
     git::Git,
@@ -79,7 +78,7 @@ impl Dotfiles {
             return;
         };
         let there = self.home.join(".dotfiles");
-        let mark = anew::read(&self.mark).unwrap_or_default();
+        let mark = fs::read_to_string(&self.mark).unwrap_or_default();
         let begun = mark.strip_prefix(BEGUN);
         if mark.starts_with(DONE) || (there.exists() && begun.is_none()) {
             return self
@@ -127,7 +126,7 @@ impl Dotfiles {
     /// Notes how far an installation came.
     fn remember(&self, how_far: &str, source: &Source) -> Result<(), String> {
         let written = self.mark.parent().map_or(Ok(()), fs::create_dir_all);
-        let written = written.and_then(|()| anew::write(&self.mark, format!("{how_far}{}", source.url())));
+        let written = written.and_then(|()| fs::write(&self.mark, format!("{how_far}{}", source.url())));
         written.map_err(|error| format!("{} could not be written: {error}", self.mark.display()))
     }
 

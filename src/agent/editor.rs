@@ -26,7 +26,6 @@ use tokio::{
 pub use self::program::install_arguments;
 use self::program::{Paths, arguments};
 use super::{
-    anew,
     environment::Environment,
     folder::Folder,
     log::Log,
@@ -53,6 +52,9 @@ const DEATHS_WITHIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 /// How long it may take to answer before it counts as dead.
 const START_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Largest file of settings that is changed, in bytes.
+const MAX_SETTINGS: u64 = 1024 * 1024;
 
 type Settings = serde_json::Map<String, serde_json::Value>;
 
@@ -194,7 +196,7 @@ impl Editor {
         let process = child.id();
         self.ports.editor_is(process);
         if let Some(process) = process {
-            let _ = anew::write(&self.state_dir.join("editor.pid"), process.to_string());
+            let _ = fs::write(self.state_dir.join("editor.pid"), process.to_string());
         }
         // What an editor prints while it is well would bury the checkout's words; its last words are kept.
         let output = Log::default();
@@ -285,8 +287,8 @@ impl Editor {
             }
             Err(error) => return Err(error),
         }
-        anew::write(
-            &self.written_settings(),
+        fs::write(
+            self.written_settings(),
             serde_json::Value::Object(own.unwrap_or_default()).to_string(),
         )
     }
@@ -321,7 +323,7 @@ impl Editor {
     /// Ends an editor that an agent left behind that was killed.
     async fn end_leftover(&self) {
         let file = self.state_dir.join("editor.pid");
-        let Some(process) = anew::read(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
+        let Some(process) = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) else {
             return;
         };
         let _ = fs::remove_file(&file);
@@ -344,7 +346,11 @@ impl Editor {
 
 /// The text of a file that anything inside could have put there: one that never ends would hold the agent up.
 fn settings_in(file: &Path) -> Result<String, String> {
-    anew::read(file).map_err(|error| format!("{}: {error}", file.display()))
+    let there = fs::metadata(file).map_err(|error| error.to_string())?;
+    if !there.is_file() || there.len() > MAX_SETTINGS {
+        return Err(format!("{} is no file, or too large", file.display()));
+    }
+    fs::read_to_string(file).map_err(|error| error.to_string())
 }
 
 /// Ours, with the person's own above them.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
-use super::{anew, editor, environment::Environment, log::Log, program, report::Reporter};
+use super::{editor, environment::Environment, log::Log, program, report::Reporter};
 use crate::{
     domain::{ExtensionId, StepName, StepState},
     protocol::bootstrap::{Bootstrap, EditorProgram},
@@ -40,7 +40,7 @@ impl Extensions {
     /// Installs what the user wants and this HOME does not have.
     pub async fn run(&self) {
         let told = self.environment.personal().surely_told(|| ()).await;
-        let listed = anew::read(&self.list).unwrap_or_default();
+        let listed = fs::read_to_string(&self.list).unwrap_or_default();
         let mut there: BTreeSet<String> = listed.lines().map(str::to_owned).collect();
         // They become arguments of a program.
         let wanted = told
@@ -95,7 +95,7 @@ impl Extensions {
             fs::create_dir_all(directory)?;
         }
         let lines: Vec<&str> = there.iter().map(String::as_str).collect();
-        anew::write(&self.list, lines.join("\n") + "\n")
+        fs::write(&self.list, lines.join("\n") + "\n")
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{anew, personal::Personal};
+use super::personal::Personal;
 use crate::{domain::GitHost, protocol::personal::GitCredential, unix_socket};
 
 /// Longest question in bytes.
@@ -67,7 +67,7 @@ pub(super) fn write_servers(state_dir: &Path, helper: &OsStr, kept: &[GitCredent
     let helper = helper.to_string_lossy().replace('\\', r"\\").replace('"', r#"\""#);
     let hosts = kept.iter().filter_map(|credential| credential.host.parse::<GitHost>().ok());
     let sections = hosts.map(|host| format!("[credential \"{host}\"]\n\thelper =\n\thelper = \"{helper}\"\n"));
-    anew::write(&fresh, sections.collect::<String>())?;
+    std::fs::write(&fresh, sections.collect::<String>())?;
     // Root inside may be another user than the agent's.
     std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o644))?;
     std::fs::rename(fresh, file)

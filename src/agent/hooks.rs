@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     path::PathBuf,
     process::{ExitStatus, Stdio},
 };
@@ -15,7 +16,7 @@ use tokio::{
     process::Command as Process,
 };
 
-use super::{anew, environment::Environment, folder::Folder, log::Log, report::Reporter};
+use super::{environment::Environment, folder::Folder, log::Log, report::Reporter};
 use crate::{
     devcontainer::{Command, Hook, Run, Stage, expand_inside},
     domain::{StepName, StepState},
@@ -211,7 +212,7 @@ impl Hooks {
     }
 
     fn done(&self) -> BTreeSet<String> {
-        let text = anew::read(&self.done).unwrap_or_default();
+        let text = fs::read_to_string(&self.done).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
@@ -222,7 +223,7 @@ impl Hooks {
         let mut done = self.done();
         done.insert(stage.key().to_owned());
         let text: String = done.iter().map(|key| format!("{key}\n")).collect();
-        if let Err(error) = anew::write(&self.done, text) {
+        if let Err(error) = fs::write(&self.done, text) {
             tracing::warn!(%error, "it could not be written down which hooks ran");
         }
     }

@@ -49,7 +49,7 @@ fn only_files_of_some_size_are_settings() {
     assert!(settings_in(&file).is_err() && settings_in(directory.path()).is_err());
     fs::write(&file, "{}").expect("written");
     assert_eq!(settings_in(&file).as_deref(), Ok("{}"));
-    fs::write(&file, vec![b' '; 1 + usize::try_from(anew::MOST).expect("small")]).expect("written");
+    fs::write(&file, vec![b' '; 1 + usize::try_from(MAX_SETTINGS).expect("small")]).expect("written");
     assert!(settings_in(&file).is_err());
     fs::remove_file(&file).expect("removed");
     let made = std::process::Command::new("mkfifo").arg(&file).status().expect("coreutils");
